@@ -1,0 +1,47 @@
+"""Train the blocks above the cut, starting from the trained head."""
+
+from transfer.activations import view_batches
+from transfer.determinism import fix_seeds
+from transfer.errors import run
+from transfer.fitting import Outputs, fit
+from transfer.model_files import ModelFiles, load
+from transfer.params import read_params
+from transfer.paths import reads, writes
+from transfer.records import Spec
+from transfer.training import Recipe
+
+PARAMS = reads("params.yaml")
+SPEC = reads("data/records/spec.json")
+ACTIVATIONS = reads("data/activations/finetune")
+HEAD_ARCHITECTURE = reads("models/head.json")
+HEAD_WEIGHTS = reads("models/head.weights.h5")
+ARCHITECTURE = writes("models/finetuned.json")
+WEIGHTS = writes("models/finetuned.weights.h5")
+PREDICTED = writes("models/finetuned.validation.npy")
+CURVES = writes("plots/history/finetuned")
+METRICS = writes("metrics/train/finetuned.json")
+COST = writes("metrics/cost/train-finetuned.json")
+
+
+def main() -> None:
+    """Load the model with the trained head, cut it lower, train what is above, write the whole."""
+    params = read_params(PARAMS)
+    finetune = params.finetune
+    spec = Spec.read(SPEC)
+    fix_seeds(params.seed)
+    network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, finetune.cut)
+    data = view_batches(ACTIVATIONS, len(spec.classes), params.batch_size, params.seed)
+    recipe = Recipe(
+        epochs=finetune.epochs,
+        lr=params.lr,
+        warmup_epochs=finetune.warmup_epochs,
+        weight_decay=finetune.weight_decay,
+        label_smoothing=finetune.label_smoothing,
+        clip_norm=finetune.clip_norm,
+    )
+    outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
+    fit(network, architecture, data, spec, recipe, outputs, may_collapse=False)
+
+
+if __name__ == "__main__":
+    run(main)

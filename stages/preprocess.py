@@ -1,0 +1,42 @@
+"""Turn data/raw into records of three splits."""
+
+import shutil
+
+from transfer.cost import write_json
+from transfer.errors import run
+from transfer.params import read_params
+from transfer.paths import fresh_file, reads, writes
+from transfer.preprocess import check_quarantine, preprocess
+
+PARAMS = reads("params.yaml")
+RAW = reads("data/raw")
+TRAIN = writes("data/records/train")
+VALIDATION = writes("data/records/validation")
+TEST = writes("data/records/test")
+SPEC = writes("data/records/spec.json")
+SPLITS = writes("data/splits.csv")
+QUARANTINE = writes("data/quarantine.csv")
+METRICS = writes("metrics/data.json")
+
+
+def main() -> None:
+    """Split, decode, resize, write; list what could not be used."""
+    params = read_params(PARAMS)
+    records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+    for folder in records.values():
+        shutil.rmtree(folder, ignore_errors=True)
+    done = preprocess(RAW, records, params.split, params.image_size, params.max_images, params.seed)
+    done.spec.write(fresh_file(SPEC))
+    done.splits.to_csv(fresh_file(SPLITS), index=False)
+    done.quarantine.to_csv(fresh_file(QUARANTINE), index=False)
+    write_json(done.figures(), fresh_file(METRICS))
+    print(f"read   {RAW}: {len(done.splits) + len(done.quarantine)} images")
+    print(f"wrote  {TRAIN.parent}: {done.spec.counts}, {params.image_size} x {params.image_size} pixels")
+    print(f"       quarantined: {len(done.quarantine)} ({QUARANTINE})")
+    for row in done.quarantine.head(10).itertuples():
+        print(f"       {row.image}: {row.reason}")
+    check_quarantine(done.quarantine, len(done.splits), params.max_bad_fraction, QUARANTINE)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,50 @@
+"""Train a network from scratch, to compare with: python -m stages.train_baseline ann|cnn."""
+
+import sys
+
+from transfer.baselines import small_images
+from transfer.batches import EVALUATION_BATCH, ViewBatches
+from transfer.determinism import fix_seeds
+from transfer.errors import run
+from transfer.fitting import Outputs, fit
+from transfer.model_files import ModelFiles
+from transfer.network import baseline_architecture, build
+from transfer.params import read_params
+from transfer.paths import fill, reads, writes
+from transfer.records import Spec
+from transfer.training import Recipe
+from transfer.views import count_views
+
+PARAMS = reads("params.yaml")
+SPEC = reads("data/records/spec.json")
+TRAIN = reads("data/records/train")
+VALIDATION = reads("data/records/validation")
+ARCHITECTURE = writes("models/{item}.json")
+WEIGHTS = writes("models/{item}.weights.h5")
+PREDICTED = writes("models/{item}.validation.npy")
+CURVES = writes("plots/history/{item}")
+METRICS = writes("metrics/train/{item}.json")
+COST = writes("metrics/cost/train-{item}.json")
+
+
+def main() -> None:
+    """Shrink the images, build, train, write."""
+    item = sys.argv[1]
+    params = read_params(PARAMS)
+    baseline = {"ann": params.baselines.ann, "cnn": params.baselines.cnn}[item]
+    spec = Spec.read(SPEC)
+    views = count_views(params.baselines.views, spec.symmetry, "baselines.views")
+    fix_seeds(params.seed)
+    architecture = baseline_architecture(baseline, spec.image_size, spec.classes)
+    network = build(architecture)
+    images, labels = small_images(network.trunk, TRAIN, spec, views)
+    batches = ViewBatches(images, labels, len(spec.classes), params.batch_size, params.seed)
+    validation = ViewBatches(*small_images(network.trunk, VALIDATION, spec, 1), len(spec.classes), EVALUATION_BATCH, None)
+    recipe = Recipe(epochs=baseline.epochs, lr=baseline.lr)
+    model = ModelFiles(fill(ARCHITECTURE, item), fill(WEIGHTS, item), fill(PREDICTED, item))
+    outputs = Outputs(model, fill(CURVES, item), fill(METRICS, item), fill(COST, item))
+    fit(network, architecture, (batches, validation), spec, recipe, outputs, may_collapse=True)
+
+
+if __name__ == "__main__":
+    run(main)

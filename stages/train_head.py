@@ -1,0 +1,46 @@
+"""Train fully connected layers on what the frozen backbone gives."""
+
+from transfer.activations import view_batches
+from transfer.determinism import fix_seeds
+from transfer.errors import run
+from transfer.fitting import Outputs, fit
+from transfer.model_files import ModelFiles
+from transfer.network import Architecture, build
+from transfer.params import read_params
+from transfer.paths import reads, writes
+from transfer.records import Spec
+from transfer.training import Recipe
+
+PARAMS = reads("params.yaml")
+SPEC = reads("data/records/spec.json")
+ACTIVATIONS = reads("data/activations/head")
+BACKBONE = reads("models/backbone.weights.h5")
+ARCHITECTURE = writes("models/head.json")
+WEIGHTS = writes("models/head.weights.h5")
+PREDICTED = writes("models/head.validation.npy")
+CURVES = writes("plots/history/head")
+METRICS = writes("metrics/train/head.json")
+COST = writes("metrics/cost/train-head.json")
+
+
+def main() -> None:
+    """Build the head, train it on cached activations, write it together with its backbone."""
+    params = read_params(PARAMS)
+    head = params.head
+    spec = Spec.read(SPEC)
+    fix_seeds(params.seed)
+    architecture = Architecture(
+        "transfer", spec.image_size, spec.classes, head.units, head.dropout, backbone=params.backbone
+    )
+    network = build(architecture)
+    network.backbone.load_weights(BACKBONE)
+    data = view_batches(ACTIVATIONS, len(spec.classes), params.batch_size, params.seed)
+    recipe = Recipe(
+        epochs=head.epochs, lr=head.lr, weight_decay=head.weight_decay, label_smoothing=head.label_smoothing
+    )
+    outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
+    fit(network, architecture, data, spec, recipe, outputs, may_collapse=False)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,63 @@
+"""Batches for `fit`: in training, in every epoch each image once, in a new order, in one of its views."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+EVALUATION_BATCH = 128
+
+
+class ViewBatches(keras.utils.PyDataset):
+    """Batches for `fit`: inputs float32 (n, …) and one-hot labels float32 (n, classes).
+
+    Args:
+        views: for each view an array of all images (n, …); they may lie on disk.
+        labels: class numbers, int64 (n,).
+        classes: number of classes.
+        batch_size: images in a batch; the last one of an epoch may be smaller.
+        seed: with the number of the epoch it fixes order and views, whatever came before. None keeps the order and
+            takes the first view, for validation.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[NDArray[np.floating]],
+        labels: NDArray[np.int64],
+        classes: int,
+        batch_size: int,
+        seed: int | None,
+    ) -> None:
+        super().__init__()
+        self._views, self._batch_size, self._seed = views, batch_size, seed
+        self._one_hot = np.eye(classes, dtype=np.float32)[labels]
+        self._epoch = 0
+        self._draw()
+
+    @property
+    def one_hot(self) -> Array:
+        """The labels of all images, in order: float32 (n, classes)."""
+        return self._one_hot
+
+    def _draw(self) -> None:
+        if self._seed is None:
+            self._order = np.arange(len(self._one_hot))
+            self._view = np.zeros(len(self._one_hot), np.int64)
+            return
+        random = np.random.default_rng([self._seed, self._epoch])
+        self._order = random.permutation(len(self._one_hot))
+        self._view = random.integers(len(self._views), size=len(self._one_hot))
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._draw()
+
+    def __len__(self) -> int:
+        return -(-len(self._one_hot) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
+        return inputs.astype(np.float32), self._one_hot[rows]

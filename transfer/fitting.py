@@ -1,0 +1,67 @@
+"""What the training stages have in common: train a network, keep its files, say how it went."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from transfer.batches import ViewBatches
+from transfer.cost import measured, write_json
+from transfer.errors import UserError
+from transfer.model_files import ModelFiles, save
+from transfer.network import Architecture, Network
+from transfer.paths import fresh_file
+from transfer.records import Spec
+from transfer.training import Recipe, predict, train
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a training stage writes: the model's files, learning curves, figures and cost."""
+
+    model: ModelFiles
+    curves: Path
+    metrics: Path
+    cost: Path
+
+
+def positive_class(spec: Spec) -> int | None:
+    """Return the number of the class whose F1 counts; None where there are more than two classes or none is named."""
+    return spec.classes.index(spec.positive) if spec.positive and len(spec.classes) == 2 else None
+
+
+def fit(
+    network: Network,
+    architecture: Architecture,
+    data: tuple[ViewBatches, ViewBatches],
+    spec: Spec,
+    recipe: Recipe,
+    outputs: Outputs,
+    may_collapse: bool,
+) -> None:
+    """Train the top of `network` on `data` (training, validation), write everything and print a summary.
+
+    Raises:
+        UserError: training diverged; or the best epoch is no better than chance, and `may_collapse` is False.
+    """
+    name = outputs.metrics.stem
+    batches, validation = data
+    with measured(fresh_file(outputs.cost)) as cost:
+        outcome = train(network.top, batches, validation, positive_class(spec), recipe, outputs.curves, name)
+        cost["seconds_per_epoch"] = round(float(np.median(outcome.seconds_per_epoch)), 3)
+        cost["images_per_second"] = round(len(batches.one_hot) / float(np.median(outcome.seconds_per_epoch)), 1)
+    save(network, architecture, predict(network.top, validation), outputs.model)
+    total = network.whole.count_params()
+    write_json({"parameters": total, **outcome.figures()}, fresh_file(outputs.metrics))
+    figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best.items())
+    print(f"read   {len(batches.one_hot)} images to train on, {len(validation.one_hot)} to validate")
+    print(f"       {outcome.trainable:,} of {total:,} parameters trainable, {cost['seconds_per_epoch']} s an epoch")
+    print(f"wrote  {outputs.model.weights}: epoch {outcome.best_epoch} of {recipe.epochs}")
+    print(f"       validation {figures}; chance has loss {outcome.chance_loss:.4f}")
+    if outcome.collapsed and may_collapse:
+        print(f"       COLLAPSED: {outcome.collapsed}")
+    elif outcome.collapsed:
+        raise UserError(
+            f"{name}: expected a model better than chance, received one that collapsed: {outcome.collapsed}; try a "
+            "lower learning rate or more epochs (params.yaml)"
+        )

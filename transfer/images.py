@@ -1,0 +1,58 @@
+"""Decode an image file to pixels of one size."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Pixels = NDArray[np.uint8]
+SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+
+# Pillow warns of an image that would take over 256 MiB (Image.MAX_IMAGE_PIXELS); here it is refused before it is decoded.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+class BadImageError(Exception):
+    """A file that is not an image that can be used. The message says why."""
+
+
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    """Bring any mode to L or RGB. Where there is transparency, the background is black."""
+    if image.mode in SIXTEEN_BIT_MODES:
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise BadImageError(f"expected 8 or 16 bits a channel, received 32 (mode {image.mode})")
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+
+
+def decode(path: Path, size: int, channels: int) -> Pixels:
+    """Decode an image, turn it as its EXIF orientation says, and resize it (without keeping the aspect ratio).
+
+    Args:
+        path: the file. Of an animation the first frame counts.
+        size: height and width of the result.
+        channels: 1 for grey, 3 for RGB.
+
+    Returns:
+        uint8 (size, size, channels), 0–255.
+
+    Raises:
+        BadImageError: not an image, truncated, too large, or of a kind with more than 16 bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            plain = _to_eight_bit(upright).convert("L" if channels == 1 else "RGB")
+            # Resizing filters over the area that a pixel comes from; at the size itself it changes nothing.
+            resized = plain.resize((size, size), Image.Resampling.BILINEAR)
+            return np.asarray(resized, np.uint8).reshape(size, size, channels)
+    except (BadImageError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise what they come upon: OSError, SyntaxError, struct.error, …
+        reason = " ".join(str(error).replace(str(path), path.name).split()) or "no reason given"
+        raise BadImageError(f"{type(error).__name__}: {reason}") from error

@@ -1,0 +1,54 @@
+"""A trained model on disk: its architecture, its weights and what it said of the validation split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.errors import UserError
+from transfer.network import Architecture, Network, build
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where the parts lie. `validation` holds the probabilities that the training path gave, float32 (n, classes)."""
+
+    architecture: Path
+    weights: Path
+    validation: Path
+
+
+def save(network: Network, architecture: Architecture, validation: NDArray[np.float32], files: ModelFiles) -> None:
+    """Write a trained model. The weights are those of the whole network, trunk included: the file needs no other."""
+    for path in (files.architecture, files.weights, files.validation):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    architecture.write(files.architecture)
+    network.whole.save_weights(files.weights)
+    np.save(files.validation, validation)
+
+
+def load(architecture_file: Path, weights: Path, cut: str = "top") -> tuple[Network, Architecture]:
+    """Build the network of a model and fill it.
+
+    Raises:
+        UserError: the weights are damaged, or of another architecture.
+    """
+    architecture = Architecture.read(architecture_file)
+    network = build(architecture, cut)
+    load_weights(network, weights)
+    return network, architecture
+
+
+def load_weights(network: Network, weights: Path) -> None:
+    """Fill the whole network from a file.
+
+    Raises:
+        UserError: the file is damaged, or of another architecture.
+    """
+    try:
+        network.whole.load_weights(weights)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{weights}: expected the weights of the network beside it, received: {reason}") from error

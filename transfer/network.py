@@ -1,0 +1,147 @@
+"""The networks that are trained, described in JSON, whole from the pixels and cut in two."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import keras
+from keras import layers
+
+from transfer.backbones.registry import BACKBONES
+from transfer.fused import layers_above
+from transfer.params import Ann, Cnn
+
+Kind = Literal["ann", "cnn", "transfer"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that it takes to build a network. Written beside its weights, so that they can be used without params.yaml.
+
+    `inner_size` is the size that a baseline averages images down to, and `filters` are those of the CNN. `backbone` is
+    that of a transfer model, and `units` and `dropout` those of the fully connected layers.
+    """
+
+    kind: Kind
+    image_size: int
+    classes: tuple[str, ...]
+    units: tuple[int, ...]
+    dropout: float
+    backbone: str = ""
+    inner_size: int = 0
+    filters: tuple[int, ...] = ()
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Architecture":
+        """Read what `write` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, whole and in its parts, which share their variables.
+
+    `whole` takes float32 pixels (n, S, S, 3) in 0–1 and gives class probabilities (n, classes).
+    `trunk` takes the same pixels and gives what `top` takes; `top` gives logits (n, classes) and is what is trained.
+    `backbone` is the pre-trained part of a transfer model, on both sides of the cut.
+    """
+
+    whole: keras.Model
+    trunk: keras.Model
+    top: keras.Model
+    backbone: keras.Model = None
+
+
+def _dense_layers(x: keras.KerasTensor, units: tuple[int, ...], dropout: float, classes: int) -> keras.KerasTensor:
+    """Dropout before every dense layer; the last one gives logits."""
+    for i, width in enumerate(units, 1):
+        x = layers.Dropout(dropout, name=f"dropout_{i}")(x)
+        x = layers.Dense(width, "relu", name=f"dense_{i}")(x)
+    x = layers.Dropout(dropout, name="dropout_logits")(x)
+    return layers.Dense(classes, name="logits")(x)
+
+
+def _ann(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
+    entry = keras.Input(shape)
+    x = layers.Flatten()(entry)
+    return keras.Model(entry, _dense_layers(x, architecture.units, architecture.dropout, len(architecture.classes)))
+
+
+def _cnn(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
+    entry = x = keras.Input(shape)
+    for filters in architecture.filters:
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)  # settles within a few hundred steps, all that a small set has
+        x = layers.ReLU()(x)
+        x = layers.MaxPooling2D(2, padding="same")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(entry, _dense_layers(x, architecture.units, architecture.dropout, len(architecture.classes)))
+
+
+def _head(architecture: Architecture, features: int) -> keras.Model:
+    entry = keras.Input((features,))
+    dense = _dense_layers(entry, architecture.units, architecture.dropout, len(architecture.classes))
+    return keras.Model(entry, dense, name="head")
+
+
+def _probabilities(pixels: keras.KerasTensor, logits: keras.KerasTensor) -> keras.Model:
+    return keras.Model(pixels, layers.Softmax(name="probabilities")(logits))
+
+
+def _build_baseline(architecture: Architecture) -> Network:
+    """Build a baseline: the trunk averages the image down, the top is the network."""
+    size = architecture.image_size
+    pixels = keras.Input((size, size, 3), name="pixels")
+    small = layers.AveragePooling2D(max(1, size // architecture.inner_size), name="average")(pixels)
+    top = {"ann": _ann, "cnn": _cnn}[architecture.kind](architecture, small.shape[1:])
+    return Network(_probabilities(pixels, top(small)), keras.Model(pixels, small), top)
+
+
+def baseline_architecture(baseline: Ann | Cnn, image_size: int, classes: tuple[str, ...]) -> Architecture:
+    """Describe a baseline as params.yaml wants it."""
+    if isinstance(baseline, Cnn):
+        kind, units, filters = "cnn", (), baseline.filters
+    else:
+        kind, units, filters = "ann", baseline.units, ()
+    return Architecture(
+        kind, image_size, classes, units, baseline.dropout, inner_size=baseline.image_size, filters=filters
+    )
+
+
+def frozen_trunk(backbone: keras.Model, name: str, cut: str) -> keras.Model:
+    """Return the part of a backbone below a cut: pixels (n, S, S, 3) to activations.
+
+    At the cut "top" these are pooled, (n, channels): the head has no use for their places. Elsewhere they are
+    (n, height, width, channels).
+    """
+    activations = backbone.get_layer(BACKBONES[name].last_layer_below(cut)).output
+    if cut == "top":
+        activations = layers.GlobalAveragePooling2D(name="pool")(activations)
+    return keras.Model(backbone.input, activations, name="trunk")
+
+
+def build(architecture: Architecture, cut: str = "top") -> Network:
+    """Build a network with random weights, cut where it is to be trained (a baseline has one place only).
+
+    In a transfer model, variables below the cut take no part in training, and batch normalisation is in inference mode.
+    """
+    if architecture.kind != "transfer":
+        return _build_baseline(architecture)
+    name = architecture.backbone
+    backbone = BACKBONES[name].build(architecture.image_size)
+    pooled = layers.GlobalAveragePooling2D(name="pool")(backbone.output)
+    head = _head(architecture, pooled.shape[-1])
+    whole = _probabilities(backbone.input, head(pooled))
+    trunk = frozen_trunk(backbone, name, cut)
+    if cut == "top":
+        return Network(whole, trunk, head, backbone)
+    above = layers_above(backbone, BACKBONES[name].last_layer_below(cut))
+    top = keras.Model(above.input, head(layers.GlobalAveragePooling2D()(above.output)), name="top")
+    return Network(whole, trunk, top, backbone)

@@ -1,0 +1,218 @@
+"""params.yaml, read strictly into frozen dataclasses.
+
+Every class below is a section of params.yaml and every field a key of it. An unknown key, a missing key, a wrong type
+and an impossible value are errors that name the key, what was expected and what was received.
+"""
+
+import difflib
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
+
+from transfer.backbones.names import CUTS
+from transfer.errors import UserError
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def _number(value: Any) -> Any:
+    """Turn 5e-4 and 1e-05 into floats: to YAML 1.1, and so to PyYAML, these are strings; to DVC they are numbers."""
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
+
+
+Int = Annotated[int, Strict()]
+Str = Annotated[str, Strict()]
+Float = Annotated[float, Strict(), BeforeValidator(_number)]
+Positive = Annotated[Float, Field(gt=0)]
+Rate = Annotated[Float, Field(gt=0, le=1)]
+Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Count = Annotated[Int, Field(ge=1)]
+Units = tuple[Count, ...]
+Views = Literal["all", 1, 2, 4, 8]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Split:
+    """Fractions of all images."""
+
+    test: Annotated[Float, Field(gt=0, lt=1)]
+    validation: Annotated[Float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> "Split":
+        if self.test + self.validation >= 1:
+            raise ValueError("test + validation to be less than 1, so that images are left to train on")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Head:
+    """The fully connected head on the frozen backbone, and its training."""
+
+    units: Units
+    dropout: Fraction
+    epochs: Count
+    lr: Rate
+    weight_decay: Annotated[Float, Field(ge=0)]
+    label_smoothing: Fraction
+    views: Views
+
+
+@dataclass(frozen=True, config=STRICT)
+class Finetune:
+    """Training of the backbone's blocks above the cut, together with the head."""
+
+    cut: Str
+    epochs: Count
+    warmup_epochs: Annotated[Float, Field(ge=0)]
+    weight_decay: Annotated[Float, Field(ge=0)]
+    label_smoothing: Fraction
+    clip_norm: Positive
+    views: Views
+
+    @model_validator(mode="after")
+    def _warm_up_in_time(self) -> "Finetune":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError("warmup_epochs to be less than epochs")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Ann:
+    """The fully connected baseline: the image, made small, flattened, and dense layers."""
+
+    image_size: Annotated[Int, Field(ge=8, le=1024)]
+    units: Units
+    dropout: Fraction
+    epochs: Count
+    lr: Rate
+
+
+@dataclass(frozen=True, config=STRICT)
+class Cnn:
+    """The convolutional baseline: the image, made small, and one convolution and pooling for each of `filters`."""
+
+    image_size: Annotated[Int, Field(ge=8, le=1024)]
+    filters: Annotated[Units, Field(min_length=1)]
+    dropout: Fraction
+    epochs: Count
+    lr: Rate
+
+
+@dataclass(frozen=True, config=STRICT)
+class Baselines:
+    """The networks trained from scratch, to compare with."""
+
+    views: Views
+    ann: Ann
+    cnn: Cnn
+
+
+@dataclass(frozen=True, config=STRICT)
+class Params:
+    """All of params.yaml."""
+
+    lr: Rate
+    seed: Annotated[Int, Field(ge=0, lt=2**31)]
+    dataset: Annotated[Str, Field(min_length=1)]
+    image_size: Annotated[Int, Field(ge=32, le=1024)]
+    batch_size: Annotated[Int, Field(ge=1, le=4096)]
+    max_images: Annotated[Int, Field(ge=8)] | None
+    max_bad_fraction: Annotated[Float, Field(ge=0, le=1)]
+    split: Split
+    backbone: Str
+    weights: Literal["packaged"]
+    engine: Literal["auto", "openvino", "tensorflow"]
+    head: Head
+    finetune: Finetune
+    baselines: Baselines
+    resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Params":
+        if self.backbone not in CUTS:
+            raise ValueError(f"backbone to be one of {', '.join(CUTS)}, and it is {self.backbone!r}")
+        if self.finetune.cut not in CUTS[self.backbone]:
+            cuts = ", ".join(CUTS[self.backbone])
+            raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), and it is {self.finetune.cut!r}")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, but a key given twice is an error: PyYAML would keep the last and lose the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key_node.value for key_node, _ in node.value]
+        for key_node, _ in node.value:
+            if keys.count(key_node.value) > 1:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: expected each key once, received {key_node.value!r} twice")
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> Any:
+    """Read one YAML document.
+
+    Raises:
+        UserError: no such file, no YAML, or a key given twice.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except OSError as error:
+        raise UserError(f"{path}: expected a file, received: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise UserError(f"{path}: expected YAML, received: {' '.join(str(error).split())}") from error
+
+
+def _section(schema: Any, keys: tuple[str | int, ...]) -> Any:
+    """Return the dataclass at the end of a path of keys, or None where there is none."""
+    for key in keys:
+        schema = get_type_hints(schema).get(str(key)) if is_dataclass(schema) else None
+    return schema if is_dataclass(schema) else None
+
+
+def _describe(error: ErrorDetails, schema: Any) -> str:
+    """Say in one line where a value is wrong, what was expected and what was received."""
+    keys = error["loc"]
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = [field.name for field in fields(section)] if (section := _section(schema, keys[:-1])) else []
+        close = difflib.get_close_matches(str(keys[-1]), known, n=1)
+        expected = f"expected {close[0]} (is it misspelt?)" if close else f"expected one of {', '.join(known)}"
+        return f"{'.'.join(map(str, keys))}: {expected}, received an unknown key"
+    where = ".".join(str(key) for key in keys if isinstance(key, int) or key.isidentifier())
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{where}: expected a value, received none"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = message if message.startswith("expected") else f"expected {message[0].lower()}{message[1:]}"
+    return f"{where or 'the whole file'}: {message}, received {error['input']!r}"
+
+
+def validate(schema: type[T], value: Any, path: Path) -> T:
+    """Turn what a YAML file held into the dataclass `schema`.
+
+    Raises:
+        UserError: one line for each thing that is wrong, with its key, what was expected and what was received.
+    """
+    try:
+        return TypeAdapter(schema).validate_python(value)
+    except ValidationError as error:
+        lines = dict.fromkeys(f"{path}: {_describe(detail, schema)}" for detail in error.errors())
+        raise UserError("\n       ".join(lines)) from error
+
+
+def read_params(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        UserError: see `validate` and `load_yaml`.
+    """
+    return validate(Params, load_yaml(path), path)

@@ -1,0 +1,156 @@
+"""Images and labels as TFRecords, and back; the one place where pixels are normalised."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from transfer.errors import UserError
+from transfer.images import Pixels
+
+SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the records of all splits have in common, and the number of images in each split."""
+
+    classes: tuple[str, ...]
+    positive: str | None
+    symmetry: str
+    image_size: int
+    channels: int
+    counts: dict[str, int]
+
+    def write(self, path: Path) -> None:
+        """Write the description as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Spec":
+        """Read what `write` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**values, "classes": tuple(values["classes"])})
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its label: pixels uint8 (size, size, channels); soft_label is NaN where there is none."""
+
+    image: str
+    pixels: Pixels
+    label: int
+    soft_label: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), confidence float32 (n,)."""
+
+    images: list[str]
+    pixels: Pixels
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+
+
+def normalise(pixels: Pixels) -> NDArray[np.float32]:
+    """Turn uint8 pixels (n, size, size, 1 or 3) into float32 RGB (n, size, size, 3) in 0–1. Nothing else does."""
+    scaled = np.divide(pixels, np.float32(255), dtype=np.float32)
+    return scaled if pixels.shape[-1] == 3 else np.repeat(scaled, 3, axis=-1)
+
+
+def _serialise(example: Example) -> bytes:
+    def raw(value: bytes) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    def real(value: float) -> tf.train.Feature:
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+
+    features = {
+        "image": raw(example.image.encode()),
+        "pixels": raw(example.pixels.tobytes()),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[example.label])),
+        "soft_label": real(example.soft_label),
+        "confidence": real(example.confidence),
+    }
+    # Protocol buffers keep the order of a map open; deterministic serialisation sorts it, for equal bytes every time.
+    message = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def write_records(examples: Iterable[Example], folder: Path, image_bytes: int) -> int:
+    """Write examples as shards of at most `SHARD_BYTES` of pixels: 00000.tfrecord, 00001.tfrecord, … .
+
+    Args:
+        examples: in the order of writing.
+        folder: is made.
+        image_bytes: size × size × channels.
+
+    Returns:
+        The number of examples.
+    """
+    folder.mkdir(parents=True)
+    in_shard = max(1, SHARD_BYTES // image_bytes)
+    count = 0
+    writer: tf.io.TFRecordWriter | None = None
+    for example in examples:
+        if count % in_shard == 0:
+            if writer is not None:
+                writer.close()
+            writer = tf.io.TFRecordWriter(str(folder / f"{count // in_shard:05}.tfrecord"))
+        assert writer is not None
+        writer.write(_serialise(example))
+        count += 1
+    if writer is not None:
+        writer.close()
+    return count
+
+
+def _parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
+    features = tf.io.parse_example(
+        serialised,
+        {
+            "image": tf.io.FixedLenFeature([], tf.string),
+            "pixels": tf.io.FixedLenFeature([], tf.string),
+            "label": tf.io.FixedLenFeature([], tf.int64),
+            "soft_label": tf.io.FixedLenFeature([], tf.float32),
+            "confidence": tf.io.FixedLenFeature([], tf.float32),
+        },
+    )
+    shape = (-1, spec.image_size, spec.image_size, spec.channels)
+    features["pixels"] = tf.reshape(tf.io.decode_raw(features["pixels"], tf.uint8), shape)
+    return features
+
+
+def read_records(folder: Path, spec: Spec, batch_size: int) -> Iterator[Batch]:
+    """Read a split in batches, in the order of writing; the last batch may be smaller.
+
+    Raises:
+        UserError: no records there, a damaged one, or another number of them than `spec` says.
+    """
+    shards = sorted(str(path) for path in folder.glob("*.tfrecord"))
+    if not shards:
+        raise UserError(f"{folder}: expected records (*.tfrecord), received none")
+    dataset = tf.data.TFRecordDataset(shards).batch(batch_size).map(lambda batch: _parse(batch, spec)).prefetch(2)
+    count = 0
+    try:
+        for features in dataset.as_numpy_iterator():
+            count += len(features["label"])
+            images = [name.decode() for name in features["image"]]
+            yield Batch(images, features["pixels"], features["label"], features["confidence"])
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"{folder}: expected {spec.counts[folder.name]} whole records, received a damaged one after about {count}: "
+            f"{str(error.message).splitlines()[0]}. Make them anew: dvc repro -f preprocess"
+        ) from error
+    if count != spec.counts[folder.name]:
+        raise UserError(
+            f"{folder}: expected {spec.counts[folder.name]} records, received {count}. "
+            "Make them anew: dvc repro -f preprocess"
+        )

@@ -1,0 +1,201 @@
+"""Training of a network's top on what its trunk gives."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from transfer.batches import ViewBatches
+from transfer.errors import UserError
+from transfer.history import CURVES, LearningCurves
+from transfer.progress import progress_bar
+
+Array = NDArray[np.float32]
+NOT_DECAYED = ["bias", "gamma", "beta"]  # shifts and scales are few, and pulling them to 0 does not regularise
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping."""
+
+    epochs: int
+    lr: float
+    warmup_epochs: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training came to. `best` holds the validation figures of the epoch whose weights were kept."""
+
+    best_epoch: int
+    best: dict[str, float]
+    chance_loss: float
+    trainable: int
+    seconds_per_epoch: list[float]
+    collapsed: str | None
+
+    def figures(self) -> dict[str, object]:
+        """Give what goes to metrics/train: all but the seconds."""
+        return {
+            "best_epoch": self.best_epoch,
+            "trainable": self.trainable,
+            "validation": self.best,
+            "chance_loss": self.chance_loss,
+            "collapsed": self.collapsed,
+        }
+
+
+class F1(keras.metrics.F1Score):
+    """F1 from logits: of the positive class where there is one, otherwise the mean over the classes."""
+
+    def __init__(self, positive: int | None) -> None:
+        super().__init__(average=None if positive is not None else "macro", name="f1")
+        self._positive = positive
+
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+        most_likely = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1])
+        super().update_state(y_true, most_likely, sample_weight)
+
+    def result(self) -> keras.KerasTensor:
+        result = super().result()
+        return result if self._positive is None else result[self._positive]
+
+
+class PredictedClasses(keras.metrics.Metric):
+    """How many classes a network predicts at all; 1 is the sign of a collapsed one."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(name="predicted_classes")
+        self._counts = self.add_weight(shape=(classes,), initializer="zeros", name="counts")
+
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+        most_likely = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1])
+        self._counts.assign_add(ops.sum(most_likely, axis=0))
+
+    def result(self) -> keras.KerasTensor:
+        return ops.sum(ops.cast(self._counts > 0, "float32"))
+
+
+class _BestEpoch(keras.callbacks.Callback):
+    """Keep the weights of the epoch with the lowest validation loss, time epochs, and stop where the loss is no number.
+
+    An epoch in which one class is predicted for everything is kept only while there is no other.
+    """
+
+    def __init__(self, epochs: int, title: str) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self.epoch = 0
+        self.figures: dict[str, float] = {}
+        self.rank = (True, math.inf)  # one class only; validation loss
+        self._weights: list[Array] = []
+        self._bar = progress_bar(epochs, title, "epoch")
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        self.seconds.append(time.perf_counter() - self._start)
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["val_loss"])):
+            self._bar.close()
+            raise UserError(
+                f"epoch {epoch + 1}: expected a finite loss, received {values['loss']} in training and "
+                f"{values['val_loss']} in validation: training diverged; try a lower learning rate"
+            )
+        rank = (values["val_predicted_classes"] < 2, values["val_loss"])
+        if rank < self.rank:
+            self.rank, self.epoch = rank, epoch + 1
+            self.figures = {name: round(values[f"val_{name}"], 6) for name in CURVES}
+            self._weights = self.model.get_weights()
+        self._bar.set_postfix_str(f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}")
+        self._bar.update()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._bar.close()
+        self.model.set_weights(self._weights)
+
+
+def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101): linear warm-up, cosine decay to 0, gradients clipped."""
+    warm_up = round(recipe.warmup_epochs * steps)
+    decay = recipe.epochs * steps - warm_up
+    if warm_up:
+        rate = keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=recipe.lr, warmup_steps=warm_up)
+    else:
+        rate = keras.optimizers.schedules.CosineDecay(recipe.lr, decay)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return optimizer
+
+
+def chance_loss(one_hot: Array, smoothing: float) -> float:
+    """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach."""
+    frequencies = one_hot.mean(axis=0) * (1 - smoothing) + smoothing / one_hot.shape[1]
+    present = frequencies[frequencies > 0]
+    return float(-np.sum(present * np.log(present)))
+
+
+def _collapse(best: _BestEpoch, chance: float) -> str | None:
+    """Say what is wrong with the best epoch, where it is no better than chance."""
+    one_class, loss = best.rank
+    if one_class:
+        return "it predicts one class for every validation image"
+    return f"its validation loss, {loss:.3f}, is not below that of chance, {chance:.3f}" if loss >= chance else None
+
+
+def train(
+    top: keras.Model,
+    batches: ViewBatches,
+    validation: ViewBatches,
+    positive: int | None,
+    recipe: Recipe,
+    curves: Path,
+    title: str,
+) -> Outcome:
+    """Train `top` (inputs to logits) and leave in it the weights of the best epoch by validation loss.
+
+    Args:
+        top: the network; what is not to change in it is not trainable.
+        batches: for training.
+        validation: in order, for validation.
+        positive: number of the class whose F1 is followed; None for the mean over the classes.
+        recipe: how to train.
+        curves: folder for the learning curves.
+        title: of the progress bar.
+
+    Raises:
+        UserError: the loss becomes infinite or NaN.
+    """
+    top.compile(
+        optimizer=_optimizer(recipe, len(batches)),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+        metrics=["accuracy", F1(positive), PredictedClasses(batches.one_hot.shape[1])],
+        jit_compile=False,  # XLA on a CPU compiles for minutes
+    )
+    best = _BestEpoch(recipe.epochs, title)
+    top.fit(
+        batches,
+        validation_data=validation,
+        epochs=recipe.epochs,
+        callbacks=[LearningCurves(curves), best],
+        shuffle=False,  # `batches` shuffles
+        verbose=0,
+    )
+    chance = chance_loss(validation.one_hot, recipe.label_smoothing)
+    trainable = sum(math.prod(variable.shape) for variable in top.trainable_variables)
+    return Outcome(best.epoch, best.figures, round(chance, 6), trainable, best.seconds, _collapse(best, chance))
+
+
+def predict(top: keras.Model, inputs: ViewBatches) -> Array:
+    """Return class probabilities, float32 (n, classes), of `top` on batches in order."""
+    logits = [keras.ops.convert_to_numpy(top(inputs[i][0], training=False)) for i in range(len(inputs))]
+    return np.array(ops.softmax(np.concatenate(logits)), np.float32)
