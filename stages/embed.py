@@ -12,7 +12,8 @@ from transfer.errors import run
 from transfer.network import frozen_trunk
 from transfer.params import read_params
 from transfer.paths import fill, fresh_file, reads, writes
-from transfer.records import Spec, normalise, read_records
+from transfer.records import normalise, read_records
+from transfer.spec import Spec
 from transfer.views import count_views
 
 PARAMS = reads("params.yaml")
@@ -28,7 +29,8 @@ def main() -> None:
     """Cut the backbone, check the engine, compute, write."""
     item = sys.argv[1]
     params = read_params(PARAMS)
-    cut, wanted = {"head": ("top", params.head.views), "finetune": (params.finetune.cut, params.finetune.views)}[item]
+    cut = {"head": "top", "finetune": params.finetune.cut}[item]
+    wanted = {"head": params.head.views, "finetune": params.finetune.views}[item]
     spec = Spec.read(SPEC)
     views = count_views(wanted, spec.symmetry, f"{item}.views")
     folder = fill(ACTIVATIONS, item)

@@ -7,7 +7,7 @@ from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles, load
 from transfer.params import read_params
 from transfer.paths import reads, writes
-from transfer.records import Spec
+from transfer.spec import Spec
 from transfer.training import Recipe
 
 PARAMS = reads("params.yaml")

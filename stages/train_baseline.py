@@ -11,7 +11,7 @@ from transfer.model_files import ModelFiles
 from transfer.network import baseline_architecture, build
 from transfer.params import read_params
 from transfer.paths import fill, reads, writes
-from transfer.records import Spec
+from transfer.spec import Spec
 from transfer.training import Recipe
 from transfer.views import count_views
 
@@ -39,7 +39,9 @@ def main() -> None:
     network = build(architecture)
     images, labels = small_images(network.trunk, TRAIN, spec, views)
     batches = ViewBatches(images, labels, len(spec.classes), params.batch_size, params.seed)
-    validation = ViewBatches(*small_images(network.trunk, VALIDATION, spec, 1), len(spec.classes), EVALUATION_BATCH, None)
+    validation = ViewBatches(
+        *small_images(network.trunk, VALIDATION, spec, 1), len(spec.classes), EVALUATION_BATCH, None
+    )
     recipe = Recipe(epochs=baseline.epochs, lr=baseline.lr)
     model = ModelFiles(fill(ARCHITECTURE, item), fill(WEIGHTS, item), fill(PREDICTED, item))
     outputs = Outputs(model, fill(CURVES, item), fill(METRICS, item), fill(COST, item))

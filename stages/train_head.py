@@ -8,7 +8,7 @@ from transfer.model_files import ModelFiles
 from transfer.network import Architecture, build
 from transfer.params import read_params
 from transfer.paths import reads, writes
-from transfer.records import Spec
+from transfer.spec import Spec
 from transfer.training import Recipe
 
 PARAMS = reads("params.yaml")

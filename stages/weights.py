@@ -1,6 +1,6 @@
 """Bring the pre-trained weights of the backbone into models/backbone.weights.h5."""
 
-from transfer.backbones.registry import packaged_backbone
+from transfer.backbones.registry import pretrained
 from transfer.errors import run
 from transfer.params import read_params
 from transfer.paths import fresh_file, reads, writes
@@ -12,7 +12,7 @@ WEIGHTS = writes("models/backbone.weights.h5")
 def main() -> None:
     """Check the pinned file, and write its tensors as Keras weights."""
     params = read_params(PARAMS)
-    model, source = packaged_backbone(params.backbone, params.image_size)
+    model, source = pretrained(params.backbone, params.weights)
     model.save_weights(fresh_file(WEIGHTS))
     print(f"read   {source.file} (package {source.package} {source.version}, SHA-256 as pinned)")
     print(f"wrote  {WEIGHTS}: {params.backbone}, {model.count_params():,} parameters")

@@ -18,7 +18,8 @@ from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.engine import BATCH, Engine
 from transfer.errors import UserError
 from transfer.progress import progress_bar
-from transfer.records import Spec, normalise, read_records
+from transfer.records import normalise, read_records
+from transfer.spec import Spec
 from transfer.views import apply_view
 
 STORED = np.float16
@@ -34,7 +35,8 @@ class Activations:
 
 def bytes_needed(trunk: keras.Model, images: int) -> int:
     """Return the size of the activations of that many images."""
-    return images * math.prod(trunk.output_shape[1:]) * np.dtype(STORED).itemsize
+    shape: tuple[int, ...] = trunk.output_shape[1:]
+    return images * math.prod(shape) * np.dtype(STORED).itemsize
 
 
 def require_space(needed: int, folder: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.engine import BATCH
-from transfer.records import Spec, normalise, read_records
+from transfer.records import normalise, read_records
+from transfer.spec import Spec
 from transfer.views import apply_view
 
 

@@ -1,5 +1,6 @@
 """Batches for `fit`: in training, in every epoch each image once, in a new order, in one of its views."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -55,7 +56,7 @@ class ViewBatches(keras.utils.PyDataset):
         self._draw()
 
     def __len__(self) -> int:
-        return -(-len(self._one_hot) // self._batch_size)
+        return math.ceil(len(self._one_hot) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]

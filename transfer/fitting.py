@@ -11,7 +11,7 @@ from transfer.errors import UserError
 from transfer.model_files import ModelFiles, save
 from transfer.network import Architecture, Network
 from transfer.paths import fresh_file
-from transfer.records import Spec
+from transfer.spec import Spec
 from transfer.training import Recipe, predict, train
 
 
@@ -23,11 +23,6 @@ class Outputs:
     curves: Path
     metrics: Path
     cost: Path
-
-
-def positive_class(spec: Spec) -> int | None:
-    """Return the number of the class whose F1 counts; None where there are more than two classes or none is named."""
-    return spec.classes.index(spec.positive) if spec.positive and len(spec.classes) == 2 else None
 
 
 def fit(
@@ -47,7 +42,7 @@ def fit(
     name = outputs.metrics.stem
     batches, validation = data
     with measured(fresh_file(outputs.cost)) as cost:
-        outcome = train(network.top, batches, validation, positive_class(spec), recipe, outputs.curves, name)
+        outcome = train(network.top, batches, validation, spec.positive_class, recipe, outputs.curves, name)
         cost["seconds_per_epoch"] = round(float(np.median(outcome.seconds_per_epoch)), 3)
         cost["images_per_second"] = round(len(batches.one_hot) / float(np.median(outcome.seconds_per_epoch)), 1)
     save(network, architecture, predict(network.top, validation), outputs.model)

@@ -55,6 +55,8 @@ def _can_fuse(convolution: layers.Layer, normalisation: layers.Layer) -> bool:
 
 
 def _inputs(layer: layers.Layer) -> list[keras.KerasTensor]:
+    if isinstance(layer, layers.InputLayer):
+        return [layer.output]
     return list(layer.input) if isinstance(layer.input, (list, tuple)) else [layer.input]
 
 

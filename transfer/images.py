@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 Pixels = NDArray[np.uint8]
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
-# Pillow warns of an image that would take over 256 MiB (Image.MAX_IMAGE_PIXELS); here it is refused before it is decoded.
+# Pillow warns of an image that would take over 256 MiB (Image.MAX_IMAGE_PIXELS); here it is refused, undecoded.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 

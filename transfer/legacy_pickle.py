@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
 MAX_ELEMENTS = 2**31  # of one storage: larger than any backbone offered here
 
-Tensor = NDArray[np.float32] | NDArray[np.int64]
+Tensor = NDArray[Any]  # float32 or int64
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _StorageType:
 
 
 def _rebuild_tensor(
-    storage: object, offset: object, shape: object, strides: object, requires_grad: object, hooks: object
+    storage: object, offset: object, shape: object, strides: object, _requires_grad: object, _hooks: object
 ) -> _TensorView:
     """Stand for torch._utils._rebuild_tensor_v2; the last two arguments matter to training in PyTorch alone."""
     if not isinstance(storage, _Storage):
@@ -67,18 +67,18 @@ def _rebuild_tensor(
     return _TensorView(storage, offset, shape, strides)
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_ELEMENTS
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ELEMENTS
 
 
-def _are_counts(value: Any) -> bool:
-    return type(value) is tuple and all(_is_count(item) for item in value)
+def _are_counts(value: object) -> TypeGuard[tuple[int, ...]]:
+    return isinstance(value, tuple) and all(_is_count(item) for item in value)
 
 
 class _Unpickler(pickle.Unpickler):
     """An unpickler that knows four names."""
 
-    ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
+    ADMITTED: ClassVar[dict[tuple[str, str], Callable[..., object]]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         ("torch", "FloatStorage"): _StorageType(np.dtype("<f4")),

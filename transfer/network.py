@@ -10,7 +10,7 @@ from keras import layers
 
 from transfer.backbones.registry import BACKBONES
 from transfer.fused import layers_above
-from transfer.params import Ann, Cnn
+from transfer.params import Ann, Baseline, Cnn, validate
 
 Kind = Literal["ann", "cnn", "transfer"]
 
@@ -40,8 +40,7 @@ class Architecture:
     @classmethod
     def read(cls, path: Path) -> "Architecture":
         """Read what `write` wrote."""
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return validate(cls, json.loads(path.read_text(encoding="utf-8")), path)
 
 
 @dataclass(frozen=True)
@@ -104,15 +103,13 @@ def _build_baseline(architecture: Architecture) -> Network:
     return Network(_probabilities(pixels, top(small)), keras.Model(pixels, small), top)
 
 
-def baseline_architecture(baseline: Ann | Cnn, image_size: int, classes: tuple[str, ...]) -> Architecture:
+def baseline_architecture(baseline: Baseline, image_size: int, classes: tuple[str, ...]) -> Architecture:
     """Describe a baseline as params.yaml wants it."""
+    size, dropout = baseline.image_size, baseline.dropout
     if isinstance(baseline, Cnn):
-        kind, units, filters = "cnn", (), baseline.filters
-    else:
-        kind, units, filters = "ann", baseline.units, ()
-    return Architecture(
-        kind, image_size, classes, units, baseline.dropout, inner_size=baseline.image_size, filters=filters
-    )
+        return Architecture("cnn", image_size, classes, (), dropout, inner_size=size, filters=baseline.filters)
+    units = baseline.units if isinstance(baseline, Ann) else ()
+    return Architecture("ann", image_size, classes, units, dropout, inner_size=size)
 
 
 def frozen_trunk(backbone: keras.Model, name: str, cut: str) -> keras.Model:

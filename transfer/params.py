@@ -87,25 +87,27 @@ class Finetune:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Ann:
-    """The fully connected baseline: the image, made small, flattened, and dense layers."""
+class Baseline:
+    """What the networks trained from scratch have in common. They see the image averaged down to `image_size`."""
 
     image_size: Annotated[Int, Field(ge=8, le=1024)]
-    units: Units
     dropout: Fraction
     epochs: Count
     lr: Rate
 
 
 @dataclass(frozen=True, config=STRICT)
-class Cnn:
-    """The convolutional baseline: the image, made small, and one convolution and pooling for each of `filters`."""
+class Ann(Baseline):
+    """The fully connected baseline: the image flattened, and dense layers of `units`."""
 
-    image_size: Annotated[Int, Field(ge=8, le=1024)]
+    units: Units
+
+
+@dataclass(frozen=True, config=STRICT)
+class Cnn(Baseline):
+    """The convolutional baseline: one convolution and pooling for each of `filters`."""
+
     filters: Annotated[Units, Field(min_length=1)]
-    dropout: Fraction
-    epochs: Count
-    lr: Rate
 
 
 @dataclass(frozen=True, config=STRICT)

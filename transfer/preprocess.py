@@ -14,7 +14,8 @@ from transfer.errors import UserError
 from transfer.images import BadImageError, Pixels, decode
 from transfer.params import Split, load_yaml, validate
 from transfer.progress import progress_bar
-from transfer.records import Example, Spec, write_records
+from transfer.records import Example, write_records
+from transfer.spec import Spec
 from transfer.splits import SPLITS, split, take_stratified
 
 AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
@@ -62,9 +63,7 @@ def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Itera
             yield waiting.popleft().result()
 
 
-def _examples(
-    rows: pd.DataFrame, raw: Raw, folder: Path, size: int, bad: list[tuple[str, str]]
-) -> Iterator[Example]:
+def _examples(rows: pd.DataFrame, raw: Raw, folder: Path, size: int, bad: list[tuple[str, str]]) -> Iterator[Example]:
     """The examples of one split, in order; the images that cannot be used are added to `bad`."""
     classes = {name: number for number, name in enumerate(raw.card.classes)}
     decoded = _decoded(list(rows["image"]), folder / "images", size, raw.card.channels)

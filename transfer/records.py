@@ -1,8 +1,7 @@
 """Images and labels as TFRecords, and back; the one place where pixels are normalised."""
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +10,9 @@ from numpy.typing import NDArray
 
 from transfer.errors import UserError
 from transfer.images import Pixels
+from transfer.spec import Spec
 
 SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What the records of all splits have in common, and the number of images in each split."""
-
-    classes: tuple[str, ...]
-    positive: str | None
-    symmetry: str
-    image_size: int
-    channels: int
-    counts: dict[str, int]
-
-    def write(self, path: Path) -> None:
-        """Write the description as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> "Spec":
-        """Read what `write` wrote."""
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**values, "classes": tuple(values["classes"])})
 
 
 @dataclass(frozen=True)
@@ -51,7 +28,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Several images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), confidence float32 (n,)."""
+    """Images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), confidence float32 (n,)."""
 
     images: list[str]
     pixels: Pixels
@@ -113,7 +90,7 @@ def write_records(examples: Iterable[Example], folder: Path, image_bytes: int) -
 
 
 def _parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
-    features = tf.io.parse_example(
+    features: dict[str, tf.Tensor] = tf.io.parse_example(
         serialised,
         {
             "image": tf.io.FixedLenFeature([], tf.string),

@@ -61,8 +61,8 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
     for name, size in {**sizes, "train": total - sum(sizes.values())}.items():
         if size < len(classes):
             raise UserError(
-                f"split {name}: expected room for each of the {len(classes)} classes, received {size} of {total} images "
-                "(params.yaml: split, max_images)"
+                f"split {name}: expected room for each of the {len(classes)} classes, received {size} of {total} "
+                "images (params.yaml: split, max_images)"
             )
     rest, tested = _divide(labels, sizes["test"], seed)
     trained, validated = _divide(rest, sizes["validation"], seed)

@@ -116,7 +116,8 @@ class _BestEpoch(keras.callbacks.Callback):
             self.rank, self.epoch = rank, epoch + 1
             self.figures = {name: round(values[f"val_{name}"], 6) for name in CURVES}
             self._weights = self.model.get_weights()
-        self._bar.set_postfix_str(f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}")
+        state = f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}"
+        self._bar.set_postfix_str(state, refresh=False)
         self._bar.update()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

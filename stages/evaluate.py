@@ -1,0 +1,61 @@
+"""Judge a model on the test split, from the pixels: python -m stages.evaluate ann|cnn|head|finetuned."""
+
+import sys
+
+from transfer.cost import measured, write_json
+from transfer.determinism import fix_seeds
+from transfer.errors import run
+from transfer.evaluation import Evaluator, check_cached_path, worst_mistakes
+from transfer.params import read_params
+from transfer.paths import fill, fresh_file, reads, writes
+from transfer.pictures import draw_mistakes
+from transfer.scores import classification_report, curves, predictions_table, score
+from transfer.spec import Spec
+
+PARAMS = reads("params.yaml")
+SPEC = reads("data/records/spec.json")
+TRAIN = reads("data/records/train")
+VALIDATION = reads("data/records/validation")
+TEST = reads("data/records/test")
+ARCHITECTURE = reads("models/{item}.json")
+WEIGHTS = reads("models/{item}.weights.h5")
+CACHED = reads("models/{item}.validation.npy")
+METRICS = writes("metrics/evaluate/{item}.json")
+REPORT = writes("metrics/evaluate/{item}.txt")
+PREDICTIONS = writes("plots/predictions/{item}.csv")
+ROC = writes("plots/roc/{item}.csv")
+PRECISION_RECALL = writes("plots/precision_recall/{item}.csv")
+MISTAKES = writes("plots/mistakes/{item}.png")
+COST = writes("metrics/cost/evaluate-{item}.json")
+
+
+def main() -> None:
+    """Predict all splits, score, draw, measure."""
+    item = sys.argv[1]
+    params = read_params(PARAMS)
+    spec = Spec.read(SPEC)
+    positive = spec.positive_class
+    fix_seeds(0)
+    with measured(fresh_file(fill(COST, item))) as cost:
+        model = Evaluator(fill(ARCHITECTURE, item), fill(WEIGHTS, item), params.engine)
+        train, validation, test = (model.predict(records, spec) for records in (TRAIN, VALIDATION, TEST))
+        difference = check_cached_path(validation, fill(CACHED, item))
+        cost["prediction"] = model.prediction_cost()
+    scores = score(test, len(spec.classes), positive)
+    scores |= {"train_accuracy": train.accuracy(), "val_accuracy": validation.accuracy()}
+    write_json({name: round(value, 4) for name, value in scores.items()}, fresh_file(fill(METRICS, item)))
+    report = classification_report(test, spec.classes)
+    fresh_file(fill(REPORT, item)).write_text(report, encoding="utf-8")
+    predictions_table(test, spec.classes).to_csv(fresh_file(fill(PREDICTIONS, item)), index=False)
+    for curve, path in zip(curves(test, spec.classes, positive), (ROC, PRECISION_RECALL), strict=True):
+        curve.to_csv(fresh_file(fill(path, item)), index=False)
+    mistakes = worst_mistakes(test, TEST, spec, 12)
+    draw_mistakes(mistakes, f"{item}: the worst mistakes on the test split", fresh_file(fill(MISTAKES, item)))
+    print(f"read   {fill(WEIGHTS, item)}, {sum(spec.counts.values())} images, computed by {model.engine}")
+    print(f"       whole network and training path differ by at most {difference:.4f} in a probability")
+    print(f"wrote  {fill(METRICS, item)}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    print(report)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,120 @@
+"""A trained model on the images of all splits, from the pixels, as a user runs it."""
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from transfer.engine import BATCH, EngineName, check_agreement, choose, make_engine, to_openvino
+from transfer.errors import UserError
+from transfer.inference import measure
+from transfer.model_files import load
+from transfer.pictures import Mistake
+from transfer.progress import progress_bar
+from transfer.records import Batch, normalise, read_records
+from transfer.scores import Predictions
+from transfer.spec import Spec
+
+CACHED_PATH_TOLERANCE = 0.02
+"""Largest difference of a probability between the whole network from pixels and its top on cached activations, which
+are rounded to float16 (11 bits); measured: 0.001 to 0.004."""
+
+
+class Evaluator:
+    """A model ready to predict, on the engine that params.yaml names.
+
+    Raises:
+        UserError: the model's weights are damaged.
+    """
+
+    def __init__(self, architecture: Path, weights: Path, engine: EngineName) -> None:
+        self._files = [architecture, weights]
+        self._network, _ = load(architecture, weights)
+        self.engine = choose(engine)
+        self._run = make_engine(self._network.whole, engine)
+
+    def predict(self, records: Path, spec: Spec) -> Predictions:
+        """Predict all images of a split.
+
+        Raises:
+            UserError: the engine does not agree with TensorFlow on the first batch, or records are damaged.
+        """
+        seen: list[Batch] = []
+
+        def inputs() -> Iterator[NDArray[np.float32]]:
+            for batch in read_records(records, spec, BATCH):
+                pixels = normalise(batch.pixels)
+                if not seen:
+                    check_agreement(self._run, self._network.whole, pixels)
+                seen.append(dataclasses.replace(batch, pixels=batch.pixels[:0]))
+                yield pixels
+
+        probabilities = []
+        with progress_bar(spec.counts[records.name], f"predict {records.name}") as progress:
+            for output in self._run.run(inputs()):
+                probabilities.append(output)
+                progress.update(len(output))
+        return Predictions(
+            [name for batch in seen for name in batch.images],
+            np.concatenate([batch.labels for batch in seen]),
+            np.concatenate([batch.confidence for batch in seen]),
+            np.concatenate(probabilities),
+        )
+
+    def prediction_cost(self) -> dict[str, object]:
+        """Measure seconds an image and peak memory in a process of its own, and the size of the weights."""
+        weights = self._network.whole.weights
+        size = {"weights_bytes": sum(math.prod(weight.shape) * 4 for weight in weights)}
+        if self.engine != "openvino":
+            return {**measure(self.engine, self._files), **size}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.xml"
+            openvino.save_model(to_openvino(self._network.whole), file, compress_to_fp16=False)
+            return {**measure(self.engine, [file]), **size}
+
+
+def check_cached_path(whole: Predictions, cached_file: Path) -> float:
+    """Compare the whole network's predictions for the validation split with those of the training path.
+
+    Returns the largest difference of a probability.
+
+    Raises:
+        UserError: it is greater than `CACHED_PATH_TOLERANCE`.
+    """
+    cached = np.load(cached_file)
+    difference = float(np.max(np.abs(cached - whole.probabilities))) if cached.shape == whole.probabilities.shape else 1
+    if not difference <= CACHED_PATH_TOLERANCE:
+        raise UserError(
+            f"{cached_file}: expected the probabilities that the whole network gives from pixels, within "
+            f"{CACHED_PATH_TOLERANCE}, received a difference of {difference:.3f}; train anew: dvc repro -f"
+        )
+    return difference
+
+
+def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int) -> list[Mistake]:
+    """Return the images that are classified wrongly with the highest probability, the worst first."""
+    certainty = test.probabilities.max(axis=1)
+    wrong = np.flatnonzero(test.predicted != test.labels)
+    worst = wrong[np.argsort(-certainty[wrong], kind="stable")][:count]
+    wanted = {test.images[i]: int(i) for i in worst}
+    pixels = {
+        name: batch.pixels[row]
+        for batch in read_records(records, spec, BATCH)
+        for row, name in enumerate(batch.images)
+        if name in wanted
+    }
+    return [
+        Mistake(
+            name,
+            pixels[name],
+            spec.classes[test.labels[i]],
+            spec.classes[test.predicted[i]],
+            float(certainty[i]),
+        )
+        for name, i in wanted.items()
+    ]

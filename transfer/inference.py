@@ -1,0 +1,76 @@
+"""What prediction costs, measured in a process of its own: python -m transfer.inference ENGINE FILE…
+
+It imports no more than the engine needs, loads one model, predicts single images and batches of 32, and prints JSON:
+seconds an image for both (medians, after warm-up) and the peak resident memory of the process in bytes.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.cost import peak_memory
+
+Array = NDArray[np.float32]
+BATCH = 32
+WARM_UP = 5
+REPEATS = {1: 60, BATCH: 12}
+
+
+def measure(engine: str, files: list[Path]) -> dict[str, object]:
+    """Start the measuring process and return what it printed. `files` are those of `_predictor`."""
+    command = [sys.executable, "-m", "transfer.inference", engine, *map(str, files)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    measured: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
+    return measured
+
+
+def _predictor(engine: str, files: list[Path], batch: int) -> tuple[Callable[[Array], object], tuple[int, ...]]:
+    """Load a model (OpenVINO: its .xml; TensorFlow: its .json and .weights.h5) for batches of one size.
+
+    Returns a function that predicts, and the shape of a batch.
+    """
+    if engine == "openvino":
+        from transfer.openvino_engine import OpenVINOEngine
+
+        # One image is fastest with all cores on it, many with a core for each.
+        loaded = OpenVINOEngine(files[0], rows=1, streams=1) if batch == 1 else OpenVINOEngine(files[0])
+        return (lambda images: list(loaded.run([images]))), (batch, *loaded.row_shape)
+    from transfer.engine import TensorFlowEngine
+    from transfer.model_files import load
+
+    network, _ = load(files[0], files[1])
+    graph = TensorFlowEngine(network.whole)
+    return (lambda images: list(graph.run([images]))), (batch, *network.whole.input_shape[1:])
+
+
+def _seconds_per_image(predict: Callable[[Array], object], images: Array) -> float:
+    times = []
+    for i in range(WARM_UP + REPEATS[len(images)]):
+        start = time.perf_counter()
+        predict(images)
+        if i >= WARM_UP:
+            times.append((time.perf_counter() - start) / len(images))
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Measure, and print JSON."""
+    engine, files = sys.argv[1], [Path(name) for name in sys.argv[2:]]
+    result: dict[str, object] = {"engine": engine}
+    for batch in (1, BATCH):
+        predict, shape = _predictor(engine, files, batch)
+        images = np.random.default_rng(0).random(shape, np.float32)
+        result[f"seconds_per_image_batch_{batch}"] = round(_seconds_per_image(predict, images), 6)
+    result["peak_memory_bytes"] = peak_memory()
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

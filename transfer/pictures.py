@@ -1,0 +1,72 @@
+"""Pictures for reports, drawn with matplotlib."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from transfer.images import Pixels
+
+DPI = 100
+COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image (uint8, (size, size, channels)) that was classified wrongly, and how sure the model was."""
+
+    image: str
+    pixels: Pixels
+    actual: str
+    predicted: str
+    probability: float
+
+
+def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
+    """Draw images in rows of four, with what they are and what they were taken for."""
+    rows = max(1, -(-len(mistakes) // COLUMNS))
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(10, 2.9 * rows + 0.6), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, mistake in zip(axes.flat, mistakes, strict=False):
+        axis.imshow(mistake.pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+        name = mistake.image.rsplit("/", 1)[-1]
+        axis.set_title(
+            f"{name}\nis {mistake.actual}, taken for\n{mistake.predicted} ({mistake.probability:.0%})", fontsize=9
+        )
+    figure.suptitle(title if mistakes else f"{title}: none")
+    _save(figure, path)
+
+
+def draw_performance(table: pd.DataFrame, path: Path) -> None:
+    """Draw test accuracy and test F1 of the models as bars with their 95 % intervals.
+
+    Args:
+        table: a row for each model: model, accuracy, accuracy_low, accuracy_high, f1, f1_low, f1_high.
+        path: of the PNG.
+    """
+    figure, axis = plt.subplots(figsize=(8, 0.8 * len(table) + 1.6), layout="constrained")
+    for offset, (name, label, colour) in enumerate((("accuracy", "accuracy", "#3b6ea5"), ("f1", "F1", "#c9822b"))):
+        places = [row + 0.36 * offset for row in range(len(table))]
+        errors = [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
+        axis.barh(places, table[name], 0.34, xerr=errors, color=colour, label=label, error_kw={"capsize": 3})
+        for place, value, high in zip(places, table[name], table[f"{name}_high"], strict=True):
+            axis.text(high + 0.01, place, f"{value:.3f}", va="center", fontsize=9)
+    axis.set_yticks([row + 0.18 for row in range(len(table))], list(table["model"]))
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.1)
+    axis.set_xlabel("on the test split, with 95 % bootstrap intervals")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})  # the version of matplotlib would change the bytes
+    plt.close(figure)
