@@ -25,7 +25,12 @@ def repro(folder: Path, *options: str) -> list[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     start = time.monotonic()
     result = subprocess.run(
-        ["dvc", "repro", *options], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+        ["dvc", "repro", *options],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode:
         sys.exit(f"dvc repro {' '.join(options)} failed:\n{result.stdout[-5000:]}\n{result.stderr[-5000:]}")

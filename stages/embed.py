@@ -1,14 +1,13 @@
 """Run the frozen trunk below a cut once over every image and view: python -m stages.embed head|finetune."""
 
 import shutil
-import sys
 
 from transfer.activations import bytes_needed, embed, require_space
 from transfer.backbones.registry import trained_backbone
 from transfer.cost import measured
 from transfer.determinism import fix_seeds
 from transfer.engine import check_agreement, make_engine
-from transfer.errors import run
+from transfer.errors import argument, run
 from transfer.network import frozen_trunk
 from transfer.params import read_params
 from transfer.paths import fill, fresh_file, reads, writes
@@ -27,7 +26,7 @@ COST = writes("metrics/cost/embed-{item}.json")
 
 def main() -> None:
     """Cut the backbone, check the engine, compute, write."""
-    item = sys.argv[1]
+    item = argument("head", "finetune")
     params = read_params(PARAMS)
     cut = {"head": "top", "finetune": params.finetune.cut}[item]
     wanted = {"head": params.head.views, "finetune": params.finetune.views}[item]

@@ -1,10 +1,8 @@
 """Judge a model on the test split, from the pixels: python -m stages.evaluate ann|cnn|head|finetuned."""
 
-import sys
-
 from transfer.cost import measured, write_json
 from transfer.determinism import fix_seeds
-from transfer.errors import run
+from transfer.errors import argument, run
 from transfer.evaluation import Evaluator, check_cached_path, worst_mistakes
 from transfer.params import read_params
 from transfer.paths import fill, fresh_file, reads, writes
@@ -31,7 +29,7 @@ COST = writes("metrics/cost/evaluate-{item}.json")
 
 def main() -> None:
     """Predict all splits, score, draw, measure."""
-    item = sys.argv[1]
+    item = argument("ann", "cnn", "head", "finetuned")
     params = read_params(PARAMS)
     spec = Spec.read(SPEC)
     positive = spec.positive_class

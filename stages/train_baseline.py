@@ -1,11 +1,9 @@
 """Train a network from scratch, to compare with: python -m stages.train_baseline ann|cnn."""
 
-import sys
-
 from transfer.baselines import small_images
 from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.determinism import fix_seeds
-from transfer.errors import run
+from transfer.errors import argument, run
 from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles
 from transfer.network import baseline_architecture, build
@@ -29,7 +27,7 @@ COST = writes("metrics/cost/train-{item}.json")
 
 def main() -> None:
     """Shrink the images, build, train, write."""
-    item = sys.argv[1]
+    item = argument("ann", "cnn")
     params = read_params(PARAMS)
     baseline = {"ann": params.baselines.ann, "cnn": params.baselines.cnn}[item]
     spec = Spec.read(SPEC)

@@ -113,9 +113,10 @@ def _read_params(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in inner
     }
     keys |= {key for name, key in aliases.items() if key and name in used_whole}
-    # An assignment of a section to a variable reads nothing by itself; what is read of the variable counts.
+    # Assigning a section to a variable reads nothing by itself: what is then read of the variable counts.
     assigned = {key for name, key in aliases.items() if key and name not in used_whole}
-    return keys - {key for key in assigned if any(other.startswith(f"{key}.") for other in keys)}
+    keys -= {key for key in assigned if any(other.startswith(f"{key}.") for other in keys)}
+    return {key for key in keys if not any(key.startswith(f"{other}.") for other in keys)}
 
 
 def _declared_paths(tree: ast.Module, needs: Needs, file: str) -> None:

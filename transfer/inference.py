@@ -19,14 +19,15 @@ from transfer.cost import peak_memory
 
 Array = NDArray[np.float32]
 BATCH = 32
+ROOT = Path(__file__).parent.parent  # where Python finds the package
 WARM_UP = 5
 REPEATS = {1: 60, BATCH: 12}
 
 
 def measure(engine: str, files: list[Path]) -> dict[str, object]:
     """Start the measuring process and return what it printed. `files` are those of `_predictor`."""
-    command = [sys.executable, "-m", "transfer.inference", engine, *map(str, files)]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "transfer.inference", engine, *(str(file.absolute()) for file in files)]
+    result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     measured: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
     return measured
 

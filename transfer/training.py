@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,6 +154,19 @@ def _collapse(best: _BestEpoch, chance: float) -> str | None:
     return f"its validation loss, {loss:.3f}, is not below that of chance, {chance:.3f}" if loss >= chance else None
 
 
+def compiled(
+    top: keras.Model, recipe: Recipe, steps: int, metrics: Sequence[str | keras.metrics.Metric] = ()
+) -> keras.Model:
+    """Make a network of logits ready for `fit`, with `steps` batches in an epoch."""
+    top.compile(
+        optimizer=_optimizer(recipe, steps),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+        metrics=list(metrics),
+        jit_compile=False,  # XLA on a CPU compiles for minutes
+    )
+    return top
+
+
 def train(
     top: keras.Model,
     batches: ViewBatches,
@@ -176,12 +190,7 @@ def train(
     Raises:
         UserError: the loss becomes infinite or NaN.
     """
-    top.compile(
-        optimizer=_optimizer(recipe, len(batches)),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy", F1(positive), PredictedClasses(batches.one_hot.shape[1])],
-        jit_compile=False,  # XLA on a CPU compiles for minutes
-    )
+    compiled(top, recipe, len(batches), ["accuracy", F1(positive), PredictedClasses(batches.one_hot.shape[1])])
     best = _BestEpoch(recipe.epochs, title)
     top.fit(
         batches,

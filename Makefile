@@ -1,0 +1,42 @@
+# Two commands: `make run` and `make test`. Each sets up what it needs: Python 3.11 or what PYTHON names, git, make.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+
+.PHONY: run test lint bench seeds readme clean
+
+run: $(VENV)/run  ## the whole pipeline, or what of it has changed
+	dvc repro
+	@cat metrics/REPORT.md
+
+test: $(VENV)/test lint  ## lint, types, tests
+	python -m pytest
+
+lint: $(VENV)/test
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
+	python -m benchmarks.speed
+
+seeds: $(VENV)/run  ## the default pipeline with three seeds, into benchmarks/results
+	python -m benchmarks.seeds 1 2 3
+
+readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md
+	python -m transfer.readme
+
+$(VENV)/run: requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/test: requirements-dev.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@ $(VENV)/run
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,139 @@
+"""How much faster the pipeline's way is, side by side in one run: python -m benchmarks.speed
+
+Needs the outputs of `dvc repro`. Every rate is the median of several rounds, in which the contestants take turns, so
+that a disturbance of the machine hits all of them.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from transfer.activations import view_batches
+from transfer.batches import ViewBatches
+from transfer.cost import write_json
+from transfer.determinism import fix_seeds
+from transfer.engine import Engine, make_engine
+from transfer.model_files import load
+from transfer.network import Network, frozen_trunk
+from transfer.params import Params, read_params
+from transfer.records import normalise, read_records
+from transfer.spec import Spec
+from transfer.training import Recipe, compiled
+
+RESULTS = Path("benchmarks/results/speed.json")
+RECORDS = Path("data/records/train")
+ROUNDS = 3
+FORWARD_IMAGES, STEPS, FULL_STEPS = 512, 40, 8
+
+Contestants = dict[str, Callable[[], int]]
+
+
+def rates(contestants: Contestants) -> dict[str, float]:
+    """Return images a second of each contestant, the median over rounds. Each returns the images that it handled."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(ROUNDS + 1):  # the first turn warms up
+        for name, handle in contestants.items():
+            start = time.perf_counter()
+            images = handle()
+            if turn:
+                seconds[name].append((time.perf_counter() - start) / images)
+            print(f"{name}: {images / (time.perf_counter() - start):.1f} images/s", file=sys.stderr, flush=True)
+    return {name: round(1 / statistics.median(values), 1) for name, values in seconds.items()}
+
+
+def frozen_pass(network: Network, params: Params, pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """The frozen trunk over images, from uint8 pixels."""
+    trunk = frozen_trunk(network.backbone, params.backbone, "top")
+
+    def by(engine: Engine) -> Callable[[], int]:
+        def handle() -> int:
+            batches = (normalise(pixels[start : start + 32]) for start in range(0, FORWARD_IMAGES, 32))
+            return sum(len(output) for output in engine.run(batches))
+
+        return handle
+
+    def keras_predict() -> int:
+        return len(trunk.predict(normalise(pixels[:FORWARD_IMAGES]), batch_size=32, verbose=0))
+
+    engines: Contestants = {name: by(make_engine(trunk, name)) for name in ("openvino", "tensorflow")}  # type: ignore[arg-type]
+    return rates({**engines, "keras_predict": keras_predict})
+
+
+def _augmented(spec: Spec, batch_size: int) -> tf.data.Dataset:
+    """Records with on-the-fly augmentation, as a tutorial has it: each image in a random one of the eight views."""
+
+    def examples() -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        for batch in read_records(RECORDS, spec, batch_size):
+            yield normalise(batch.pixels), np.eye(len(spec.classes), dtype=np.float32)[batch.labels]
+
+    shape = (None, spec.image_size, spec.image_size, 3)
+    signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None, len(spec.classes)), tf.float32))
+    augment = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomRotation(0.25)])
+    dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
+    return dataset.map(lambda x, y: (augment(x, training=True), y), tf.data.AUTOTUNE).prefetch(2)
+
+
+def training_step(network: Network, params: Params, spec: Spec, cached: ViewBatches) -> dict[str, float]:
+    """Training from cached activations, and `fit` on the whole network from records, frozen below the cut or not."""
+    recipe = Recipe(epochs=1, lr=1e-5, clip_norm=params.finetune.clip_norm)
+    features = network.backbone(network.backbone.input, training=False)  # batch normalisation in inference mode, too
+    logits = network.whole.get_layer("head")(keras.layers.GlobalAveragePooling2D()(features))
+    dataset = _augmented(spec, params.batch_size)
+
+    def cached_fit() -> int:
+        top = compiled(network.top, recipe, STEPS)
+        top.fit(cached, epochs=1, steps_per_epoch=STEPS, shuffle=False, verbose=0)
+        return STEPS * params.batch_size
+
+    def whole_fit(*, frozen: bool) -> int:
+        trunk = frozen_trunk(network.backbone, params.backbone, params.finetune.cut)
+        for layer in trunk.layers:
+            layer.trainable = not frozen
+        whole = compiled(keras.Model(network.backbone.input, logits), recipe, FULL_STEPS)
+        whole.fit(dataset.take(FULL_STEPS), epochs=1, verbose=0)
+        for layer in trunk.layers:
+            layer.trainable = True
+        return FULL_STEPS * params.batch_size
+
+    return rates(
+        {
+            "cached_activations": cached_fit,
+            "fit_whole_network": lambda: whole_fit(frozen=False),
+            "fit_frozen_below_cut": lambda: whole_fit(frozen=True),
+        }
+    )
+
+
+def main() -> None:
+    """Measure and write the results."""
+    fix_seeds(0)
+    params, spec = read_params(Path("params.yaml")), Spec.read(Path("data/records/spec.json"))
+    network, _ = load(Path("models/head.json"), Path("models/head.weights.h5"), params.finetune.cut)
+    batches = list(read_records(RECORDS, spec, 32))
+    pixels = np.concatenate([batch.pixels for batch in batches])
+    cached, _ = view_batches(Path("data/activations/finetune"), len(spec.classes), params.batch_size, params.seed)
+    forward = frozen_pass(network, params, pixels)
+    training = training_step(network, params, spec, cached)
+    results = {
+        "image_size": spec.image_size,
+        "frozen_pass_images_per_second": forward,
+        "frozen_pass_ratio": round(forward["openvino"] / forward["keras_predict"], 2),
+        "training_images_per_second": training,
+        "training_ratio": {
+            name: round(training["cached_activations"] / training[name], 2)
+            for name in ("fit_whole_network", "fit_frozen_below_cut")
+        },
+    }
+    write_json(results, RESULTS)
+    print(RESULTS.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Tests of transfer/training.py."""
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.metrics import f1_score
+
+from transfer.batches import ViewBatches
+from transfer.determinism import fix_seeds
+from transfer.errors import UserError
+from transfer.training import F1, Outcome, Recipe, _optimizer, chance_loss, predict, train
+
+
+def _data(seed: int | None = 1, scale: float = 1.0, images: int = 40) -> ViewBatches:
+    """Two classes, told apart by the sign of the first of three values."""
+    random = np.random.default_rng(0)
+    labels = np.arange(images) % 2
+    values = random.normal(0, 0.3, (images, 3))
+    values[:, 0] += 2.0 * labels - 1.0
+    return ViewBatches([values * scale], labels, 2, 8, seed)
+
+
+def _top(initial: str = "glorot_uniform") -> keras.Model:
+    entry = keras.Input((3,))
+    return keras.Model(entry, layers.Dense(2, kernel_initializer=initial)(entry))
+
+
+def _train(top: keras.Model, folder: Path, recipe: Recipe, scale: float = 1.0) -> Outcome:
+    return train(top, _data(scale=scale), _data(seed=None, scale=scale), 1, recipe, folder / "curves", "test")
+
+
+def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    fix_seeds(1)
+    top = _top()
+    outcome = _train(top, tmp_path, Recipe(epochs=10, lr=0.1))
+    assert outcome.collapsed is None
+    assert outcome.best["accuracy"] == 1.0
+    assert outcome.trainable == 3 * 2 + 2
+    losses = [float(line.split("\t")[1]) for line in _curve(tmp_path, "validation/loss")]
+    assert outcome.best_epoch == 1 + int(np.argmin(losses))
+    assert outcome.best["loss"] == pytest.approx(min(losses), abs=1e-6)
+    validation = _data(seed=None)
+    probabilities = predict(top, validation)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    loss = -np.mean(np.log(probabilities[validation.one_hot == 1]))
+    assert loss == pytest.approx(outcome.best["loss"], abs=1e-5)
+
+
+def _curve(folder: Path, name: str) -> list[str]:
+    return (folder / f"curves/plots/metrics/{name}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+
+
+def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(tmp_path: Path) -> None:
+    """With labels that contradict what was learnt, every epoch of training makes validation worse."""
+    fix_seeds(1)
+    top = _top()
+    _train(top, tmp_path, Recipe(epochs=10, lr=0.1))
+    validation = _data(seed=None)
+    wrong = ViewBatches([np.stack([validation[i][0] for i in range(1)])[0]], np.array([1, 0] * 4), 2, 8, 1)
+    outcome = train(top, wrong, validation, 1, Recipe(epochs=4, lr=0.5), tmp_path / "wrong", "test")
+    last = (tmp_path / "wrong/plots/metrics/validation/loss.tsv").read_text(encoding="utf-8").splitlines()[-1]
+    assert outcome.best_epoch == 1
+    assert float(last.split("\t")[1]) > outcome.best["loss"] + 0.5
+    probabilities = predict(top, validation)
+    assert -np.mean(np.log(probabilities[validation.one_hot == 1])) == pytest.approx(outcome.best["loss"], abs=1e-5)
+
+
+def test_a_loss_that_is_no_number_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"epoch 1: expected a finite loss, received nan"):
+        _train(_top(), tmp_path, Recipe(epochs=2, lr=0.1), scale=float("nan"))
+
+
+def test_a_run_that_predicts_one_class_is_named(tmp_path: Path) -> None:
+    outcome = _train(_top("zeros"), tmp_path, Recipe(epochs=1, lr=1e-9))
+    assert outcome.collapsed == "it predicts one class for every validation image"
+
+
+def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
+    optimizer = _optimizer(Recipe(epochs=10, lr=0.2, warmup_epochs=2), steps=5)
+    rate = optimizer._learning_rate
+    assert float(rate(0)) == 0
+    assert float(rate(5)) == pytest.approx(0.1)
+    assert float(rate(10)) == pytest.approx(0.2)
+    assert float(rate(30)) == pytest.approx(0.2 * 0.5 * (1 + math.cos(math.pi * 0.5)), abs=1e-6)
+    assert float(rate(50)) == pytest.approx(0, abs=1e-6)
+
+
+def test_weight_decay_leaves_biases_alone(tmp_path: Path) -> None:
+    top = _top("ones")
+    top.layers[1].bias.assign([5.0, 5.0])
+    _train(top, tmp_path, Recipe(epochs=1, lr=1e-6, weight_decay=1e5))
+    kernel, bias = top.layers[1].get_weights()
+    assert np.abs(kernel).max() < 0.9
+    np.testing.assert_allclose(bias, 5.0, atol=1e-3)
+
+
+def test_chance_loss_is_the_entropy_of_the_smoothed_frequencies() -> None:
+    one_hot = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]
+    assert chance_loss(one_hot, 0.0) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert chance_loss(one_hot, 0.2) == pytest.approx(-(0.7 * math.log(0.7) + 0.3 * math.log(0.3)))
+
+
+@pytest.mark.parametrize("positive", [0, 1, None])
+def test_f1_from_logits_is_that_of_scikit_learn(positive: int | None) -> None:
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 2, 50), random.normal(0, 1, (50, 2)).astype(np.float32)
+    metric = F1(positive)
+    for start in range(0, 50, 20):
+        metric.update_state(np.eye(2, dtype=np.float32)[labels[start : start + 20]], logits[start : start + 20])
+    predicted = np.argmax(logits, axis=1)
+    expected = (
+        f1_score(labels, predicted, average="macro")
+        if positive is None
+        else f1_score(labels, predicted, pos_label=positive)
+    )
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)

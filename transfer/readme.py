@@ -1,0 +1,88 @@
+"""Copy figures from metrics/, plots/ and benchmarks/results into README.md: python -m transfer.readme
+
+A figure in README.md between <!-- NAME --> and <!-- end --> comes from a file, and a test checks that it still does.
+"""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from transfer.comparison import MODELS, read_results, verdicts
+from transfer.comparison import compare as compare_models
+from transfer.cost import read_json
+from transfer.report import markdown_table, performance_markdown
+
+README = Path("README.md")
+BLOCK = re.compile(r"(<!-- ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _performance(root: Path) -> str:
+    return performance_markdown(pd.read_csv(root / "plots/performance_table.csv"))
+
+
+def _verdicts(root: Path) -> str:
+    folders = ("metrics/evaluate", "metrics/train", "plots/predictions", "metrics/cost")
+    evaluated, trained, predicted, cost = (root / folder for folder in folders)
+    results = read_results(evaluated, trained, predicted, cost)
+    return "\n".join(f"- {line}" for line in verdicts(results, compare_models(results)))
+
+
+def _seeds(root: Path) -> str:
+    results = read_json(root / "benchmarks/results/seeds.json")
+    names = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
+    header = [f"mean ± standard deviation of seeds {', '.join(map(str, results['seeds']))}", *names.values()]
+    summary = results["summary"]
+    rows = [
+        [f"`{model}`", *(f"{summary[model][name]['mean']:.4f} ± {summary[model][name]['sd']:.4f}" for name in names)]
+        for model in MODELS
+    ]
+    return markdown_table(header, rows)
+
+
+def _speed(root: Path) -> str:
+    results = read_json(root / "benchmarks/results/speed.json")
+    forward, training = results["frozen_pass_images_per_second"], results["training_images_per_second"]
+    rows = [
+        ["frozen pass: this pipeline (OpenVINO)", forward["openvino"], 1.0],
+        ["frozen pass: TensorFlow graph", forward["tensorflow"], forward["openvino"] / forward["tensorflow"]],
+        ["frozen pass: Keras `predict`", forward["keras_predict"], results["frozen_pass_ratio"]],
+        ["fine-tuning: this pipeline (cached activations)", training["cached_activations"], 1.0],
+        [
+            "fine-tuning: `fit` from records with augmentation, frozen below the same cut",
+            training["fit_frozen_below_cut"],
+            results["training_ratio"]["fit_frozen_below_cut"],
+        ],
+        [
+            "fine-tuning: `fit` of the whole network from records with augmentation",
+            training["fit_whole_network"],
+            results["training_ratio"]["fit_whole_network"],
+        ],
+    ]
+    header = [f"at {results['image_size']} pixels, on 2 cores", "images a second", "this pipeline is faster by"]
+    return markdown_table(header, [[str(name), f"{rate:.1f}", f"{ratio:.1f} ×"] for name, rate, ratio in rows])
+
+
+def _dag(root: Path) -> str:
+    graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
+    return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "performance": _performance,
+    "verdicts": _verdicts,
+    "seeds": _seeds,
+    "speed": _speed,
+    "dag": _dag,
+}
+
+
+def render(text: str, root: Path) -> str:
+    """Return README.md's text with the figures that the files below `root` hold now."""
+    return BLOCK.sub(lambda match: f"{match[1]}{BLOCKS[match[2]](root)}\n{match[3]}", text)
+
+
+if __name__ == "__main__":
+    README.write_text(render(README.read_text(encoding="utf-8"), Path()), encoding="utf-8")
