@@ -19,8 +19,7 @@ def main() -> None:
     card, labels, images = obtain(Path(params.dataset), RAW)
     print(f"read   {params.dataset}: {card.title}")
     print(f"wrote  {RAW}: {images} images, {len(labels)} labels")
-    for name in card.classes:
-        print(f"       {(labels['label'] == name).sum():6} {name}")
+    print("       " + ", ".join(f"{(labels['label'] == name).sum()} {name}" for name in card.classes))
     print(f"       licence: {card.licence}")
 
 

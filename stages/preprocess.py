@@ -1,7 +1,5 @@
 """Turn data/raw into records of three splits."""
 
-import shutil
-
 from transfer.cost import write_json
 from transfer.errors import run
 from transfer.params import read_params
@@ -23,8 +21,6 @@ def main() -> None:
     """Split, decode, resize, write; list what could not be used."""
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-    for folder in records.values():
-        shutil.rmtree(folder, ignore_errors=True)
     done = preprocess(RAW, records, params.split, params.image_size, params.max_images, params.seed)
     done.spec.write(fresh_file(SPEC))
     done.splits.to_csv(fresh_file(SPLITS), index=False)
@@ -33,8 +29,7 @@ def main() -> None:
     print(f"read   {RAW}: {len(done.splits) + len(done.quarantine)} images")
     print(f"wrote  {TRAIN.parent}: {done.spec.counts}, {params.image_size} x {params.image_size} pixels")
     print(f"       quarantined: {len(done.quarantine)} ({QUARANTINE})")
-    for row in done.quarantine.head(10).itertuples():
-        print(f"       {row.image}: {row.reason}")
+    print("".join(f"       {row.image}: {row.reason}\n" for row in done.quarantine.head(10).itertuples()), end="")
     check_quarantine(done.quarantine, len(done.splits), params.max_bad_fraction, QUARANTINE)
 
 

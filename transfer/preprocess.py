@@ -1,6 +1,7 @@
 """From data/raw to records: which images take part, which split each belongs to, and their pixels."""
 
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -115,7 +116,7 @@ def preprocess(
 
     Args:
         raw_folder: data/raw, as the stage download left it.
-        records: folder to make for each of "train", "validation" and "test".
+        records: folder to make, or make anew, for each of "train", "validation" and "test".
         fractions: of the test and the validation split.
         size: height and width of the images in the records.
         max_images: how many images take part; None for all.
@@ -132,6 +133,7 @@ def preprocess(
     counts = {}
     with progress_bar(len(labels), "decode") as progress:
         for name in SPLITS:
+            shutil.rmtree(records[name], ignore_errors=True)
             rows = labels[labels["split"] == name]
             examples = _examples(rows, raw, raw_folder, size, bad)
             shown = (example for example in examples if progress.update() or True)

@@ -1,0 +1,146 @@
+"""Tests of transfer/images.py: decoded right, or refused with a reason."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from transfer.images import BadImageError, decode
+
+GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
+
+
+def _save(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def test_grey_of_the_same_size_is_unchanged(tmp_path: Path) -> None:
+    decoded = decode(_save(Image.fromarray(GREY), tmp_path / "a.png"), 8, 1)
+    np.testing.assert_array_equal(decoded[..., 0], GREY)
+
+
+def test_colour_keeps_its_channels(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4] = (250, 10, 20)
+    np.testing.assert_array_equal(decode(_save(Image.fromarray(pixels), tmp_path / "a.png"), 8, 3), pixels)
+
+
+def test_grey_becomes_colour_where_colour_is_wanted(tmp_path: Path) -> None:
+    decoded = decode(_save(Image.fromarray(GREY), tmp_path / "a.png"), 8, 3)
+    np.testing.assert_array_equal(decoded, np.repeat(GREY[..., None], 3, axis=2))
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    wide = (GREY.astype(np.uint16) << 8) + 77
+    decoded = decode(_save(Image.fromarray(wide), tmp_path / "a.png"), 8, 1)
+    np.testing.assert_array_equal(decoded[..., 0], GREY)
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # no cyan: red
+    decoded = decode(_save(image, tmp_path / "a.jpg", quality=95), 8, 3)
+    assert decoded[..., 0].min() > 240
+    assert decoded[..., 1:].max() < 15
+
+
+@pytest.mark.parametrize(("orientation", "bright"), [(1, "top"), (3, "bottom"), (6, "right"), (8, "left")])
+def test_exif_orientation_is_followed(tmp_path: Path, orientation: int, bright: str) -> None:
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[:8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode(_save(Image.fromarray(pixels), tmp_path / "a.jpg", exif=exif, quality=95), 16, 1)[..., 0]
+    halves = {"top": decoded[:7], "bottom": decoded[9:], "left": decoded[:, :7], "right": decoded[:, 9:]}
+    assert halves[bright].min() > 200
+    assert decoded.mean() == pytest.approx(127, abs=8)
+
+
+def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+    pixels = np.full((8, 8, 4), 200, np.uint8)
+    pixels[:4, :, 3] = 0
+    pixels[4:, :, 3] = 255
+    decoded = decode(_save(Image.fromarray(pixels), tmp_path / "a.png"), 8, 3)
+    assert (decoded[:4] == 0).all()
+    assert (decoded[4:] == 200).all()
+
+
+def test_a_palette_and_one_bit_are_decoded(tmp_path: Path) -> None:
+    red = Image.new("RGB", (8, 8), (255, 0, 0)).convert("P")
+    assert tuple(decode(_save(red, tmp_path / "a.gif"), 8, 3)[0, 0]) == (255, 0, 0)
+    white = Image.new("1", (8, 8), 1)
+    assert (decode(_save(white, tmp_path / "b.png"), 8, 1) == 255).all()
+
+
+def test_large_images_are_averaged_and_not_sampled(tmp_path: Path) -> None:
+    """A chessboard of single pixels is grey from afar."""
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    decoded = decode(_save(Image.fromarray(board), tmp_path / "a.png"), 8, 1)
+    assert 100 < decoded.min() <= decoded.max() < 155
+
+
+def _png() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _bomb() -> bytes:
+    """A PNG of a few bytes that claims 100,000 × 100,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_png()[:1500], "truncated"),
+        (b"", "cannot identify"),
+        (b"no image at all, whatever its name says", "cannot identify"),
+        (_bomb(), "DecompressionBomb"),
+    ],
+    ids=["truncated", "zero-byte", "text", "bomb"],
+)
+def test_a_bad_file_is_refused_with_a_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    with pytest.raises(BadImageError, match=reason) as error:
+        decode(path, 8, 1)
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_thirty_two_bits_a_channel_are_refused(tmp_path: Path) -> None:
+    image = Image.fromarray(np.ones((8, 8), np.float32))
+    with pytest.raises(BadImageError, match=r"expected 8 or 16 bits a channel, received 32 \(mode F\)"):
+        decode(_save(image, tmp_path / "a.tiff"), 8, 1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 3000), st.integers(0, 255))
+def test_any_damage_is_decoded_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, place: int, value: int
+) -> None:
+    png = bytearray(_png())
+    png[place % len(png)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.png"
+    for content in (bytes(png), bytes(png[: place % len(png)]), noise, bytes(png[:40]) + noise):
+        path.write_bytes(content)
+        try:
+            decoded = decode(path, 8, 3)
+        except BadImageError as error:
+            assert str(error)
+        else:
+            assert decoded.shape == (8, 8, 3)
+            assert decoded.dtype == np.uint8

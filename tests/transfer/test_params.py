@@ -1,0 +1,152 @@
+"""Tests of transfer/params.py: params.yaml is read strictly."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from transfer.errors import UserError
+from transfer.params import Params, read_params
+
+REAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def _read(folder: Path, text: str) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_params(path)
+
+
+def _replaced(old: str, new: str) -> str:
+    assert old in REAL
+    return REAL.replace(old, new, 1)
+
+
+def test_the_projects_own_files_are_valid() -> None:
+    assert read_params(ROOT / "params.yaml").finetune.cut == "block5"
+    assert read_params(ROOT / ".ci/params.yaml").max_images == 320
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("5e-4", 5e-4), ("1e-05", 1e-5), ("0.0001", 1e-4), ("1E-3", 1e-3), ("1", 1.0), ("1.", 1.0)]
+)
+def test_numbers_are_read_as_people_and_dvc_write_them(tmp_path: Path, written: str, value: float) -> None:
+    assert _read(tmp_path, _replaced("lr: 5e-4", f"lr: {written}")).lr == value
+
+
+WRONG = [
+    ("lr: 5e-4", "lrr: 5e-4", ["lrr", "expected lr (is it misspelt?)"]),
+    ("lr: 5e-4", "lr: fast", ["lr", "number", "'fast'"]),
+    ("lr: 5e-4", "lr: -1", ["lr", "greater than 0", "-1"]),
+    ("lr: 5e-4", "lr: 2.5", ["lr", "less than or equal to 1", "2.5"]),
+    ("lr: 5e-4", "lr: .nan", ["lr", "finite", "nan"]),
+    ("lr: 5e-4", "lr: .inf", ["lr", "inf"]),
+    ("lr: 5e-4", "lr: true", ["lr", "number", "True"]),
+    ("lr: 5e-4", "lr:", ["lr", "number", "None"]),
+    ("lr: 5e-4", "lr: [1e-4]", ["lr", "number", "1e-4"]),
+    ("seed: 1", "seed: 1.5", ["seed", "integer", "1.5"]),
+    ("seed: 1", "seed: '1'", ["seed", "integer", "'1'"]),
+    ("seed: 1", "seed: true", ["seed", "integer", "True"]),
+    ("seed: 1", "seed: -1", ["seed", "greater than or equal to 0", "-1"]),
+    ("test: 0.25", "test: 0", ["split.test", "greater than 0", "0"]),
+    ("test: 0.25", "test: 0.9", ["split", "test + validation", "less than 1", "0.9"]),
+    ("engine: auto", "engine: cuda", ["engine", "'auto', 'openvino' or 'tensorflow'", "'cuda'"]),
+    ("weights: packaged", "weights: imagenet", ["weights", "'packaged'", "'imagenet'"]),
+    ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
+    ("cut: block5 ", "cut: block9 ", ["finetune.cut", "stem, block1, block2a", "'block9'"]),
+    ("warmup_epochs: 2", "warmup_epochs: 18", ["finetune", "warmup_epochs to be less than epochs", "18"]),
+    ("units: [128]", "units: 128", ["head.units", "tuple", "128"]),
+    ("units: [128]", "units: [0]", ["head.units.0", "greater than or equal to 1", "0"]),
+    ("epochs: 18", "epochs: 0", ["finetune.epochs", "greater than or equal to 1", "0"]),
+    ("views: all", "views: 3", ["head.views", "'all', 1, 2, 4 or 8", "3"]),
+    ("max_images: null", "max_images: 2", ["max_images", "greater than or equal to 8", "2"]),
+    ("seed: 1", "seed: 1\nseed: 2", ["each key once", "'seed' twice", "line 3"]),
+    ("  cut: block5", "  cut: block5\n  cut: block6", ["each key once", "'cut' twice"]),
+    ("lr: 5e-4", "lr: [5e-4", ["expected YAML"]),
+    ("seed: 1", "1: 2", ["1: expected keys should be strings"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "named"), WRONG, ids=[row[1] for row in WRONG])
+def test_what_is_wrong_is_one_line_with_key_expected_and_received(
+    tmp_path: Path, old: str, new: str, named: list[str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, _replaced(old, new))
+    first = str(error.value).splitlines()[0]
+    assert first.startswith(f"{tmp_path}/params.yaml: ")
+    assert "expected" in first
+    assert "received" in first or "and it is" in first
+    for part in named:
+        assert part in str(error.value)
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    text = _replaced("lr: 5e-4", "lr: 0").replace("seed: 1", "seed: x", 1)
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, text)
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "just text", "[1, 2]", "- lr: 1", "null"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match="expected"):
+        _read(tmp_path, text)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00lr")
+    with pytest.raises(UserError, match="expected YAML"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"params.yaml: expected a file, received: No such file"):
+        read_params(tmp_path / "params.yaml")
+
+
+def _paths(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, item in value.items():
+        yield (*at, key)
+        if isinstance(item, dict):
+            yield from _paths(item, (*at, key))
+
+
+def _mutations() -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Every key removed, renamed, and its value replaced by one that no key can have."""
+    for path in _paths(yaml.safe_load(REAL)):
+        for name in ("removed", "renamed", "replaced"):
+            values = copy.deepcopy(yaml.safe_load(REAL))
+            section = values
+            for key in path[:-1]:
+                section = section[key]
+            old = section.pop(path[-1])
+            if name == "renamed":
+                section[f"{path[-1]}_"] = old
+            elif name == "replaced":
+                section[path[-1]] = {"no": "value"}
+            yield name, path, values
+
+
+MUTATIONS = list(_mutations())
+
+
+def test_there_are_a_hundred_mutations() -> None:
+    assert len(MUTATIONS) >= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "values"), MUTATIONS, ids=[f"{name} {'.'.join(path)}" for name, path, _ in MUTATIONS]
+)
+def test_every_mutation_is_an_error_that_names_the_key(
+    tmp_path: Path, name: str, path: tuple[str, ...], values: Any
+) -> None:
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, yaml.safe_dump(values))
+    assert ".".join(path) in str(error.value), (name, str(error.value))
+    assert "expected" in str(error.value)
+    assert "received" in str(error.value)

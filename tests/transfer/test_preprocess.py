@@ -1,0 +1,111 @@
+"""Tests of transfer/preprocess.py: what is bad never ends a run and never vanishes."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.conftest import colour_images
+from transfer.errors import UserError
+from transfer.params import Split
+from transfer.preprocess import Preprocessed, check_quarantine, preprocess
+from transfer.records import read_records
+from transfer.sources import obtain
+
+COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
+HALF = Split(test=0.25, validation=0.25)
+
+
+def _run(folder: Path, split: Split = HALF, max_images: int | None = None) -> Preprocessed:
+    records = {name: folder / "records" / name for name in ("train", "validation", "test")}
+    return preprocess(folder / "raw", records, split, 16, max_images, 1)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """data/raw of 32 images of two colours."""
+    colour_images(tmp_path / "pictures", COLOURS, each=16, size=20)
+    obtain(tmp_path / "pictures", tmp_path / "raw")
+    return tmp_path
+
+
+def _spoil(folder: Path) -> None:
+    images = folder / "raw/images"
+    truncated = images / "blue/001.png"
+    truncated.write_bytes(truncated.read_bytes()[:200])
+    (images / "red/002.png").write_bytes(b"")
+    (images / "red/003.png").write_text("no image", encoding="utf-8")
+    (images / "blue/004.png").unlink()
+    Image.new("RGB", (20, 20)).save(images / "blue/unlabelled.png")
+
+
+def test_every_image_is_in_one_split_or_in_quarantine(raw: Path) -> None:
+    _spoil(raw)
+    done = _run(raw)
+    quarantined = dict(done.quarantine.itertuples(index=False, name=None))
+    assert set(quarantined) == {
+        "blue/001.png", "red/002.png", "red/003.png", "blue/004.png", "blue/unlabelled.png",
+    }  # fmt: skip
+    assert quarantined["blue/004.png"] == "it has a label, and there is no such image file"
+    assert quarantined["blue/unlabelled.png"] == "it has no label"
+    assert "truncated" in quarantined["blue/001.png"]
+    assert "cannot identify" in quarantined["red/003.png"]
+    everything = {f"{name}/{i:03}.png" for name in COLOURS for i in range(16)} | {"blue/unlabelled.png"}
+    assert set(done.splits["image"]) | set(quarantined) == everything
+    assert len(done.splits) + len(quarantined) == len(everything)
+    figures = done.figures()
+    assert figures["images"] == 28
+    assert figures["quarantined"] == 5
+    assert sum(done.spec.counts.values()) == 28
+
+
+def test_records_hold_what_splits_say(raw: Path) -> None:
+    done = _run(raw)
+    for name, rows in done.splits.groupby("split"):
+        batches = list(read_records(raw / "records" / str(name), done.spec, 5))
+        images = [image for batch in batches for image in batch.images]
+        assert images == sorted(rows["image"])
+        for batch in batches:
+            for image, pixels, label in zip(batch.images, batch.pixels, batch.labels, strict=True):
+                assert done.spec.classes[label] == image.split("/")[0]
+                blue, red = pixels[..., 2].mean(), pixels[..., 0].mean()
+                assert (blue > red) == image.startswith("blue")
+
+
+def test_a_bad_image_moves_no_other_to_another_split(raw: Path) -> None:
+    before = _run(raw).splits.set_index("image")["split"]
+    (raw / "raw/images/red/002.png").write_bytes(b"")
+    after = _run(raw).splits.set_index("image")["split"]
+    pd.testing.assert_series_equal(after, before.drop("red/002.png"))
+
+
+def test_a_part_of_the_images_can_be_taken(raw: Path) -> None:
+    done = _run(raw, max_images=16)
+    assert len(done.splits) == 16
+    assert done.splits["label"].value_counts().to_dict() == {"blue": 8, "red": 8}
+
+
+def test_a_class_of_which_a_split_keeps_nothing_is_an_error(raw: Path) -> None:
+    for i in range(16):
+        (raw / f"raw/images/red/{i:03}.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"split train: expected usable images of every class, received none of \['red"):
+        _run(raw)
+
+
+def test_more_bad_images_than_allowed_are_an_error_with_the_first_of_them(raw: Path) -> None:
+    _spoil(raw)
+    done = _run(raw)
+    check_quarantine(done.quarantine, len(done.splits), 0.2, Path("data/quarantine.csv"))
+    with pytest.raises(UserError, match=r"expected at most 10.0% bad images .*received 15.2%, 5 images: blue/001.png"):
+        check_quarantine(done.quarantine, len(done.splits), 0.1, Path("data/quarantine.csv"))
+
+
+def test_grey_images_stay_one_channel(raw: Path) -> None:
+    card = raw / "raw/card.yaml"
+    card.write_text(card.read_text(encoding="utf-8").replace("channels: 3", "channels: 1"), encoding="utf-8")
+    done = _run(raw)
+    batch = next(read_records(raw / "records/train", done.spec, 2))
+    assert batch.pixels.shape == (2, 16, 16, 1)
+    assert batch.pixels.dtype == np.uint8

@@ -1,0 +1,93 @@
+"""Tests of transfer/records.py."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transfer import records
+from transfer.errors import UserError
+from transfer.records import Example, normalise, read_records, write_records
+from transfer.spec import Spec
+
+SPEC = Spec(("no", "yes"), "yes", "none", 6, 1, {"train": 10})
+PIXELS = np.random.default_rng(0).integers(0, 256, (10, 6, 6, 1), np.uint8)
+
+
+def _write(folder: Path) -> Path:
+    examples = (Example(f"bild-ä{i}.png", PIXELS[i], i % 2, math.nan if i else 1 / 3, i / 10) for i in range(10))
+    assert write_records(examples, folder, 36) == 10
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    batches = list(read_records(_write(tmp_path / "train"), SPEC, 4))
+    assert [len(batch.images) for batch in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), PIXELS)
+    assert [name for batch in batches for name in batch.images] == [f"bild-ä{i}.png" for i in range(10)]
+    np.testing.assert_array_equal(np.concatenate([batch.labels for batch in batches]), np.arange(10) % 2)
+    weights = np.concatenate([batch.confidence for batch in batches])
+    np.testing.assert_allclose(weights, np.arange(10) / 10, atol=1e-7)
+
+
+def test_the_same_examples_give_the_same_bytes(tmp_path: Path) -> None:
+    one, other = (_write(tmp_path / name) / "00000.tfrecord" for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_shards_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SHARD_BYTES", 4 * 36)
+    folder = _write(tmp_path / "train")
+    assert [path.name for path in sorted(folder.iterdir())] == [f"0000{i}.tfrecord" for i in range(3)]
+    assert sum(len(batch.images) for batch in read_records(folder, SPEC, 3)) == 10
+
+
+def test_pixels_are_normalised_to_0_to_1() -> None:
+    pixels = np.array([0, 51, 255], np.uint8).reshape(1, 3, 1, 1)
+    expected = np.repeat(np.array([0, 0.2, 1], np.float32).reshape(1, 3, 1, 1), 3, axis=-1)
+    received = normalise(pixels)
+    np.testing.assert_array_equal(received, expected)
+    assert received.dtype == np.float32
+    colour = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    np.testing.assert_allclose(normalise(colour), colour / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("place", [5, 60, 200, 700])
+def test_a_damaged_byte_is_an_error_that_says_where(tmp_path: Path, place: int) -> None:
+    shard = _write(tmp_path / "train") / "00000.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[place] ^= 0xFF
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=r"train: expected 10 whole records, received a damaged one after about \d+"):
+        list(read_records(shard.parent, SPEC, 4))
+
+
+def test_a_shard_cut_short_is_an_error(tmp_path: Path) -> None:
+    shard = _write(tmp_path / "train") / "00000.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"train: expected 10 whole records"):
+        list(read_records(shard.parent, SPEC, 4))
+
+
+def test_too_few_records_are_an_error(tmp_path: Path) -> None:
+    spec = Spec(("no", "yes"), "yes", "none", 6, 1, {"train": 11})
+    with pytest.raises(UserError, match=r"train: expected 11 records, received 10"):
+        list(read_records(_write(tmp_path / "train"), spec, 4))
+
+
+def test_records_of_another_image_size_are_an_error(tmp_path: Path) -> None:
+    spec = Spec(("no", "yes"), "yes", "none", 5, 1, {"train": 10})
+    with pytest.raises(UserError, match=r"train: expected 10 whole records"):
+        list(read_records(_write(tmp_path / "train"), spec, 4))
+
+
+def test_no_records_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train: expected records \(\*\.tfrecord\), received none"):
+        list(read_records(tmp_path / "train", SPEC, 4))
+
+
+def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
+    SPEC.write(tmp_path / "spec.json")
+    assert Spec.read(tmp_path / "spec.json") == SPEC
+    assert SPEC.positive_class == 1
