@@ -80,33 +80,33 @@ def _augmented(spec: Spec, batch_size: int) -> tf.data.Dataset:
     return dataset.map(lambda x, y: (augment(x, training=True), y), tf.data.AUTOTUNE).prefetch(2)
 
 
-def training_step(network: Network, params: Params, spec: Spec, cached: ViewBatches) -> dict[str, float]:
+def _whole(params: Params, frozen: bool) -> keras.Model:
+    """The whole network, to train from the pixels, with batch normalisation in inference mode as in the pipeline."""
+    network, _ = load(Path("models/head.json"), Path("models/head.weights.h5"))
+    for layer in frozen_trunk(network.backbone, params.backbone, params.finetune.cut).layers:
+        layer.trainable = not frozen
+    features = network.backbone(network.backbone.input, training=False)
+    return keras.Model(network.backbone.input, network.top(keras.layers.GlobalAveragePooling2D()(features)))
+
+
+def training_step(top: keras.Model, params: Params, spec: Spec, cached: ViewBatches) -> dict[str, float]:
     """Training from cached activations, and `fit` on the whole network from records, frozen below the cut or not."""
-    recipe = Recipe(epochs=1, lr=1e-5, clip_norm=params.finetune.clip_norm)
-    features = network.backbone(network.backbone.input, training=False)  # batch normalisation in inference mode, too
-    logits = network.whole.get_layer("head")(keras.layers.GlobalAveragePooling2D()(features))
     dataset = _augmented(spec, params.batch_size)
 
-    def cached_fit() -> int:
-        top = compiled(network.top, recipe, STEPS)
-        top.fit(cached, epochs=1, steps_per_epoch=STEPS, shuffle=False, verbose=0)
-        return STEPS * params.batch_size
+    def fit(model: keras.Model, data: ViewBatches | tf.data.Dataset, steps: int) -> Callable[[], int]:
+        compiled(model, Recipe(epochs=1, lr=1e-5, clip_norm=params.finetune.clip_norm), steps)
 
-    def whole_fit(*, frozen: bool) -> int:
-        trunk = frozen_trunk(network.backbone, params.backbone, params.finetune.cut)
-        for layer in trunk.layers:
-            layer.trainable = not frozen
-        whole = compiled(keras.Model(network.backbone.input, logits), recipe, FULL_STEPS)
-        whole.fit(dataset.take(FULL_STEPS), epochs=1, verbose=0)
-        for layer in trunk.layers:
-            layer.trainable = True
-        return FULL_STEPS * params.batch_size
+        def handle() -> int:
+            model.fit(data, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
+            return steps * params.batch_size
+
+        return handle
 
     return rates(
         {
-            "cached_activations": cached_fit,
-            "fit_whole_network": lambda: whole_fit(frozen=False),
-            "fit_frozen_below_cut": lambda: whole_fit(frozen=True),
+            "cached_activations": fit(top, cached, STEPS),
+            "fit_whole_network": fit(_whole(params, frozen=False), dataset.take(FULL_STEPS), FULL_STEPS),
+            "fit_frozen_below_cut": fit(_whole(params, frozen=True), dataset.take(FULL_STEPS), FULL_STEPS),
         }
     )
 
@@ -120,7 +120,7 @@ def main() -> None:
     pixels = np.concatenate([batch.pixels for batch in batches])
     cached, _ = view_batches(Path("data/activations/finetune"), len(spec.classes), params.batch_size, params.seed)
     forward = frozen_pass(network, params, pixels)
-    training = training_step(network, params, spec, cached)
+    training = training_step(network.top, params, spec, cached)
     results = {
         "image_size": spec.image_size,
         "frozen_pass_images_per_second": forward,

@@ -1,5 +1,6 @@
 """A trained model on disk: its architecture, its weights and what it said of the validation split."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def load_weights(network: Network, weights: Path) -> None:
         UserError: the file is damaged, or of another architecture.
     """
     try:
-        network.whole.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of some layers that it did not fill
+            network.whole.load_weights(weights)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{weights}: expected the weights of the network beside it, received: {reason}") from error

@@ -1,8 +1,10 @@
 """Tests of transfer/errors.py."""
 
+from pathlib import Path
+
 import pytest
 
-from transfer.errors import UserError, run
+from transfer.errors import UserError, argument, run
 
 
 def test_a_users_mistake_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +23,21 @@ def test_our_own_mistake_keeps_its_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run(main)
+
+
+def test_what_the_system_refuses_is_one_line_with_the_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def main() -> None:
+        (tmp_path / "missing" / "file").write_text("text", encoding="utf-8")
+
+    with pytest.raises(SystemExit):
+        run(main)
+    assert capsys.readouterr().err == f"error: {tmp_path}/missing/file: No such file or directory\n"
+
+
+@pytest.mark.parametrize("given", [[], ["hand"], ["head", "finetune"]])
+def test_a_wrong_argument_is_an_error_that_lists_the_right_ones(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["stages/embed.py", *given])
+    with pytest.raises(UserError, match=r"embed.py: expected one argument of head, finetune, received \["):
+        argument("head", "finetune")

@@ -1,0 +1,40 @@
+"""Tests of transfer/inference.py and transfer/cost.py."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import openvino
+from keras import layers
+
+from transfer.cost import measured, peak_memory, read_json
+from transfer.engine import to_openvino
+from transfer.inference import measure
+
+
+def test_prediction_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    entry = keras.Input((16, 16, 3))
+    model = keras.Model(entry, layers.Softmax()(layers.Dense(2)(layers.Flatten()(entry))))
+    openvino.save_model(to_openvino(model), tmp_path / "model.xml", compress_to_fp16=False)
+    ballast = np.ones(300_000_000 // 8)  # this process is large, and that one must not be
+    cost = measure("openvino", [tmp_path / "model.xml"])
+    memory, one, many = (
+        cost["peak_memory_bytes"],
+        cost["seconds_per_image_batch_1"],
+        cost["seconds_per_image_batch_32"],
+    )
+    assert isinstance(memory, int)
+    assert isinstance(one, float)
+    assert isinstance(many, float)
+    assert 30e6 < memory < peak_memory() - ballast.nbytes / 2
+    assert 0 < many < 0.1
+    assert 0 < one < 0.1
+
+
+def test_cost_has_seconds_memory_and_what_was_added(tmp_path: Path) -> None:
+    with measured(tmp_path / "cost.json") as cost:
+        cost["images"] = 3
+    written = read_json(tmp_path / "cost.json")
+    assert set(written) == {"seconds", "peak_memory_bytes", "images"}
+    assert 0 <= written["seconds"] < 1
+    assert written["images"] == 3
