@@ -62,7 +62,7 @@ def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(tmp_pa
     validation = _data(seed=None)
     inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
     wrong = ViewBatches([inputs], 1 - validation.one_hot.argmax(axis=1), 2, 8, 1)
-    outcome = train(top, wrong, validation, 1, Recipe(epochs=4, lr=0.5), tmp_path / "wrong", "test")
+    outcome = train(top, wrong, validation, 1, Recipe(epochs=8, lr=0.2), tmp_path / "wrong", "test")
     last = (tmp_path / "wrong/plots/metrics/validation/loss.tsv").read_text(encoding="utf-8").splitlines()[-1]
     assert outcome.best_epoch == 1
     assert float(last.split("\t")[1]) > outcome.best["loss"] + 0.5
