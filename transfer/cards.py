@@ -45,9 +45,9 @@ class Table:
     @model_validator(mode="after")
     def _one_source_of_labels(self) -> "Table":
         if (self.label is None) == (self.soft_label is None):
-            raise ValueError("one of label and soft_label")
+            raise ValueError(f"one of label and soft_label, received {'none' if self.label is None else 'both'}")
         if self.confidence and self.soft_label is None:
-            raise ValueError("confidence to be given together with soft_label")
+            raise ValueError("confidence to be given together with soft_label, received confidence alone")
         return self
 
 
@@ -73,15 +73,15 @@ class Card:
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
         if self.classes and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
-            raise ValueError("classes to be two or more different names")
+            raise ValueError(f"classes to be two or more different names, received {list(self.classes)}")
         if self.positive is not None and self.positive not in self.classes:
-            raise ValueError(f"positive to be one of the classes {list(self.classes)}, and it is {self.positive!r}")
+            raise ValueError(f"positive to be one of the classes {list(self.classes)}, received {self.positive!r}")
         if self.table is not None and not self.classes:
-            raise ValueError("classes to be given, where a table holds the labels")
+            raise ValueError("classes to be given, where a table holds the labels, received none")
         if self.table is not None and self.table.soft_label is not None and len(self.classes) != 2:
-            raise ValueError("two classes, where a soft label decides")
+            raise ValueError(f"two classes, where a soft label decides, received {list(self.classes)}")
         if self.source is not None and self.table is None:
-            raise ValueError("a table, where the source is a package")
+            raise ValueError("a table, where the source is a package, received none")
         return self
 
 

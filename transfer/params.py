@@ -50,7 +50,7 @@ class Split:
     @model_validator(mode="after")
     def _leave_some(self) -> "Split":
         if self.test + self.validation >= 1:
-            raise ValueError("test + validation to be less than 1, so that images are left to train on")
+            raise ValueError(f"test + validation to be less than 1, received {self.test} + {self.validation}")
         return self
 
 
@@ -82,7 +82,7 @@ class Finetune:
     @model_validator(mode="after")
     def _warm_up_in_time(self) -> "Finetune":
         if self.warmup_epochs >= self.epochs:
-            raise ValueError("warmup_epochs to be less than epochs")
+            raise ValueError(f"warmup_epochs to be less than epochs, received {self.warmup_epochs} of {self.epochs}")
         return self
 
 
@@ -142,10 +142,10 @@ class Params:
     @model_validator(mode="after")
     def _known_names(self) -> "Params":
         if self.backbone not in CUTS:
-            raise ValueError(f"backbone to be one of {', '.join(CUTS)}, and it is {self.backbone!r}")
+            raise ValueError(f"backbone to be one of {', '.join(CUTS)}, received {self.backbone!r}")
         if self.finetune.cut not in CUTS[self.backbone]:
             cuts = ", ".join(CUTS[self.backbone])
-            raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), and it is {self.finetune.cut!r}")
+            raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), received {self.finetune.cut!r}")
         return self
 
 
@@ -195,7 +195,9 @@ def _describe(error: ErrorDetails, schema: Any) -> str:
         return f"{where}: expected a value, received none"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     message = message if message.startswith("expected") else f"expected {message[0].lower()}{message[1:]}"
-    return f"{where or 'the whole file'}: {message}, received {error['input']!r}"
+    if error["type"] != "value_error":  # a message of our own says what was received
+        message += f", received {error['input']!r}"
+    return f"{where}: {message}" if where else message
 
 
 def validate(schema: type[T], value: Any, path: Path) -> T:

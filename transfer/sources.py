@@ -42,6 +42,8 @@ def obtain(dataset: Path, target: Path) -> tuple[Card, pd.DataFrame, int]:
         }
     card, labels = _table_labels(card, card.table, folder) if card.table else _folder_labels(card, folder)
     images = list(_image_files(folder))
+    if not images:
+        raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
     for image in images:
         if image in recorded:
             packages.require_sha256(folder / image, recorded[image])

@@ -41,7 +41,7 @@ def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
         ("classes: ['no', 'yes']\n", "title: expected a value, received none"),
         ("title: t\nclasses: ['no']\n", "classes to be two or more different names"),
         ("title: t\nclasses: ['no', 'no']\n", "classes to be two or more different names"),
-        (VALID + "positive: maybe\n", r"positive to be one of the classes \['no', 'yes'\], and it is 'maybe'"),
+        (VALID + "positive: maybe\n", r"positive to be one of the classes \['no', 'yes'\], received 'maybe'"),
         (VALID + "symmetry: turned\n", "symmetry: expected 'none', 'mirror' or 'dihedral', received 'turned'"),
         (VALID + "channels: 2\n", "channels: expected 1 or 3, received 2"),
         ("title: t\n" + TABLE, "classes to be given, where a table holds the labels"),

@@ -103,6 +103,13 @@ def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
         obtain(tmp_path / "pictures", tmp_path / "raw")
 
 
+def test_class_folders_without_images_are_an_error(tmp_path: Path) -> None:
+    for name in ("blue", "red"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"pictures: expected images \(\.bmp, .*\), received none"):
+        obtain(tmp_path / "pictures", tmp_path / "raw")
+
+
 def test_class_folders_that_the_card_does_not_name_are_an_error(pictures: Path, tmp_path: Path) -> None:
     (pictures / "card.yaml").write_text("title: t\nclasses: [blue, green]\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"expected the class folders \['blue', 'green'\], received \['blue', 'red'\]"):
