@@ -7,6 +7,7 @@ export PATH := $(BIN):$(PATH)
 .PHONY: run test lint bench seeds readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
+	python -m transfer.check
 	dvc repro
 	@cat metrics/REPORT.md
 

@@ -1,17 +1,16 @@
 """What tests share: tiny images that a tiny backbone can tell apart, and a project folder to run stages in."""
 
-import os
 import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+import transfer  # noqa: F401 (sets what TensorFlow reads when it is imported, which is below)
 
 ROOT = Path(__file__).parent.parent
 

@@ -5,3 +5,6 @@ import os
 # Read by TensorFlow and Keras when they are first imported, so they have to be set before that.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# By itself TensorFlow uses oneDNN on recent processors only. Measured on one that has AVX2 and no AVX-512, where it
+# stays off: an epoch of fine-tuning takes 70 s without it and 27 s with it.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
