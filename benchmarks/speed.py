@@ -4,6 +4,7 @@ Needs the outputs of `dvc repro`. Every rate is the median of several rounds, in
 that a disturbance of the machine hits all of them.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -111,6 +112,12 @@ def training_step(top: keras.Model, params: Params, spec: Spec, cached: ViewBatc
     )
 
 
+def vector_instructions() -> str:
+    """Name the widest vector instructions that the processor has, which decide most of the absolute rates."""
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    return next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "neither")
+
+
 def main() -> None:
     """Measure and write the results."""
     fix_seeds(0)
@@ -123,6 +130,8 @@ def main() -> None:
     training = training_step(network.top, params, spec, cached)
     results = {
         "image_size": spec.image_size,
+        "cores": os.cpu_count(),
+        "vector_instructions": vector_instructions(),
         "frozen_pass_images_per_second": forward,
         "frozen_pass_ratio": round(forward["openvino"] / forward["keras_predict"], 2),
         "training_images_per_second": training,

@@ -16,11 +16,14 @@ def main() -> None:
     """Copy images and labels from where the card says, and check them."""
     params = read_params(PARAMS)
     shutil.rmtree(RAW, ignore_errors=True)
-    card, labels, images = obtain(Path(params.dataset), RAW)
-    print(f"read   {params.dataset}: {card.title}")
-    print(f"wrote  {RAW}: {images} images, {len(labels)} labels")
-    print("       " + ", ".join(f"{(labels['label'] == name).sum()} {name}" for name in card.classes))
-    print(f"       licence: {card.licence}")
+    done = obtain(Path(params.dataset), RAW)
+    print(f"read   {params.dataset}: {done.card.title}")
+    print(f"wrote  {RAW}: {done.images} images, {len(done.labels)} labels")
+    print("       " + ", ".join(f"{(done.labels['label'] == name).sum()} {name}" for name in done.card.classes))
+    if done.passed_over:
+        shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
+        print(f"       passed over, not images by their suffix: {len(done.passed_over)} files ({shown})")
+    print(f"       licence: {done.card.licence}")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ def _speed(root: Path) -> str:
             results["training_ratio"]["fit_whole_network"],
         ],
     ]
-    header = [f"at {results['image_size']} pixels, on 2 cores", "images a second", "this pipeline is faster by"]
+    machine = f"{results['cores']} cores with {results['vector_instructions']}"
+    header = [f"at {results['image_size']} pixels, on {machine}", "images a second", "this pipeline is faster by"]
     return markdown_table(header, [[str(name), f"{rate:.1f}", f"{ratio:.1f} ×"] for name, rate, ratio in rows])
 
 

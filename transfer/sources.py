@@ -4,7 +4,8 @@ import dataclasses
 import math
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import yaml
@@ -17,14 +18,25 @@ LABEL_COLUMNS = ["image", "label", "soft_label", "confidence", "stratum"]
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
-def obtain(dataset: Path, target: Path) -> tuple[Card, pd.DataFrame, int]:
+@dataclass(frozen=True)
+class Obtained:
+    """A dataset in data/raw: its card with the classes filled in, its labels, and the number of image files.
+
+    `passed_over` are the files in it that are neither images by their suffix, nor its card, nor its table.
+    """
+
+    card: Card
+    labels: pd.DataFrame
+    images: int
+    passed_over: list[str]
+
+
+def obtain(dataset: Path, target: Path) -> Obtained:
     """Copy a dataset into the new folder `target`: images/, labels.csv and card.yaml.
 
     labels.csv has a row for each labelled image: image (path below images/, with /), label (class name), soft_label
     (probability of the second class; empty where there is none), confidence (weight in the weighted accuracy) and
     stratum. Image files without a row, and rows without an image, are kept: preprocess puts them into quarantine.
-
-    Returns the card with its classes filled in, the labels and the number of image files.
 
     Raises:
         UserError: no dataset there, the package is missing or damaged, or the labels cannot be read.
@@ -41,7 +53,8 @@ def obtain(dataset: Path, target: Path) -> tuple[Card, pd.DataFrame, int]:
             if name.startswith(prefix)
         }
     card, labels = _table_labels(card, card.table, folder) if card.table else _folder_labels(card, folder)
-    images = list(_image_files(folder))
+    files = list(_files(folder))
+    images = [file for file in files if _is_image(file)]
     if not images:
         raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
     for image in images:
@@ -53,7 +66,8 @@ def obtain(dataset: Path, target: Path) -> tuple[Card, pd.DataFrame, int]:
     labels.to_csv(target / "labels.csv", index=False)
     card_text = yaml.safe_dump(_plain(dataclasses.asdict(card)), sort_keys=False, allow_unicode=True)
     (target / FOLDER_CARD).write_text(card_text, encoding="utf-8")
-    return card, labels, len(images)
+    known = {*images, FOLDER_CARD, card.table.file if card.table else FOLDER_CARD}
+    return Obtained(card, labels, len(images), [file for file in files if file not in known])
 
 
 def _plain(value: object) -> object:
@@ -63,11 +77,15 @@ def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _image_files(folder: Path) -> Iterator[str]:
-    """Paths of the image files below a folder, sorted, with /; files whose name begins with a dot do not count."""
+def _files(folder: Path) -> Iterator[str]:
+    """Paths of the files below a folder, sorted, with /; files whose name begins with a dot do not count."""
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
+        if not path.name.startswith(".") and path.is_file():
             yield path.relative_to(folder).as_posix()
+
+
+def _is_image(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _folder_labels(card: Card, folder: Path) -> tuple[Card, pd.DataFrame]:
@@ -77,8 +95,8 @@ def _folder_labels(card: Card, folder: Path) -> tuple[Card, pd.DataFrame]:
         raise UserError(f"{folder}: expected a folder for each of two or more classes, received {found}")
     if card.classes and set(found) != set(card.classes):
         raise UserError(f"{folder}: expected the class folders {sorted(card.classes)}, received {found}")
-    images = list(_image_files(folder))
-    rows = [(image, image.split("/")[0], math.nan, 1.0, image.split("/")[0]) for image in images if "/" in image]
+    images = [file for file in _files(folder) if _is_image(file) and "/" in file]
+    rows = [(image, image.split("/")[0], math.nan, 1.0, image.split("/")[0]) for image in images]
     labels = pd.DataFrame(rows, columns=LABEL_COLUMNS)
     return dataclasses.replace(card, classes=card.classes or tuple(found)), labels
 

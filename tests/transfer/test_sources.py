@@ -26,14 +26,15 @@ def pictures(tmp_path: Path) -> Path:
 def _table(pictures: Path, card: str, table: str) -> pd.DataFrame:
     (pictures / "card.yaml").write_text(card, encoding="utf-8")
     (pictures / "labels.csv").write_text(table, encoding="utf-8")
-    return obtain(pictures, pictures.parent / "raw")[1]
+    return obtain(pictures, pictures.parent / "raw").labels
 
 
 def test_class_folders_become_labels(pictures: Path, tmp_path: Path) -> None:
-    card, labels, images = obtain(pictures, tmp_path / "raw")
-    assert card.classes == ("blue", "red")
-    assert images == 6
-    assert dict(zip(labels["image"], labels["label"], strict=True)) == {
+    done = obtain(pictures, tmp_path / "raw")
+    assert done.card.classes == ("blue", "red")
+    assert done.images == 6
+    assert done.passed_over == []
+    assert dict(zip(done.labels["image"], done.labels["label"], strict=True)) == {
         f"{name}/{i:03}.png": name for name in COLOURS for i in range(3)
     }
     copied = tmp_path / "raw/images/red/001.png"
@@ -42,10 +43,15 @@ def test_class_folders_become_labels(pictures: Path, tmp_path: Path) -> None:
     assert list(written.columns) == ["image", "label", "soft_label", "confidence", "stratum"]
 
 
-def test_hidden_files_and_other_files_are_no_images(pictures: Path, tmp_path: Path) -> None:
+def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "card.yaml").write_text(HARD, encoding="utf-8")
+    (pictures / "labels.csv").write_text("path,class,kind\nred/000.png,yes,big\n", encoding="utf-8")
     (pictures / "red/.hidden.png").write_bytes(b"")
     (pictures / "red/notes.txt").write_bytes(b"")
-    assert obtain(pictures, tmp_path / "raw")[2] == 6
+    (pictures / "blue/photo.heic").write_bytes(b"")
+    done = obtain(pictures, tmp_path / "raw")
+    assert done.images == 6
+    assert done.passed_over == ["blue/photo.heic", "red/notes.txt"]
 
 
 def test_a_table_of_classes_becomes_labels(pictures: Path) -> None:
@@ -124,8 +130,9 @@ def test_a_package_that_is_not_installed_is_an_error_with_the_command(tmp_path: 
 
 
 def test_the_default_dataset_is_what_its_paper_says(tmp_path: Path) -> None:
-    _, labels, images = obtain(ROOT / "data/cards/elpv.yaml", tmp_path / "raw")
-    assert (images, len(labels)) == (2624, 2624)
+    done = obtain(ROOT / "data/cards/elpv.yaml", tmp_path / "raw")
+    labels = done.labels
+    assert (done.images, len(labels), done.passed_over) == (2624, 2624, [])
     assert labels["soft_label"].round(2).value_counts().to_dict() == {0.0: 1508, 0.33: 295, 0.67: 106, 1.0: 715}
     assert labels["label"].value_counts().to_dict() == {"intact": 1803, "defective": 821}
     assert labels["stratum"].nunique() == 8
