@@ -69,6 +69,20 @@ def _training(results: Results) -> str:
     return markdown_table(header, rows)
 
 
+def without_error(table: pd.DataFrame, images: int) -> str:
+    """Say what a score without an error is worth; empty where no model has one.
+
+    Resampling images without an error gives an interval of no width. The true accuracy that gives `images` right ones
+    with a probability of 5 % is 0.05^(1 / images) (Clopper and Pearson 1934).
+    """
+    if (table["accuracy"] < 1).all():
+        return ""
+    return f"""
+A model without an error has an interval of no width, because {images} test images are too few to show an error, and not
+because there is none: its accuracy on other images may be as low as {0.05 ** (1 / images):.3f} (exact binomial, 95 %).
+"""
+
+
 def report(
     card: Card,
     spec: Spec,
@@ -101,7 +115,7 @@ Memory is the peak resident memory of a process that predicts, and prediction ti
 at a time, both with {engine}, after warm-up, from decoded pixels. Training time counts everything that a model needs:
 the pass of the frozen trunk over all images and views, and for `finetuned` the training of the head that it starts
 from. Intervals are bootstrap percentiles over the test images; they say nothing of other splits or other seeds.
-
+{without_error(table, spec.counts["test"])}
 ## What may be concluded
 
 {lines}

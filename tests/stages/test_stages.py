@@ -44,6 +44,7 @@ def test_the_whole_chain_learns_two_colours(
     assert _json("metrics/data.json")["splits"] == {"train": 24, "validation": 12, "test": 12}
     report = Path("metrics/REPORT.md").read_text(encoding="utf-8")
     assert "`finetuned` is not better than `head`: +0.0 points" in report
+    assert "may be as low as 0.779 (exact binomial, 95 %)" in report  # 12 test images, all right: 0.05^(1/12)
     performance = pd.read_csv("plots/performance_table.csv").set_index("model")
     head = _json("metrics/cost/train-head.json")["seconds"]
     embed = _json("metrics/cost/embed-head.json")["seconds"]
