@@ -14,6 +14,7 @@ TEST = writes("data/records/test")
 SPEC = writes("data/records/spec.json")
 SPLITS = writes("data/splits.csv")
 QUARANTINE = writes("data/quarantine.csv")
+DUPLICATES = writes("data/duplicates.csv")
 METRICS = writes("metrics/data.json")
 
 
@@ -21,16 +22,20 @@ def main() -> None:
     """Split, decode, resize, write; list what could not be used."""
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-    done = preprocess(RAW, records, params.split, params.image_size, params.max_images, params.seed)
+    done = preprocess(RAW, records, params.split, params.image_size, params.max_images, params.seed, params.duplicates)
     done.spec.write(fresh_file(SPEC))
     done.splits.to_csv(fresh_file(SPLITS), index=False)
     done.quarantine.to_csv(fresh_file(QUARANTINE), index=False)
+    done.duplicates.to_csv(fresh_file(DUPLICATES), index=False)
     write_json(done.figures(), fresh_file(METRICS))
     print(f"read   {RAW}: {len(done.splits) + len(done.quarantine)} images")
     print(f"wrote  {TRAIN.parent}: {done.spec.counts}, {params.image_size} x {params.image_size} pixels")
     print(f"       quarantined: {len(done.quarantine)} ({QUARANTINE})")
     print("".join(f"       {row.image}: {row.reason}\n" for row in done.quarantine.head(10).itertuples()), end="")
-    check_quarantine(done.quarantine, len(done.splits), params.max_bad_fraction, QUARANTINE)
+    print(f"       the same as another: {len(done.duplicates)} ({DUPLICATES}), never in two splits")
+    for files in done.several_labels()[:10]:
+        print("       one image, several labels: " + ", ".join(f"{image} ({label})" for image, label in files))
+    check_quarantine(done, params.max_bad_fraction, QUARANTINE)
 
 
 if __name__ == "__main__":

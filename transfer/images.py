@@ -1,6 +1,10 @@
-"""Decode an image file to pixels of one size."""
+"""Decode an image file to pixels of one size, and to what tells whether two images are the same."""
 
+import hashlib
+import io
+import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,21 @@ SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 # Pillow warns of an image that would take over 256 MiB (Image.MAX_IMAGE_PIXELS); here it is refused, undecoded.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+IN_MEMORY = re.compile(r"<_io\.BytesIO object at 0x[0-9a-f]+>")  # what Pillow calls a file that was read before
+THUMBNAIL = 32  # height and width of what images are compared by
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image: pixels uint8 (size, size, channels), 0–255; `thumbnail` uint8 (32, 32, channels), averaged down from
+    all pixels whatever `size` is; `content` the BLAKE2b hash, of 16 bytes, of the file.
+    """
+
+    pixels: Pixels
+    thumbnail: Pixels
+    content: bytes
 
 
 class BadImageError(Exception):
@@ -30,7 +49,7 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
-def decode(path: Path, size: int, channels: int) -> Pixels:
+def decode(path: Path, size: int, channels: int) -> Decoded:
     """Decode an image, turn it as its EXIF orientation says, and resize it (without keeping the aspect ratio).
 
     Args:
@@ -38,21 +57,25 @@ def decode(path: Path, size: int, channels: int) -> Pixels:
         size: height and width of the result.
         channels: 1 for grey, 3 for RGB.
 
-    Returns:
-        uint8 (size, size, channels), 0–255.
-
     Raises:
         BadImageError: not an image, truncated, too large, or of a kind with more than 16 bits a channel.
     """
     try:
-        with Image.open(path) as image:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
             upright = ImageOps.exif_transpose(image)
             plain = _to_eight_bit(upright).convert("L" if channels == 1 else "RGB")
             # Resizing filters over the area that a pixel comes from; at the size itself it changes nothing.
-            resized = plain.resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(resized, np.uint8).reshape(size, size, channels)
+            pixels = plain.resize((size, size), Image.Resampling.BILINEAR)
+            thumbnail = plain.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=3.0)
     except (BadImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise what they come upon: OSError, SyntaxError, struct.error, …
-        reason = " ".join(str(error).replace(str(path), path.name).split()) or "no reason given"
+        text = IN_MEMORY.sub(repr(path.name), str(error)).replace(str(path), path.name)
+        reason = " ".join(text.split()) or "no reason given"
         raise BadImageError(f"{type(error).__name__}: {reason}") from error
+    return Decoded(
+        np.asarray(pixels, np.uint8).reshape(size, size, channels),
+        np.asarray(thumbnail, np.uint8).reshape(THUMBNAIL, THUMBNAIL, channels),
+        hashlib.blake2b(data, digest_size=16).digest(),
+    )

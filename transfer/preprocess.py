@@ -2,24 +2,30 @@
 
 import os
 import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from transfer.cards import FOLDER_CARD, Card
+from transfer.duplicates import Fingerprint, Same, find_same, fingerprint
 from transfer.errors import UserError
-from transfer.images import BadImageError, Pixels, decode
-from transfer.params import Split, load_yaml, validate
+from transfer.groups import duplicates_table, leaks, mark_same, merged_groups
+from transfer.images import THUMBNAIL, BadImageError, Pixels, decode
+from transfer.params import Duplicates, Split, load_yaml, validate
 from transfer.progress import progress_bar
-from transfer.records import Example, write_records
+from transfer.records import Example, RecordPool
 from transfer.spec import Spec
-from transfer.splits import SPLITS, split, take_stratified
+from transfer.splits import SPLITS, follow_groups, split, take_stratified
 
 AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
+
+Inspected = tuple[Pixels, Fingerprint]
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Raw:
 def read_raw(folder: Path) -> Raw:
     """Read what the stage download left, and match labels with image files."""
     card = validate(Card, load_yaml(folder / FOLDER_CARD), folder / FOLDER_CARD)
-    text = {"image": str, "label": str, "stratum": str}
+    text = dict.fromkeys(("image", "label", "stratum", "group", "split"), str)
     labels = pd.read_csv(folder / "labels.csv", dtype=text, keep_default_na=False, na_values={"soft_label": [""]})
     images = folder / "images"
     present = {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()}
@@ -44,18 +50,19 @@ def read_raw(folder: Path) -> Raw:
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches))
 
 
-def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Iterator[Pixels | BadImageError]:
+def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Iterator[Inspected | BadImageError]:
     """Decode images on all cores, in order; for a bad one comes the reason."""
 
-    def attempt(image: str) -> Pixels | BadImageError:
+    def attempt(image: str) -> Inspected | BadImageError:
         try:
-            return decode(folder / image, size, channels)
+            decoded = decode(folder / image, size, channels)
+            return decoded.pixels, fingerprint(decoded)
         except BadImageError as error:
             return error
 
     # Threads, not processes: Pillow decodes and resizes without holding Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[Future[Pixels | BadImageError]] = deque()
+        waiting: deque[Future[Inspected | BadImageError]] = deque()
         for image in images:
             waiting.append(pool.submit(attempt, image))
             if len(waiting) == AHEAD:
@@ -64,17 +71,43 @@ def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Itera
             yield waiting.popleft().result()
 
 
-def _examples(rows: pd.DataFrame, raw: Raw, folder: Path, size: int, bad: list[tuple[str, str]]) -> Iterator[Example]:
-    """The examples of one split, in order; the images that cannot be used are added to `bad`."""
-    classes = {name: number for number, name in enumerate(raw.card.classes)}
-    decoded = _decoded(list(rows["image"]), folder / "images", size, raw.card.channels)
-    columns = (rows["image"], rows["label"], rows["soft_label"], rows["confidence"])
-    for image, label, soft_label, confidence in zip(*columns, strict=True):
-        pixels = next(decoded)
-        if isinstance(pixels, BadImageError):
-            bad.append((image, str(pixels)))
-        else:
-            yield Example(image, pixels, classes[label], soft_label, confidence)
+class _Pool:
+    """All images that could be decoded, in files: records, and thumbnails to find duplicates by."""
+
+    def __init__(self, folder: Path, channels: int) -> None:
+        self._shape = (THUMBNAIL, THUMBNAIL, channels)
+        self._thumbnails = folder / "thumbnails"
+        self.records = RecordPool(folder / "pool.tfrecord")
+        self.rows: dict[str, int] = {}  # number of the record of each image
+        self._contents: list[bytes] = []
+        self._perceptual: list[int] = []
+
+    def fill(self, labels: pd.DataFrame, raw: Raw, images: Path, size: int) -> list[tuple[str, str]]:
+        """Decode images into the pool, and return those that cannot be, with the reasons."""
+        classes = {name: number for number, name in enumerate(raw.card.classes)}
+        decoded = _decoded(list(labels["image"]), images, size, raw.card.channels)
+        columns = (labels["image"], labels["label"], labels["soft_label"], labels["confidence"])
+        bad = []
+        with progress_bar(len(labels), "decode") as progress, self._thumbnails.open("wb") as thumbnails:
+            for (image, label, soft_label, confidence), result in zip(zip(*columns, strict=True), decoded, strict=True):
+                progress.update()
+                if isinstance(result, BadImageError):
+                    bad.append((image, str(result)))
+                    continue
+                pixels, print_ = result
+                self.rows[image] = len(self.rows)
+                self._contents.append(print_.content)
+                self._perceptual.append(print_.perceptual)
+                thumbnails.write(print_.thumbnail.tobytes())
+                self.records.append(Example(image, pixels, classes[label], soft_label, confidence))
+        self.records.close()
+        return bad
+
+    def find_same(self, params: Duplicates) -> Same:
+        """Find the duplicates among the images of the pool."""
+        shape = (len(self.rows), *self._shape)
+        mapped = np.memmap(self._thumbnails, np.uint8, "r", shape=shape) if self.rows else np.empty(shape, np.uint8)
+        return find_same(self._contents, np.array(self._perceptual, np.uint64), mapped, params)
 
 
 def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
@@ -87,32 +120,63 @@ def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """What became of the images: the table of splits, the quarantine (image, reason) and the records' description."""
+    """What became of the images.
+
+    `splits` is the table of all that are used; `quarantine` (image, reason) lists those that are not, of which the
+    first `bad` could not be used and the others are copies of images in another split; `duplicates` is the table of
+    images that are the same (see `transfer.duplicates`), and `spec` describes the records.
+    """
 
     splits: pd.DataFrame
     quarantine: pd.DataFrame
+    bad: int
+    duplicates: pd.DataFrame
+    groups: int
     spec: Spec
 
+    def several_labels(self) -> list[list[tuple[str, str]]]:
+        """Return identical images that have different labels: for each such image its files and their labels."""
+        of_image = self.duplicates.groupby("identical")
+        return [
+            list(zip(rows["image"], rows["label"], strict=True)) for _, rows in of_image if rows["label"].nunique() > 1
+        ]
+
     def figures(self) -> dict[str, object]:
-        """Count images by split, class and stratum, for metrics/data.json."""
+        """Count images by split, class and stratum, and duplicates, for metrics/data.json."""
         by_class = pd.crosstab(self.splits["split"], self.splits["label"])
         by_stratum = pd.crosstab(self.splits["split"], self.splits["stratum"])
+        identical = int(self.duplicates["identical"].duplicated(keep=False).sum())
         return {
             "images": len(self.splits),
             "quarantined": len(self.quarantine),
             "splits": self.spec.counts,
+            "groups": self.groups,
+            "duplicates": {
+                "identical": identical,
+                "near": len(self.duplicates) - identical,
+                "sets": int(self.duplicates["same"].nunique()),
+                "identical_with_several_labels": len(self.several_labels()),
+                "taken_out_of_given_splits": len(self.quarantine) - self.bad,
+            },
             "classes": by_class.to_dict("index"),
             "strata": by_stratum.to_dict("index"),
         }
 
 
 def preprocess(
-    raw_folder: Path, records: dict[str, Path], fractions: Split, size: int, max_images: int | None, seed: int
+    raw_folder: Path,
+    records: dict[str, Path],
+    fractions: Split,
+    size: int,
+    max_images: int | None,
+    seed: int,
+    duplicates: Duplicates,
 ) -> Preprocessed:
     """Write the records of the three splits.
 
-    The split depends on the labels alone and not on what turns out to be undecodable, so one bad image more or less
-    moves no other image to another split.
+    Every image is decoded once, into one file; then duplicates are known, the split is made, and the records are
+    copied to where they belong. An image that cannot be decoded takes part in the split, so that it moves no other
+    image to another split.
 
     Args:
         raw_folder: data/raw, as the stage download left it.
@@ -121,41 +185,51 @@ def preprocess(
         size: height and width of the images in the records.
         max_images: how many images take part; None for all.
         seed: of the split, and of the choice of `max_images`.
+        duplicates: which images count as the same.
 
     Raises:
-        UserError: a class or a split has too few images.
+        UserError: a class or a split has too few images, or a group is given to two splits.
     """
     raw = read_raw(raw_folder)
-    bad = list(raw.mismatches)
     labels = raw.labels if max_images is None else take_stratified(raw.labels, max_images, seed)
-    labels = labels.assign(split=split(labels, raw.card.classes, fractions.test, fractions.validation, seed))
-    labels = labels.sort_values("image")
-    counts = {}
-    with progress_bar(len(labels), "decode") as progress:
+    labels = follow_groups(labels).sort_values("image", ignore_index=True)
+    records["train"].parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
+        pool = _Pool(Path(scratch), raw.card.channels)
+        bad = raw.mismatches + pool.fill(labels, raw, raw_folder / "images", size)
+        marked = mark_same(labels, list(pool.rows), pool.find_same(duplicates))
+        removed = leaks(marked)
+        used = marked[~marked["image"].isin(set(removed["image"]))]
+        used = used.assign(group=merged_groups(used))
+        used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
+        used = used[used["image"].isin(set(pool.rows))]
+        _require_classes(used, raw.card.classes)
         for name in SPLITS:
             shutil.rmtree(records[name], ignore_errors=True)
-            rows = labels[labels["split"] == name]
-            examples = _examples(rows, raw, raw_folder, size, bad)
-            shown = (example for example in examples if progress.update() or True)
-            counts[name] = write_records(shown, records[name], size * size * raw.card.channels)
-    quarantine = pd.DataFrame(sorted(bad), columns=["image", "reason"])
-    labels = labels[~labels["image"].isin(set(quarantine["image"]))]
-    _require_classes(labels, raw.card.classes)
+            rows = [pool.rows[image] for image in used["image"][used["split"] == name]]
+            pool.records.write_shards(rows, records[name], size * size * raw.card.channels)
+    counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
     card = raw.card
-    spec = Spec(card.classes, card.positive, card.symmetry, size, card.channels, counts)
-    return Preprocessed(labels[["image", "split", "label", "soft_label", "stratum"]], quarantine, spec)
+    return Preprocessed(
+        used[["image", "split", "label", "soft_label", "stratum"]],
+        pd.concat([pd.DataFrame(sorted(bad), columns=["image", "reason"]), removed], ignore_index=True),
+        len(bad),
+        duplicates_table(marked, used),
+        labels["group"][labels["group"] != ""].nunique(),
+        Spec(card.classes, card.positive, card.symmetry, size, card.channels, counts),
+    )
 
 
-def check_quarantine(quarantine: pd.DataFrame, images: int, max_bad_fraction: float, path: Path) -> None:
-    """Check that no more images are bad than the user allows.
+def check_quarantine(done: Preprocessed, max_bad_fraction: float, path: Path) -> None:
+    """Check that no more images are bad than the user allows. Copies of images in another split are not bad.
 
     Raises:
-        UserError: more than `max_bad_fraction` of all images are in quarantine.
+        UserError: more than `max_bad_fraction` of all images could not be used.
     """
-    fraction = len(quarantine) / (images + len(quarantine))
+    fraction = done.bad / (len(done.splits) + len(done.quarantine))
     if fraction > max_bad_fraction:
-        first = quarantine.iloc[0]
+        first = done.quarantine.iloc[0]
         raise UserError(
             f"expected at most {max_bad_fraction:.1%} bad images (params.yaml: max_bad_fraction), received "
-            f"{fraction:.1%}, {len(quarantine)} images: {first['image']}: {first['reason']}; all are in {path}"
+            f"{fraction:.1%}, {done.bad} images: {first['image']}: {first['reason']}; all are in {path}"
         )

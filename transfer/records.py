@@ -1,6 +1,6 @@
 """Images and labels as TFRecords, and back; the one place where pixels are normalised."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from transfer.errors import UserError
 from transfer.images import Pixels
 from transfer.spec import Spec
 
+FRAME_BYTES = 16  # around a record in a TFRecord file: its length (8), and check sums of that (4) and of the record (4)
 SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
 
 
@@ -61,35 +62,48 @@ def _serialise(example: Example) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def write_records(examples: Iterable[Example], folder: Path, image_bytes: int) -> int:
-    """Write examples as shards of at most `SHARD_BYTES` of pixels: 00000.tfrecord, 00001.tfrecord, … .
+class RecordPool:
+    """Records in one file, in the order in which they come, while it is not known yet which split each belongs to."""
 
-    Args:
-        examples: in the order of writing.
-        folder: is made.
-        image_bytes: size × size × channels.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = tf.io.TFRecordWriter(str(path))
+        self._ends = [0]
 
-    Returns:
-        The number of examples.
-    """
-    folder.mkdir(parents=True)
-    in_shard = max(1, SHARD_BYTES // image_bytes)
-    count = 0
-    writer: tf.io.TFRecordWriter | None = None
-    for example in examples:
-        if count % in_shard == 0:
-            if writer is not None:
-                writer.close()
-            writer = tf.io.TFRecordWriter(str(folder / f"{count // in_shard:05}.tfrecord"))
-        assert writer is not None
-        writer.write(_serialise(example))
-        count += 1
-    if writer is not None:
-        writer.close()
-    return count
+    def append(self, example: Example) -> None:
+        """Add a record."""
+        serialised = _serialise(example)
+        self._writer.write(serialised)
+        self._ends.append(self._ends[-1] + len(serialised) + FRAME_BYTES)
+
+    def close(self) -> None:
+        """End the writing; only then can records be copied."""
+        self._writer.close()
+
+    def write_shards(self, rows: Sequence[int], folder: Path, image_bytes: int) -> int:
+        """Copy records into shards of at most `SHARD_BYTES` of pixels: 00000.tfrecord, 00001.tfrecord, … .
+
+        Args:
+            rows: numbers of the records, counted from 0, in the order of writing.
+            folder: is made.
+            image_bytes: size × size × channels.
+
+        Returns:
+            The number of records.
+        """
+        folder.mkdir(parents=True)
+        in_shard = max(1, SHARD_BYTES // image_bytes)
+        with self._path.open("rb") as pool:
+            for start in range(0, len(rows), in_shard):
+                with (folder / f"{start // in_shard:05}.tfrecord").open("wb") as shard:
+                    for row in rows[start : start + in_shard]:
+                        pool.seek(self._ends[row])
+                        shard.write(pool.read(self._ends[row + 1] - self._ends[row]))
+        return len(rows)
 
 
-def _parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
+def parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
+    """Turn records (n,) into the fields of `Example`, each (n, …); works inside tf.data."""
     features: dict[str, tf.Tensor] = tf.io.parse_example(
         serialised,
         {
@@ -114,7 +128,7 @@ def read_records(folder: Path, spec: Spec, batch_size: int) -> Iterator[Batch]:
     shards = sorted(str(path) for path in folder.glob("*.tfrecord"))
     if not shards:
         raise UserError(f"{folder}: expected records (*.tfrecord), received none")
-    dataset = tf.data.TFRecordDataset(shards).batch(batch_size).map(lambda batch: _parse(batch, spec)).prefetch(2)
+    dataset = tf.data.TFRecordDataset(shards).batch(batch_size).map(lambda batch: parse(batch, spec)).prefetch(2)
     count = 0
     try:
         for features in dataset.as_numpy_iterator():

@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from transfer.images import BadImageError, decode
+from transfer import images
+from transfer.images import BadImageError, Pixels
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
+
+
+def decode(path: Path, size: int, channels: int) -> Pixels:
+    return images.decode(path, size, channels).pixels
 
 
 def _save(image: Image.Image, path: Path, **options: object) -> Path:

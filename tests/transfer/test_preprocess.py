@@ -9,18 +9,19 @@ from PIL import Image
 
 from tests.conftest import colour_images
 from transfer.errors import UserError
-from transfer.params import Split
+from transfer.params import Duplicates, Split
 from transfer.preprocess import Preprocessed, check_quarantine, preprocess
 from transfer.records import read_records
 from transfer.sources import obtain
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
+SAME = Duplicates(distance=4, correlation=0.999)
 HALF = Split(test=0.25, validation=0.25)
 
 
 def _run(folder: Path, split: Split = HALF, max_images: int | None = None) -> Preprocessed:
     records = {name: folder / "records" / name for name in ("train", "validation", "test")}
-    return preprocess(folder / "raw", records, split, 16, max_images, 1)
+    return preprocess(folder / "raw", records, split, 16, max_images, 1, SAME)
 
 
 @pytest.fixture
@@ -97,9 +98,9 @@ def test_a_class_of_which_a_split_keeps_nothing_is_an_error(raw: Path) -> None:
 def test_more_bad_images_than_allowed_are_an_error_with_the_first_of_them(raw: Path) -> None:
     _spoil(raw)
     done = _run(raw)
-    check_quarantine(done.quarantine, len(done.splits), 0.2, Path("data/quarantine.csv"))
+    check_quarantine(done, 0.2, Path("data/quarantine.csv"))
     with pytest.raises(UserError, match=r"expected at most 10.0% bad images .*received 15.2%, 5 images: blue/001.png"):
-        check_quarantine(done.quarantine, len(done.splits), 0.1, Path("data/quarantine.csv"))
+        check_quarantine(done, 0.1, Path("data/quarantine.csv"))
 
 
 def test_grey_images_stay_one_channel(raw: Path) -> None:
@@ -109,3 +110,92 @@ def test_grey_images_stay_one_channel(raw: Path) -> None:
     batch = next(read_records(raw / "records/train", done.spec, 2))
     assert batch.pixels.shape == (2, 16, 16, 1)
     assert batch.pixels.dtype == np.uint8
+
+
+def _copy(raw: Path, image: str, name: str, label: str = "") -> None:
+    """Add a copy of an image to data/raw under another name, with the label of its folder or another."""
+    copy = raw / "raw/images" / name
+    copy.write_bytes((raw / "raw/images" / image).read_bytes())
+    table = raw / "raw/labels.csv"
+    label = label or name.split("/", maxsplit=1)[0]
+    table.write_text(table.read_text(encoding="utf-8") + f"{name},{label},,1.0,{label},,\n", encoding="utf-8")
+
+
+def test_copies_never_straddle_splits_and_are_counted(raw: Path) -> None:
+    for i in range(12):
+        _copy(raw, "blue/001.png", f"blue/copy{i}.png")
+    pixels = np.asarray(Image.open(raw / "raw/images/red/004.png"))
+    _copy(raw, "red/004.png", "red/saved.bmp")
+    Image.fromarray(pixels).save(raw / "raw/images/red/saved.bmp")  # other bytes, the same pixels
+    done = _run(raw)
+    split_of = done.splits.set_index("image")["split"]
+    assert len({split_of["blue/001.png"], *(split_of[f"blue/copy{i}.png"] for i in range(12))}) == 1
+    assert split_of["red/004.png"] == split_of["red/saved.bmp"]
+    assert done.figures()["duplicates"] == {
+        "identical": 13, "near": 2, "sets": 2, "identical_with_several_labels": 0, "taken_out_of_given_splits": 0,
+    }  # fmt: skip
+    assert len(done.duplicates) == 15
+    assert done.quarantine.empty
+
+
+def test_one_image_with_several_labels_is_reported(raw: Path) -> None:
+    _copy(raw, "blue/001.png", "red/wrong.png")
+    done = _run(raw)
+    assert done.several_labels() == [[("blue/001.png", "blue"), ("red/wrong.png", "red")]]
+    assert done.figures()["duplicates"]["identical_with_several_labels"] == 1  # type: ignore[index]
+
+
+def _give_splits(raw: Path, column: str = "split") -> pd.DataFrame:
+    table = raw / "raw/labels.csv"
+    labels = pd.read_csv(table, keep_default_na=False)
+    labels[column] = ["test" if i % 4 == 0 else "train" for i in range(len(labels))]
+    labels.to_csv(table, index=False)
+    return labels
+
+
+def test_given_splits_are_kept_and_the_missing_one_is_drawn(raw: Path) -> None:
+    given = _give_splits(raw).set_index("image")["split"]
+    done = _run(raw)
+    found = done.splits.set_index("image")["split"]
+    assert set(found[given[found.index] == "test"]) == {"test"}
+    assert done.spec.counts == {"train": 18, "validation": 6, "test": 8}
+
+
+def test_a_training_image_that_the_test_holds_as_well_is_left_out(raw: Path) -> None:
+    _copy(raw, "blue/000.png", "blue/leak.png")
+    _give_splits(raw)  # blue/000.png is given to the test
+    table = raw / "raw/labels.csv"
+    row = "blue/leak.png,blue,,1.0,blue,,"
+    text = table.read_text(encoding="utf-8").replace(f"{row}test", f"{row}train")
+    table.write_text(text, encoding="utf-8")
+    done = _run(raw)
+    reason = "the same image as blue/000.png, which the dataset gives to the split test"
+    assert list(done.quarantine.itertuples(index=False, name=None)) == [("blue/leak.png", reason)]
+    assert (done.bad, done.figures()["duplicates"]["taken_out_of_given_splits"]) == (0, 1)  # type: ignore[index]
+    check_quarantine(done, 0.0, Path("data/quarantine.csv"))
+
+
+def test_groups_never_straddle_splits(raw: Path) -> None:
+    table = raw / "raw/labels.csv"
+    labels = pd.read_csv(table, keep_default_na=False)
+    labels["group"] = [f"patient {i // 3}" for i in range(len(labels))]
+    labels.to_csv(table, index=False)
+    done = _run(raw)
+    groups = labels.set_index("image")["group"][done.splits["image"]].to_numpy()
+    assert (done.splits["split"].groupby(groups).nunique() == 1).all()
+    assert done.figures()["groups"] == 11
+
+
+def test_nothing_else_is_left_in_the_folder_of_records(raw: Path) -> None:
+    _run(raw)
+    assert sorted(path.name for path in (raw / "records").iterdir()) == ["test", "train", "validation"]
+
+
+def test_the_same_images_give_the_same_bytes(raw: Path) -> None:
+    written = []
+    for _ in range(2):
+        _run(raw)
+        files = sorted((raw / "records").rglob("*.tfrecord"))
+        written.append([file.read_bytes() for file in files])
+    assert written[0] == written[1]
+    assert len(written[0]) == 3

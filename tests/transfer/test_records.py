@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import write_records
 from transfer import records
 from transfer.errors import UserError
-from transfer.records import Example, normalise, read_records, write_records
+from transfer.records import Example, normalise, read_records
 from transfer.spec import Spec
 
 SPEC = Spec(("no", "yes"), "yes", "none", 6, 1, {"train": 10})

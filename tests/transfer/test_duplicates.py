@@ -1,0 +1,122 @@
+"""Tests of transfer/duplicates.py: copies are found, images of one kind are not taken for copies."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+from sklearn.datasets import load_sample_image
+
+from transfer.duplicates import Same, _close_pairs, find_same, fingerprint
+from transfer.images import decode
+from transfer.packages import file_in, find
+from transfer.params import Duplicates
+
+DEFAULT = Duplicates(distance=4, correlation=0.999)
+
+
+def _photographs() -> list[Image.Image]:
+    """Twelve parts of the two photographs that come with scikit-learn."""
+    pictures = [Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
+    boxes = [(x, y, x + 200, y + 200) for x in (0, 200, 400) for y in (0, 200)]
+    return [picture.crop(box) for picture in pictures for box in boxes]
+
+
+def _same(images: list[bytes], folder: Path, params: Duplicates = DEFAULT) -> Same:
+    prints = []
+    for data in images:
+        path = folder / hashlib.sha256(data).hexdigest()
+        path.write_bytes(data)
+        prints.append(fingerprint(decode(path, 64, 3)))
+    hashes = np.array([print_.perceptual for print_ in prints], np.uint64)
+    thumbnails = np.stack([print_.thumbnail for print_ in prints])
+    return find_same([print_.content for print_ in prints], hashes, thumbnails, params)
+
+
+def _encoded(image: Image.Image, kind: str = "PNG", quality: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+COPIES: dict[str, Callable[[Image.Image], bytes]] = {
+    "JPEG 90": lambda image: _encoded(image, "JPEG", 90),
+    "BMP": lambda image: _encoded(image, "BMP"),
+    "smaller": lambda image: _encoded(image.resize((160, 160), Image.Resampling.LANCZOS)),
+    "half": lambda image: _encoded(image.resize((100, 100), Image.Resampling.BILINEAR), "JPEG", 95),
+    "darker": lambda image: _encoded(ImageEnhance.Brightness(image).enhance(0.9)),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_is_alike_and_nothing_else_is(tmp_path: Path, kind: str) -> None:
+    originals = _photographs()
+    same = _same([_encoded(image) for image in originals] + [COPIES[kind](image) for image in originals], tmp_path)
+    count = len(originals)
+    assert list(same.identical) == list(range(2 * count))
+    assert list(same.alike[:count]) == list(range(count))
+    assert list(same.alike[count:]) == list(range(count))
+
+
+def test_the_same_bytes_are_identical(tmp_path: Path) -> None:
+    one, other = (_encoded(image) for image in _photographs()[:2])
+    same = _same([one, other, one, one], tmp_path)
+    assert list(same.identical) == [0, 1, 0, 0]
+    assert list(same.alike) == [0, 1, 0, 0]
+
+
+def test_a_distance_of_null_looks_for_the_same_bytes_only(tmp_path: Path) -> None:
+    image = _photographs()[0]
+    png, jpeg = _encoded(image), _encoded(image, "JPEG", 95)
+    assert list(_same([png, jpeg, png], tmp_path, Duplicates(None, 0.999)).alike) == [0, 1, 0]
+    assert list(_same([png, jpeg, png], tmp_path).alike) == [0, 0, 0]
+
+
+def test_flat_images_are_compared_by_their_colour(tmp_path: Path) -> None:
+    colours = [(200, 60, 40), (201, 60, 40), (40, 200, 60), (92, 92, 92)]
+    images = [_encoded(Image.new("RGB", (40, 40), colour)) for colour in colours]
+    assert list(_same(images, tmp_path).alike) == [0, 0, 2, 3]
+
+
+def test_the_same_shape_in_another_colour_is_another_image(tmp_path: Path) -> None:
+    images = []
+    for colour in ((255, 0, 0), (0, 130, 0)):
+        image = Image.new("RGB", (64, 64), "black")
+        image.paste(colour, (10, 20, 40, 50))
+        images.append(_encoded(image))
+    assert list(_same(images, tmp_path).alike) == [0, 1]
+
+
+def test_no_solar_cell_is_taken_for_a_copy_of_another() -> None:
+    folder = file_in(find("elpv-dataset", "1.0.0.post1"), "elpv_dataset/data/images")
+    prints = [fingerprint(decode(path, 32, 1)) for path in sorted(folder.glob("*.png"))[:600]]
+    hashes = np.array([print_.perceptual for print_ in prints], np.uint64)
+    thumbnails = np.stack([print_.thumbnail for print_ in prints])
+    close = {tuple(pair) for pairs in _close_pairs(hashes, 4) for pair in pairs.tolist()}
+    assert len(close) > 10  # the hash alone would take them for copies
+    same = find_same([print_.content for print_ in prints], hashes, thumbnails, DEFAULT)
+    assert list(same.alike) == list(range(600))
+
+
+HASHES = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40)
+
+
+@settings(max_examples=100, deadline=None)
+@given(HASHES, st.integers(0, 16), st.data())
+def test_all_close_pairs_are_found_and_no_others(values: list[int], distance: int, data: st.DataObject) -> None:
+    near = [value ^ (1 << data.draw(st.integers(0, 63))) for value in values[:10]]
+    hashes: NDArray[np.uint64] = np.array(values + near, np.uint64)
+    found = {tuple(sorted(pair)) for pairs in _close_pairs(hashes, distance) for pair in pairs.tolist()}
+    expected = {
+        (i, j)
+        for j in range(len(hashes))
+        for i in range(j)
+        if (int(hashes[i]) ^ int(hashes[j])).bit_count() <= distance
+    }
+    assert found == expected
