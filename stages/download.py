@@ -19,10 +19,12 @@ def main() -> None:
     done = obtain(Path(params.dataset), RAW)
     print(f"read   {params.dataset}: {done.card.title}")
     print(f"wrote  {RAW}: {done.images} images, {len(done.labels)} labels")
-    print("       " + ", ".join(f"{(done.labels['label'] == name).sum()} {name}" for name in done.card.classes))
+    print(f"       {done.classes()}")
     if done.passed_over:
         shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
-        print(f"       passed over, not images by their suffix: {len(done.passed_over)} files ({shown})")
+        print(f"       passed over, not images by their names: {len(done.passed_over)} ({shown})")
+    if done.unlabelled:
+        print(f"       passed over, without labels: {len(done.unlabelled)} images ({done.unlabelled[0]}, …)")
     print(f"       licence: {done.card.licence}")
 
 

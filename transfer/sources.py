@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +13,15 @@ import pandas as pd
 import yaml
 
 from transfer import packages
-from transfer.cards import FOLDER_CARD, Card, Table, read_card
+from transfer.archives import unpack
+from transfer.cards import FOLDER_CARD, ArchiveSource, Card, TfdsSource, read_card, read_folder_card
+from transfer.downloads import download
 from transfer.errors import UserError
+from transfer.layouts import read_layout
+from transfer.tables import LABEL_COLUMNS, read_table
+from transfer.tfds_source import bring
 
-LABEL_COLUMNS = ["image", "label", "soft_label", "confidence", "stratum"]
+SHOWN_CLASSES = 20
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -22,52 +29,62 @@ IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".we
 class Obtained:
     """A dataset in data/raw: its card with the classes filled in, its labels, and the number of image files.
 
-    `passed_over` are the files in it that are neither images by their suffix, nor its card, nor its table.
+    `passed_over` are the files in it that are neither images by their suffix, nor its card, nor its table, and splits
+    of TensorFlow Datasets that are none of the three; `unlabelled` the images in parts of it that have no labels, such
+    as a hidden test. Neither is copied.
     """
 
     card: Card
     labels: pd.DataFrame
     images: int
     passed_over: list[str]
+    unlabelled: list[str]
+
+    def classes(self) -> str:
+        """Say how many images of each class there are; of many classes, the largest and the smallest."""
+        counts = self.labels["label"].value_counts()
+        if len(self.card.classes) <= SHOWN_CLASSES:
+            return ", ".join(f"{counts.get(name, 0)} {name}" for name in self.card.classes)
+        ends = f"{counts.iloc[0]} {counts.index[0]} … {counts.iloc[-1]} {counts.index[-1]}"
+        return f"{len(self.card.classes)} classes: {ends}"
 
 
 def obtain(dataset: Path, target: Path) -> Obtained:
-    """Copy a dataset into the new folder `target`: images/, labels.csv and card.yaml.
+    """Bring a dataset into the new folder `target`: images/, labels.csv and card.yaml.
 
     labels.csv has a row for each labelled image: image (path below images/, with /), label (class name), soft_label
-    (probability of the second class; empty where there is none), confidence (weight in the weighted accuracy) and
-    stratum. Image files without a row, and rows without an image, are kept: preprocess puts them into quarantine.
+    (probability of the second class; empty where there is none), confidence (weight in the weighted accuracy),
+    stratum, group (empty: none) and split (train, validation, test; empty: not given). Image files without a row, and
+    rows without an image, are kept: preprocess puts them into quarantine.
 
     Raises:
-        UserError: no dataset there, the package is missing or damaged, or the labels cannot be read.
+        UserError: no dataset there, it cannot be had or is damaged, or the labels cannot be read.
     """
-    card, folder = read_card(dataset)
-    recorded: dict[str, str] = {}
-    if card.source is not None:
-        distribution = packages.find(card.source.package, card.source.version)
-        folder = packages.file_in(distribution, card.source.folder)
-        prefix = f"{card.source.folder}/"
-        recorded = {
-            name.removeprefix(prefix): digest
-            for name, digest in packages.recorded_sha256(distribution).items()
-            if name.startswith(prefix)
-        }
-    card, labels = _table_labels(card, card.table, folder) if card.table else _folder_labels(card, folder)
-    files = list(_files(folder))
-    images = [file for file in files if _is_image(file)]
-    if not images:
-        raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
-    for image in images:
-        if image in recorded:
-            packages.require_sha256(folder / image, recorded[image])
-        copy = target / "images" / image
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / image, copy)
+    card, place = read_card(dataset)
+    source = card.source
+    if source is not None and source.tfds is not None:
+        done = _from_tfds(card, source.tfds, target)
+    elif source is not None and source.package is not None:
+        package = source.package
+        distribution = packages.find(package.name, package.version)
+        folder = packages.file_in(distribution, package.folder)
+        done = _from_folder(card, folder, target, _recorded(package.folder, packages.recorded_sha256(distribution)))
+    elif place.is_dir() and source is None:
+        done = _from_folder(card, place, target, {})
+    else:
+        done = _from_archive(card, source.archive if source is not None else None, place, target)
+    return _written(done, target)
+
+
+def _written(done: Obtained, target: Path) -> Obtained:
+    """Write labels.csv and the card."""
+    labels = done.labels
+    if (pattern := done.card.group_pattern) is not None:
+        labels["group"] = [match[1] or "" if (match := re.search(pattern, image)) else "" for image in labels["image"]]
     labels.to_csv(target / "labels.csv", index=False)
-    card_text = yaml.safe_dump(_plain(dataclasses.asdict(card)), sort_keys=False, allow_unicode=True)
+    card_text = yaml.safe_dump(_plain(dataclasses.asdict(done.card)), sort_keys=False, allow_unicode=True)
     (target / FOLDER_CARD).write_text(card_text, encoding="utf-8")
-    known = {*images, FOLDER_CARD, card.table.file if card.table else FOLDER_CARD}
-    return Obtained(card, labels, len(images), [file for file in files if file not in known])
+    return done
 
 
 def _plain(value: object) -> object:
@@ -77,84 +94,99 @@ def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def _recorded(folder: str, recorded: dict[str, str]) -> dict[str, str]:
+    """SHA-256 of the files in a package's folder, by path below it."""
+    prefix = f"{folder}/"
+    return {name.removeprefix(prefix): digest for name, digest in recorded.items() if name.startswith(prefix)}
+
+
 def _files(folder: Path) -> Iterator[str]:
-    """Paths of the files below a folder, sorted, with /; files whose name begins with a dot do not count."""
+    """Paths of the files below a folder, sorted, with /, but for those whose name begins with a dot."""
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        if not path.name.startswith(".") and path.is_file():
-            yield path.relative_to(folder).as_posix()
+        parts = path.relative_to(folder).parts
+        if not any(part.startswith(".") for part in parts) and path.is_file():
+            yield "/".join(parts)
 
 
 def _is_image(file: str) -> bool:
     return PurePosixPath(file).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _folder_labels(card: Card, folder: Path) -> tuple[Card, pd.DataFrame]:
-    """Label each image by the class folder that it lies in."""
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(found) < 2:
-        raise UserError(f"{folder}: expected a folder for each of two or more classes, received {found}")
-    if card.classes and set(found) != set(card.classes):
-        raise UserError(f"{folder}: expected the class folders {sorted(card.classes)}, received {found}")
-    images = [file for file in _files(folder) if _is_image(file) and "/" in file]
-    rows = [(image, image.split("/")[0], math.nan, 1.0, image.split("/")[0]) for image in images]
-    labels = pd.DataFrame(rows, columns=LABEL_COLUMNS)
-    return dataclasses.replace(card, classes=card.classes or tuple(found)), labels
-
-
-def _read_table(table: Table, path: Path) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(
-            path,
-            sep="," if table.separator == "comma" else r"\s+",
-            names=table.columns,
-            header=0 if table.columns is None else None,
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-        )
-    except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path}: expected a table of labels ({table.separator}), received: {error}") from error
-    needed = [table.image, table.label or table.soft_label or "", *table.stratify]
-    if missing := [name for name in needed if name not in rows.columns]:
-        raise UserError(f"{path}: expected the columns {missing}, received {list(rows.columns)}")
-    if len(repeated := rows[table.image][rows[table.image].duplicated()]):
-        raise UserError(f"{path}: expected one row an image, received several for {repeated.iloc[0]!r}")
-    return rows
-
-
-def _soft_labels(rows: pd.DataFrame, column: str, path: Path) -> pd.Series:
-    values = pd.to_numeric(rows[column], errors="coerce")
-    for i in values.index[~values.between(0, 1)]:
-        raise UserError(f"{path}: row {i + 1}: {column}: expected a probability, received {rows[column][i]!r}")
-    return values
-
-
-def _confidence(soft: pd.Series, table: Table, path: Path) -> list[float]:
-    """Look up the weight of each soft label; tables print thirds in different lengths, so close is equal."""
-    weights = []
-    for i, value in enumerate(soft):
-        matches = [weight for given, weight in table.confidence if math.isclose(given, value, abs_tol=1e-3)]
-        if table.confidence and not matches:
-            given = [pair[0] for pair in table.confidence]
-            raise UserError(f"{path}: row {i + 1}: expected a soft label with a confidence ({given}), received {value}")
-        weights.append(matches[0] if matches else 1.0)
-    return weights
-
-
-def _table_labels(card: Card, table: Table, folder: Path) -> tuple[Card, pd.DataFrame]:
-    """Label each image by its row of a table."""
-    path = folder / table.file
-    rows = _read_table(table, path)
-    if table.soft_label is not None:
-        soft = _soft_labels(rows, table.soft_label, path)
-        names = [card.classes[int(value > table.threshold)] for value in soft]
-        confidence = _confidence(soft, table, path)
+def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
+    """Label the images of a folder, and copy or move them; those with a recorded SHA-256 are checked."""
+    files = list(_files(folder))
+    images = [file for file in files if _is_image(file)]
+    if not images:
+        raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
+    known, unlabelled = {FOLDER_CARD}, []
+    if card.table is not None:
+        classes, labels = read_table(card, card.table, folder)
+        known.add(card.table.file)
     else:
-        soft, names, confidence = pd.Series(math.nan, rows.index), list(rows[table.label]), [1.0] * len(rows)
-        for i, name in enumerate(names):
-            if name not in card.classes:
-                raise UserError(f"{path}: row {i + 1}: expected one of {list(card.classes)}, received {name!r}")
-    strata = ["/".join(parts) for parts in zip(names, *(rows[name] for name in table.stratify), strict=True)]
-    return card, pd.DataFrame(
-        dict(zip(LABEL_COLUMNS, (rows[table.image], names, soft, confidence, strata), strict=True))
-    )
+        layout = read_layout(card, folder, images)
+        classes, unlabelled = layout.classes, layout.unlabelled
+        labels = _layout_labels([(row.image, row.label, row.split) for row in layout.labelled])
+    left_out = set(unlabelled)
+    kept = [image for image in images if image not in left_out]
+    for image in kept:
+        if image in recorded:
+            packages.require_sha256(folder / image, recorded[image])
+        place = target / "images" / image
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (os.replace if move else shutil.copyfile)(folder / image, place)
+    passed_over = [file for file in files if not _is_image(file) and file not in known]
+    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled)
+
+
+def _layout_labels(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
+    """Turn (image, class, split) into the columns of labels.csv."""
+    filled = [(image, label, math.nan, 1.0, label, "", split) for image, label, split in rows]
+    return pd.DataFrame(filled, columns=LABEL_COLUMNS)
+
+
+def downloads_folder() -> Path:
+    """Return where downloads are kept: transfer/ in the user's cache (XDG_CACHE_HOME, or ~/.cache)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "transfer"
+
+
+def _from_archive(card: Card, source: ArchiveSource | None, place: Path, target: Path) -> Obtained:
+    """Download the archive that the card names, or take the one at `place`; unpack it, and move its images."""
+    if source is not None:
+        name = source.url.rsplit("/", 1)[-1] or "archive"
+        place = download(source.url, source.size, source.sha256, downloads_folder() / source.sha256 / name)
+    unpacked = target / "unpacked"
+    unpack(place, unpacked)
+    folder = _folder_inside(unpacked, source.folder if source is not None else None, place)
+    if source is None and card.table is None:
+        card = dataclasses.replace(read_folder_card(folder), title=card.title)
+    done = _from_folder(card, folder, target, {}, move=True)
+    shutil.rmtree(unpacked)
+    return done
+
+
+def _folder_inside(unpacked: Path, name: str | None, archive: Path) -> Path:
+    """Return the folder of an archive that counts: the one named, or the only one at its top, or all."""
+    if name is not None:
+        folder = (unpacked / name).resolve()
+        if not folder.is_dir() or not folder.is_relative_to(unpacked.resolve()):
+            received = sorted(path.name for path in unpacked.iterdir())[:10]
+            raise UserError(f"{archive}: expected a folder {name!r} in it, received {received}")
+        return folder
+    folder = unpacked
+    while len(entries := list(folder.iterdir())) == 1 and entries[0].is_dir():
+        folder = entries[0]
+    return folder
+
+
+def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
+    """Bring a dataset of TensorFlow Datasets, with its class names and splits."""
+    data_dir = Path(source.data_dir) if source.data_dir is not None else None
+    brought = bring(source.name, source.version, data_dir, target / "images")
+    if card.classes and set(card.classes) != set(brought.classes):
+        raise UserError(
+            f"tfds: {source.name}: expected the classes {sorted(card.classes)}, which the card names, received "
+            f"{sorted(brought.classes)}"
+        )
+    card = dataclasses.replace(card, classes=card.classes or brought.classes)
+    rows = zip(*(brought.labels[name] for name in ("image", "label", "split")), strict=True)
+    return Obtained(card, _layout_labels(list(rows)), len(brought.labels), brought.passed_over, brought.unlabelled)

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from transfer.cards import Card, read_card
+from transfer.cards import Card, TfdsSource, read_card
 from transfer.errors import UserError
 
 VALID = "title: cells\nclasses: ['no', 'yes']\n"
+PACKAGE = "source: {package: {name: p, version: '1', folder: f}}\n"
+ARCHIVE = f"{{url: 'https://example.org/a.zip', size: 1, sha256: '{'00' * 32}'}}"
 TABLE = "table: {file: labels.csv, image: path, label: class}\n"
 
 
@@ -30,7 +32,7 @@ def test_a_folder_needs_no_card_and_then_claims_no_symmetry(tmp_path: Path) -> N
 
 
 def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dataset: expected a card or a folder of images, received .*nowhere"):
+    with pytest.raises(UserError, match=r"dataset: expected a card, a folder of images or an archive, .*nowhere"):
         read_card(tmp_path / "nowhere")
 
 
@@ -44,13 +46,24 @@ def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
         (VALID + "positive: maybe\n", r"positive to be one of the classes \['no', 'yes'\], received 'maybe'"),
         (VALID + "symmetry: turned\n", "symmetry: expected 'none', 'mirror' or 'dihedral', received 'turned'"),
         (VALID + "channels: 2\n", "channels: expected 1 or 3, received 2"),
-        ("title: t\n" + TABLE, "classes to be given, where a table holds the labels"),
         (VALID + "table: {file: a, image: b}\n", "one of label and soft_label"),
         (VALID + "table: {file: a, image: b, label: c, soft_label: d}\n", "one of label and soft_label"),
         (VALID + "table: {file: a, image: b, label: c, confidence: [[0, 1]]}\n", "together with soft_label"),
         ("title: t\nclasses: [a, b, c]\ntable: {file: a, image: b, soft_label: d}\n", "two classes, where a soft"),
-        (VALID + "source: {package: p, version: '1', folder: f}\n", "a table, where the source is a package"),
-        (VALID + TABLE + "source: {package: p, version: '1', folder: f}\n", "received one with a source"),
+        (VALID + PACKAGE, "a table, where the source is a package"),
+        (VALID + TABLE + PACKAGE, "received one with a source"),
+        (VALID + "source: {}\n", "one of package, archive and tfds, received none"),
+        (VALID + "source: {package: p}\n", "source.package: expected a mapping, received 'p'"),
+        (VALID + "source: {package: {nam: p}}\n", r"source.package.nam: expected name \(is it misspelt\?\)"),
+        (VALID + f"source: {{tfds: a:1.0.0, archive: {ARCHIVE}}}\n", "received archive and tfds"),
+        (VALID + "source: {tfds: 'a b'}\n", "source.tfds.name: expected .*, received 'a b'"),
+        (VALID + "source: {tfds: 'a:new'}\n", "source.tfds.version: expected .*, received 'new'"),
+        (VALID + f"source: {{archive: {ARCHIVE.replace('https', 'gopher')}}}\n", "source.archive.url: .*gopher"),
+        (VALID + f"source: {{archive: {ARCHIVE.replace('00', 'xy')}}}\n", "source.archive.sha256: expected .*xyxy"),
+        (VALID + TABLE + "source: {tfds: a}\n", "no table, where the source is TensorFlow Datasets"),
+        (VALID + "group_pattern: '['\n", "group_pattern to be a regular expression, received '\\['"),
+        (VALID + "group_pattern: a\n", "group_pattern with one group .*, received 'a' with 0"),
+        (VALID + TABLE[:-2] + ", group: g}\ngroup_pattern: (a)\n", "one of group_pattern and the table's group"),
     ],
 )
 def test_a_wrong_card_is_an_error_that_says_what(tmp_path: Path, text: str, message: str) -> None:
@@ -62,3 +75,26 @@ def test_a_card_file_without_a_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(VALID, encoding="utf-8")
     with pytest.raises(UserError, match="expected a source; to use a folder of images, give the folder itself"):
         read_card(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "version"),
+    [("tfds:tf_flowers:3.0.1", "tf_flowers", "3.0.1"), ("mnist", "mnist", None), ("a/b:1.*.*", "a/b", "1.*.*")],
+)
+def test_a_name_of_tensorflow_datasets(tmp_path: Path, text: str, name: str, version: str | None) -> None:
+    (tmp_path / "own.yaml").write_text(f"title: t\nsource: {{tfds: '{text}'}}\n", encoding="utf-8")
+    source = read_card(tmp_path / "own.yaml")[0].source
+    assert source is not None
+    assert source.tfds == TfdsSource(name, version)
+
+
+def test_a_bare_name_of_tensorflow_datasets_says_how_to_give_it() -> None:
+    with pytest.raises(UserError, match=r"write a card with the line `source: {tfds: tfds:tf_flowers:3.0.1}`"):
+        read_card(Path("tfds:tf_flowers:3.0.1"))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "data/cards").glob("*.yaml")))
+def test_every_card_of_the_project_is_valid(name: str) -> None:
+    card, _ = read_card(ROOT / "data/cards" / name)
+    assert card.source is not None
+    assert card.licence != "not stated"

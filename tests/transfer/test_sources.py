@@ -1,5 +1,7 @@
 """Tests of transfer/sources.py: any source becomes images, labels.csv and a card."""
 
+import hashlib
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -11,22 +13,12 @@ from transfer.sources import obtain
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 HARD = "title: t\nclasses: ['no', 'yes']\ntable: {file: labels.csv, image: path, label: class, stratify: [kind]}\n"
-SOFT = (
-    "title: t\nclasses: ['no', 'yes']\ntable: {file: labels.csv, image: path, soft_label: p, threshold: 0.5, "
-    "confidence: [[0, 1], [0.333333, 0.25], [1, 0.5]]}\n"
-)
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     colour_images(tmp_path / "pictures", COLOURS, each=3, size=8)
     return tmp_path / "pictures"
-
-
-def _table(pictures: Path, card: str, table: str) -> pd.DataFrame:
-    (pictures / "card.yaml").write_text(card, encoding="utf-8")
-    (pictures / "labels.csv").write_text(table, encoding="utf-8")
-    return obtain(pictures, pictures.parent / "raw").labels
 
 
 def test_class_folders_become_labels(pictures: Path, tmp_path: Path) -> None:
@@ -40,7 +32,7 @@ def test_class_folders_become_labels(pictures: Path, tmp_path: Path) -> None:
     copied = tmp_path / "raw/images/red/001.png"
     assert copied.read_bytes() == (pictures / "red/001.png").read_bytes()
     written = pd.read_csv(tmp_path / "raw/labels.csv")
-    assert list(written.columns) == ["image", "label", "soft_label", "confidence", "stratum"]
+    assert list(written.columns) == ["image", "label", "soft_label", "confidence", "stratum", "group", "split"]
 
 
 def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp_path: Path) -> None:
@@ -52,55 +44,6 @@ def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp
     done = obtain(pictures, tmp_path / "raw")
     assert done.images == 6
     assert done.passed_over == ["blue/photo.heic", "red/notes.txt"]
-
-
-def test_a_table_of_classes_becomes_labels(pictures: Path) -> None:
-    labels = _table(pictures, HARD, "path,class,kind\nred/000.png,yes,big\nblue/000.png,no,small\n")
-    assert list(labels["label"]) == ["yes", "no"]
-    assert list(labels["stratum"]) == ["yes/big", "no/small"]
-
-
-def test_a_table_of_probabilities_becomes_labels_and_confidences(pictures: Path) -> None:
-    rows = ["red/000.png,1.0", "red/001.png,0.3333333333333333", "blue/000.png,0"]
-    labels = _table(pictures, SOFT, "\n".join(["path,p", *rows, ""]))
-    assert list(labels["label"]) == ["yes", "no", "no"]
-    assert list(labels["confidence"]) == [0.5, 0.25, 1]
-    assert list(labels["soft_label"]) == [1, pytest.approx(1 / 3), 0]
-
-
-def test_a_probability_equal_to_the_threshold_is_the_first_class(pictures: Path) -> None:
-    labels = _table(
-        pictures, SOFT.replace("confidence: [[0, 1], [0.333333, 0.25], [1, 0.5]]", ""), "path,p\na.png,0.5\n"
-    )
-    assert list(labels["label"]) == ["no"]
-
-
-@pytest.mark.parametrize(
-    ("card", "table", "message"),
-    [
-        (HARD, "path,class\na.png,yes\n", r"expected the columns \['kind'\], received \['path', 'class'\]"),
-        (HARD, "path,class,kind\na.png,maybe,x\n", r"row 1: expected one of \['no', 'yes'\], received 'maybe'"),
-        (
-            HARD,
-            "path,class,kind\na.png,yes,x\na.png,no,x\n",
-            r"expected one row an image, received several for 'a.png'",
-        ),
-        (HARD, "", "expected a table of labels"),
-        (SOFT, "path,p\na.png,1\nb.png,high\n", r"row 2: p: expected a probability, received 'high'"),
-        (SOFT, "path,p\na.png,1.5\n", r"row 1: p: expected a probability, received '1.5'"),
-        (SOFT, "path,p\na.png,\n", r"row 1: p: expected a probability, received ''"),
-        (SOFT, "path,p\na.png,0.7\n", r"row 1: expected a soft label with a confidence .*, received 0.7"),
-    ],
-)
-def test_a_wrong_table_is_an_error_that_says_where(pictures: Path, card: str, table: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        _table(pictures, card, table)
-
-
-def test_no_table_at_its_place_is_an_error(pictures: Path, tmp_path: Path) -> None:
-    (pictures / "card.yaml").write_text(HARD, encoding="utf-8")
-    with pytest.raises(UserError, match=r"labels.csv: expected a table of labels"):
-        obtain(pictures, tmp_path / "raw")
 
 
 def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
@@ -120,6 +63,80 @@ def test_class_folders_that_the_card_does_not_name_are_an_error(pictures: Path, 
     (pictures / "card.yaml").write_text("title: t\nclasses: [blue, green]\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"expected the class folders \['blue', 'green'\], received \['blue', 'red'\]"):
         obtain(pictures, tmp_path / "raw")
+
+
+def test_a_path_finds_the_group_of_an_image(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "card.yaml").write_text("title: t\ngroup_pattern: '/00([01])'\n", encoding="utf-8")
+    labels = obtain(pictures, tmp_path / "raw").labels
+    assert list(labels["group"]) == ["0", "1", "", "0", "1", ""]
+    written = pd.read_csv(tmp_path / "raw/labels.csv", keep_default_na=False)
+    assert list(written["group"]) == ["0", "1", "", "0", "1", ""]
+
+
+def test_folders_of_splits_are_kept_and_a_hidden_test_is_named(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        colour_images(tmp_path / "set" / name, COLOURS, each=2, size=8)
+    colour_images(tmp_path / "set", {"test": (0, 0, 0)}, each=3, size=8)
+    done = obtain(tmp_path / "set", tmp_path / "raw")
+    assert done.labels["split"].value_counts().to_dict() == {"train": 4, "validation": 4}
+    assert done.card.classes == ("blue", "red")
+    assert done.unlabelled == ["test/000.png", "test/001.png", "test/002.png"]
+    assert done.images == 8
+    assert not (tmp_path / "raw/images/test").exists()
+
+
+def _zipped(folder: Path, archive: Path) -> Path:
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, path.relative_to(folder.parent))
+    return archive
+
+
+def test_an_archive_by_its_path(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "card.yaml").write_text("title: of the folder\npositive: red\nclasses: [blue, red]\n", encoding="utf-8")
+    done = obtain(_zipped(pictures, tmp_path / "pictures.zip"), tmp_path / "raw")
+    assert (done.card.title, done.card.positive) == ("pictures.zip", "red")
+    assert sorted(done.labels["image"]) == [f"{name}/{i:03}.png" for name in COLOURS for i in range(3)]
+    assert (tmp_path / "raw/images/red/001.png").read_bytes() == (pictures / "red/001.png").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["card.yaml", "images", "labels.csv"]
+
+
+def _archive_card(archive: Path, folder: Path, more: str = "", size: int | None = None) -> Path:
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    archived = f"url: '{archive.as_uri()}', size: {size or archive.stat().st_size}, sha256: {digest}{more}"
+    card = folder / "own.yaml"
+    card.write_text(f"title: own\nsource: {{archive: {{{archived}}}}}\n", encoding="utf-8")
+    return card
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_an_archive_by_its_card(pictures: Path, tmp_path: Path, cache: Path) -> None:
+    card = _archive_card(_zipped(pictures, tmp_path / "pictures.zip"), tmp_path)
+    done = obtain(card, tmp_path / "raw")
+    assert (done.card.title, done.images) == ("own", 6)
+
+
+def test_a_folder_inside_of_an_archive(pictures: Path, tmp_path: Path, cache: Path) -> None:
+    colour_images(tmp_path / "more/one", COLOURS, each=3, size=8)
+    colour_images(tmp_path / "more/two", COLOURS, each=4, size=8)
+    archive = _zipped(tmp_path / "more", tmp_path / "more.zip")
+    assert obtain(_archive_card(archive, tmp_path, ", folder: more/two"), tmp_path / "raw").images == 8
+    with pytest.raises(UserError, match=r"more.zip: expected a folder '../..' in it, received \['more'\]"):
+        obtain(_archive_card(archive, tmp_path, ", folder: ../.."), tmp_path / "other")
+
+
+def test_an_archive_of_another_size_is_refused_before_it_is_unpacked(
+    pictures: Path, tmp_path: Path, cache: Path
+) -> None:
+    card = _archive_card(_zipped(pictures, tmp_path / "pictures.zip"), tmp_path, size=5)
+    with pytest.raises(UserError, match=r"expected .*5.* bytes"):
+        obtain(card, tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
 
 
 def test_a_package_that_is_not_installed_is_an_error_with_the_command(tmp_path: Path) -> None:
