@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint bench seeds readme clean
+.PHONY: run test lint bench augment matrix seeds readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -21,6 +21,13 @@ lint: $(VENV)/test
 
 bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 	python -m benchmarks.speed
+	python -m benchmarks.preprocess
+
+augment: $(VENV)/run  ## what cached views and changes on the fly cost and give, into benchmarks/results
+	python -m benchmarks.augment
+
+matrix: $(VENV)/run  ## every backbone on three datasets, at a small size, into benchmarks/results
+	python -m benchmarks.matrix
 
 seeds: $(VENV)/run  ## the default pipeline with three seeds, into benchmarks/results
 	python -m benchmarks.seeds 1 2 3

@@ -1,17 +1,21 @@
 """Train the blocks above the cut, starting from the trained head."""
 
-from transfer.activations import view_batches
+from transfer.activations import make_plan
 from transfer.determinism import fix_seeds
 from transfer.errors import run
 from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles, load
+from transfer.network import from_pixels
 from transfer.params import read_params
 from transfer.paths import reads, writes
+from transfer.record_batches import training_data
 from transfer.spec import Spec
 from transfer.training import Recipe
 
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
+TRAIN = reads("data/records/train")
+VALIDATION = reads("data/records/validation")
 ACTIVATIONS = reads("data/activations/finetune")
 HEAD_ARCHITECTURE = reads("models/head.json")
 HEAD_WEIGHTS = reads("models/head.weights.h5")
@@ -29,8 +33,11 @@ def main() -> None:
     finetune = params.finetune
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
-    network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, finetune.cut)
-    data = view_batches(ACTIVATIONS, len(spec.classes), params.batch_size, params.seed)
+    plan = make_plan(params.backbone, finetune.cut, finetune.augment, finetune.views, spec.symmetry, "finetune")
+    network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
+    data = training_data(
+        plan, ACTIVATIONS, (TRAIN, VALIDATION), spec, finetune.augmentation, params.batch_size, params.seed
+    )
     recipe = Recipe(
         epochs=finetune.epochs,
         lr=params.lr,
@@ -38,9 +45,12 @@ def main() -> None:
         weight_decay=finetune.weight_decay,
         label_smoothing=finetune.label_smoothing,
         clip_norm=finetune.clip_norm,
+        class_weights=params.class_weights,
     )
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
-    fit(network, architecture, data, spec, recipe, outputs, may_collapse=False)
+    around = from_pixels(network) if plan.from_pixels else None
+    print(f"train on {plan.describe()}")
+    fit(network, architecture, data, spec, recipe, outputs, may_collapse=params.weights == "none", around=around)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main() -> None:
     validation = ViewBatches(
         *small_images(network.trunk, VALIDATION, spec, 1), len(spec.classes), EVALUATION_BATCH, None
     )
-    recipe = Recipe(epochs=baseline.epochs, lr=baseline.lr)
+    recipe = Recipe(epochs=baseline.epochs, lr=baseline.lr, class_weights=params.class_weights)
     model = ModelFiles(fill(ARCHITECTURE, item), fill(WEIGHTS, item), fill(PREDICTED, item))
     outputs = Outputs(model, fill(CURVES, item), fill(METRICS, item), fill(COST, item))
     fit(network, architecture, (batches, validation), spec, recipe, outputs, may_collapse=True)

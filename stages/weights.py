@@ -1,6 +1,7 @@
 """Bring the pre-trained weights of the backbone into models/backbone.weights.h5."""
 
 from transfer.backbones.registry import pretrained
+from transfer.determinism import fix_seeds
 from transfer.errors import run
 from transfer.params import read_params
 from transfer.paths import fresh_file, reads, writes
@@ -10,13 +11,14 @@ WEIGHTS = writes("models/backbone.weights.h5")
 
 
 def main() -> None:
-    """Check the pinned file, and write its tensors as Keras weights."""
+    """Check the file of weights, or draw random ones, and write them as Keras weights."""
     params = read_params(PARAMS)
-    model, source = pretrained(params.backbone, params.weights)
+    fix_seeds(params.seed)
+    model, origin = pretrained(params.backbone, params.weights, params.image_size, params.seed)
     model.save_weights(fresh_file(WEIGHTS))
-    print(f"read   {source.file} (package {source.package} {source.version}, SHA-256 as pinned)")
+    print(f"read   {origin.source}")
     print(f"wrote  {WEIGHTS}: {params.backbone}, {model.count_params():,} parameters")
-    print(f"       licence: {source.licence}")
+    print(f"       licence: {origin.licence}")
 
 
 if __name__ == "__main__":

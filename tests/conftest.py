@@ -2,7 +2,8 @@
 
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     import dvclive  # noqa: F401
     import openvino  # noqa: F401
     import tensorflow as tf  # noqa: F401
+
+    from transfer.records import Example, RecordPool
 
 
 def colour_images(folder: Path, classes: dict[str, tuple[int, int, int]], each: int, size: int = 40) -> None:
@@ -41,6 +44,8 @@ SMALL = {
     "max_images": None,
     "max_bad_fraction": 0.2,
     "split": {"test": 0.25, "validation": 0.25},
+    "duplicates": {"distance": 4, "correlation": 0.999},
+    "class_weights": "none",
     "backbone": "efficientnet_lite0",
     "weights": "packaged",
     "engine": "auto",
@@ -50,7 +55,11 @@ SMALL = {
     },
     "finetune": {
         "cut": "block1", "epochs": 2, "warmup_epochs": 0.5, "weight_decay": 0.01, "label_smoothing": 0.0,
-        "clip_norm": 1.0, "views": 1,
+        "clip_norm": 1.0, "views": 1, "augment": "cached",
+        "augmentation": {
+            "rotation": 0.03, "crop": 0.1, "brightness": 0.1, "contrast": 0.1, "rand_augment": 0, "mixup": 0,
+            "cutmix": 0,
+        },
     },
     "baselines": {
         "views": 1,
@@ -73,12 +82,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand a backbone of a few layers in for EfficientNet-Lite0: the same cuts "block1" and "top", the same kinds of
-    layers, random weights that are scaled so that features are not 0."""
+    """Stand a backbone of a few layers in for EfficientNet-Lite0: the same names of cuts and kinds of layers,
+    random weights that are scaled so that features are not 0."""
     import keras
     from keras import layers
 
     from transfer.backbones import registry
+    from transfer.backbones.weights import PackagedWeights
 
     def build(image_size: int) -> keras.Model:
         random = keras.initializers.HeNormal
@@ -100,9 +110,27 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
         return keras.Model(pixels, layers.ReLU(6.0, name="top_out")(x), name="tiny")
 
     original = registry.BACKBONES["efficientnet_lite0"]
-    weights = {"packaged": registry.PackagedWeights(**{**vars(original.weights["packaged"]), "load": lambda *_: None})}
-    tiny = registry.Backbone(build=build, last_layer_below=lambda cut: f"{cut}_out", weights=weights)
+    packaged = original.weights["packaged"]
+    assert isinstance(packaged, PackagedWeights)
+    layer_names = {"stem": "block1_out", "block1": "block1_out", "top": "top_out"}
+    tiny = registry.Backbone(
+        build=build,
+        cuts={cut: layer_names.get(cut, "block2_out") for cut in original.cuts},
+        weights={"packaged": replace(packaged, load=lambda *_: None)},
+    )
     monkeypatch.setitem(registry.BACKBONES, "efficientnet_lite0", tiny)
+
+
+def write_records(examples: Iterable[Example], folder: Path, image_bytes: int) -> int:
+    """Write examples as the records of one split."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    pool = RecordPool(folder.parent / "pool.tfrecord")
+    rows = []
+    for row, example in enumerate(examples):
+        pool.append(example)
+        rows.append(row)
+    pool.close()
+    return pool.write_shards(rows, folder, image_bytes)
 
 
 RunStage = Callable[..., None]

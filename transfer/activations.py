@@ -1,7 +1,9 @@
 """Activations of a frozen trunk on disk: computed once, read in every epoch.
 
 A split is a folder of view-0.npy, view-1.npy, … (float16, a row for each image, in the records' order) and
-labels.npy (int64). NumPy's format has no timestamp and can be mapped into memory.
+labels.npy (int64). NumPy's format has no timestamp and can be mapped into memory. Beside the splits stands cached.json,
+which says of which cut they are and how many views of each split there are: of a split that training reads from the
+records there are none.
 """
 
 import math
@@ -14,15 +16,59 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.backbones.names import resolve_cut
 from transfer.batches import EVALUATION_BATCH, ViewBatches
-from transfer.engine import BATCH, Engine
+from transfer.cost import write_json
+from transfer.engine import BATCH, Engine, EngineName, check_agreement, make_engine
 from transfer.errors import UserError
 from transfer.progress import progress_bar
 from transfer.records import normalise, read_records
 from transfer.spec import Spec
-from transfer.views import apply_view
+from transfer.views import apply_view, count_views
 
 STORED = np.float16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What training above a cut reads.
+
+    `cut` is the last frozen block, or "input" where nothing is frozen: the activations would then be the pixels, and
+    none are cached. `augment` is "cached", "none" or "on_the_fly" (see `transfer.params.Finetune`). `views` is the
+    number of views of a training image that come up: cached, or made when an image is read.
+    """
+
+    cut: str
+    augment: str
+    views: int
+
+    @property
+    def from_pixels(self) -> bool:
+        """Tell whether training reads the training images themselves and not their activations."""
+        return self.cut == "input" or self.augment == "on_the_fly"
+
+    @property
+    def cached(self) -> dict[str, int]:
+        """The number of cached views of each split."""
+        return {"train": 0 if self.from_pixels else self.views, "validation": 0 if self.cut == "input" else 1}
+
+    def describe(self) -> str:
+        """Say in a line what is trained on, and what of params.yaml that leaves without effect."""
+        views = "each image as it is" if self.views == 1 else f"a random one of {self.views} views of each image"
+        where = "the whole network runs" if self.cut == "input" else f"the trunk below {self.cut} runs"
+        changes = " and changed at random" if self.augment == "on_the_fly" else "; finetune.augmentation has no effect"
+        source = f"pixels: {where} in every step" if self.from_pixels else f"cached activations at the cut {self.cut}"
+        return f"{source}; {views}{changes}"
+
+
+def make_plan(backbone: str, cut: str, augment: str, views: str | int, symmetry: str, key: str) -> Plan:
+    """Work out what params.yaml asks for; `key` is the section that `views` stands in.
+
+    Raises:
+        UserError: no such cut, or more views than the dataset's symmetry allows.
+    """
+    count = count_views(views, symmetry, f"{key}.views")
+    return Plan(resolve_cut(backbone, cut), augment, 1 if augment == "none" else count)
 
 
 @dataclass(frozen=True)
@@ -84,6 +130,32 @@ def embed(engine: Engine, trunk: keras.Model, records: Path, spec: Spec, views: 
     np.save(folder / "labels.npy", np.concatenate(labels))
 
 
+def embed_splits(
+    trunk: keras.Model, records: tuple[Path, ...], spec: Spec, plan: Plan, engine: EngineName, folder: Path
+) -> int:
+    """Compute and write what the plan wants cached of each split, say so, and return the number of views.
+
+    Raises:
+        UserError: not enough space, an engine that does not agree with TensorFlow, or see `embed`.
+    """
+    views = {split: plan.cached[split.name] for split in records}
+    count = sum(spec.counts[split.name] * number for split, number in views.items())
+    needed = bytes_needed(trunk, count)
+    print(f"will write {needed / 1e6:,.0f} MB: {trunk.output_shape[1:]} float16 of {count} views")
+    require_space(needed, folder)
+    if count:
+        runner = make_engine(trunk, engine)
+        images = normalise(next(read_records(records[0], spec, BATCH)).pixels)
+        difference = check_agreement(runner, trunk, images)
+        print(f"computed by {runner.name}, within {difference:.1e} of TensorFlow")
+    for split, number in views.items():
+        if number:
+            embed(runner, trunk, split, spec, number, folder / split.name)
+        print(f"{split.name}: {number or 'no'} views cached" + ("" if number else ", finetune reads the images"))
+    write_json({"cut": plan.cut, "views": plan.cached}, folder / "cached.json")
+    return count
+
+
 def _view_file(folder: Path, view: int) -> Path:
     return folder / f"view-{view}.npy"
 
@@ -106,8 +178,11 @@ def open_activations(folder: Path) -> Activations:
 
 def view_batches(folder: Path, classes: int, batch_size: int, seed: int) -> tuple[ViewBatches, ViewBatches]:
     """Return batches of cached activations to train on, and those of the validation split, in order."""
-    train, validation = open_activations(folder / "train"), open_activations(folder / "validation")
-    return (
-        ViewBatches(train.views, train.labels, classes, batch_size, seed),
-        ViewBatches(validation.views, validation.labels, classes, EVALUATION_BATCH, None),
-    )
+    train = open_activations(folder / "train")
+    return ViewBatches(train.views, train.labels, classes, batch_size, seed), validation_batches(folder, classes)
+
+
+def validation_batches(folder: Path, classes: int) -> ViewBatches:
+    """Return batches of the validation split's cached activations, in order."""
+    validation = open_activations(folder / "validation")
+    return ViewBatches(validation.views, validation.labels, classes, EVALUATION_BATCH, None)

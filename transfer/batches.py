@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -9,6 +10,29 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 EVALUATION_BATCH = 128
+
+
+class Batches(Protocol):
+    """What training needs to know of its data, wherever they come from."""
+
+    @property
+    def one_hot(self) -> Array:
+        """The labels of all images, in the order of the records: float32 (n, classes)."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+
+    @property
+    def steps(self) -> int | None:
+        """What `fit` takes as `steps_per_epoch`: None where `feed` ends with the epoch by itself."""
+
+    def feed(self, class_weights: Array | None = None) -> Any:
+        """Return what `fit`, `evaluate` and `predict` of a Keras model take.
+
+        Args:
+            class_weights: float32 (classes,). A third part of each batch is then each image's weight, float32 (n,):
+                that of its class, and of a mixed image the mean, weighted by its labels.
+        """
 
 
 class ViewBatches(keras.utils.PyDataset):
@@ -23,6 +47,8 @@ class ViewBatches(keras.utils.PyDataset):
             takes the first view, for validation.
     """
 
+    steps = None
+
     def __init__(
         self,
         views: Sequence[NDArray[np.floating]],
@@ -34,6 +60,7 @@ class ViewBatches(keras.utils.PyDataset):
         super().__init__()
         self._views, self._batch_size, self._seed = views, batch_size, seed
         self._one_hot = np.eye(classes, dtype=np.float32)[labels]
+        self._class_weights: Array | None = None
         self._epoch = 0
         self._draw()
 
@@ -41,6 +68,11 @@ class ViewBatches(keras.utils.PyDataset):
     def one_hot(self) -> Array:
         """The labels of all images, in order: float32 (n, classes)."""
         return self._one_hot
+
+    def feed(self, class_weights: Array | None = None) -> "ViewBatches":
+        """Return these batches, with each image's weight where there are class weights: see `Batches`."""
+        self._class_weights = class_weights
+        return self
 
     def _draw(self) -> None:
         if self._seed is None:
@@ -58,7 +90,8 @@ class ViewBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self._one_hot) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Array, Array]:
+    def __getitem__(self, index: int) -> tuple[Array, ...]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
-        return inputs.astype(np.float32), self._one_hot[rows]
+        batch = inputs.astype(np.float32), self._one_hot[rows]
+        return batch if self._class_weights is None else (*batch, batch[1] @ self._class_weights)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from transfer.batches import ViewBatches
+from transfer.batches import Batches
 from transfer.cost import measured, write_json
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, save
@@ -28,13 +29,16 @@ class Outputs:
 def fit(
     network: Network,
     architecture: Architecture,
-    data: tuple[ViewBatches, ViewBatches],
+    data: tuple[Batches, Batches],
     spec: Spec,
     recipe: Recipe,
     outputs: Outputs,
     may_collapse: bool,
+    around: keras.Model | None = None,
 ) -> None:
     """Train the top of `network` on `data` (training, validation), write everything and print a summary.
+
+    `around` is what training runs where that is more than the top: see `train`.
 
     Raises:
         UserError: training diverged; or the best epoch is no better than chance, and `may_collapse` is False.
@@ -42,7 +46,7 @@ def fit(
     name = outputs.metrics.stem
     batches, validation = data
     with measured(fresh_file(outputs.cost)) as cost:
-        outcome = train(network.top, batches, validation, spec.positive_class, recipe, outputs.curves, name)
+        outcome = train(network.top, batches, validation, spec, recipe, outputs.curves, name, around)
         cost["seconds_per_epoch"] = round(float(np.median(outcome.seconds_per_epoch)), 3)
         cost["images_per_second"] = round(len(batches.one_hot) / float(np.median(outcome.seconds_per_epoch)), 1)
     save(network, architecture, predict(network.top, validation), outputs.model)

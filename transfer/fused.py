@@ -28,6 +28,8 @@ class FusedConvolution(layers.Layer):
         convolution, norm = self.convolution, self.normalisation
         scale = norm.gamma * ops.rsqrt(norm.moving_variance + norm.epsilon)  # (channels,)
         shift = norm.beta - norm.moving_mean * scale
+        if convolution.use_bias:
+            shift = shift + convolution.bias * scale
         options = {"strides": convolution.strides, "padding": convolution.padding}
         if isinstance(convolution, layers.DepthwiseConv2D):
             # kernel: (height, width, channels, 1)
@@ -39,57 +41,79 @@ class FusedConvolution(layers.Layer):
         return shape
 
 
-def _can_fuse(convolution: layers.Layer, normalisation: layers.Layer) -> bool:
-    """Tell whether the pair is a plain convolution without bias or activation, and a batch normalisation of it."""
+class Inference(layers.Layer):
+    """A layer or model in inference mode also while the network around it trains, sharing its variables.
+
+    A model that is called with training=True hands that on to every layer, whatever the layers were called with when
+    the model was built. This wrapper does not.
+    """
+
+    def __init__(self, inner: layers.Layer, name: str) -> None:
+        super().__init__(name=name)
+        self.inner = inner
+        self.built = True
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return self.inner(x, training=False)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        shape: tuple[int | None, ...] = self.inner.compute_output_shape(input_shape)
+        return shape
+
+
+def _can_fuse(convolution: layers.Layer, normalisation: layers.BatchNormalization) -> bool:
+    """Tell whether the pair is a plain convolution without activation, and a batch normalisation of its channels."""
     plain = type(convolution) in (layers.Conv2D, layers.DepthwiseConv2D)
     return (
         plain
-        and isinstance(normalisation, layers.BatchNormalization)
-        and not convolution.use_bias
         and convolution.activation is keras.activations.linear
         and convolution.data_format == "channels_last"
         and convolution.dilation_rate in (1, (1, 1))
         and getattr(convolution, "groups", 1) == 1
         and getattr(convolution, "depth_multiplier", 1) == 1
+        and normalisation.axis in (-1, 3)
+        and normalisation.center
+        and normalisation.scale
     )
 
 
-def _inputs(layer: layers.Layer) -> list[keras.KerasTensor]:
-    if isinstance(layer, layers.InputLayer):
-        return [layer.output]
-    return list(layer.input) if isinstance(layer.input, (list, tuple)) else [layer.input]
+class _Rebuild:
+    """Calls each layer of a network once more on new tensors, as `keras.models.clone_model` asks for it.
+
+    A convolution is called as it is; where a batch normalisation follows, one `FusedConvolution` of the two takes its
+    place, and what the convolution gave is left lying.
+    """
+
+    def __init__(self) -> None:
+        self.convolved: dict[int, tuple[keras.KerasTensor, layers.Layer, keras.KerasTensor]] = {}
+
+    def __call__(self, layer: layers.Layer, *inputs: object, **options: object) -> keras.KerasTensor:
+        if isinstance(layer, layers.BatchNormalization):
+            _, convolution, entry = self.convolved.get(id(inputs[0]), (None, None, None))
+            if convolution is not None and _can_fuse(convolution, layer):
+                return FusedConvolution(convolution, layer)(entry)
+            return Inference(layer, f"{layer.name}_inference")(inputs[0])
+        result = layer(*inputs, **options)
+        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+            self.convolved[id(result)] = (result, layer, inputs[0])  # the tensor too, so that its id stays its own
+        return result
 
 
-def layers_above(backbone: keras.Model, last_below: str) -> keras.Model:
-    """Return the part of `backbone` above the layer `last_below` as a model that shares its variables.
+def layers_above(backbone: keras.Model, cut: keras.KerasTensor) -> keras.Model:
+    """Return the part of `backbone` above one of its tensors as a model that shares its variables.
 
-    It takes the activations of that layer and gives those of the backbone; batch normalisation is in inference mode,
-    also while it trains.
+    It takes activations of the shape of `cut` and gives those of the backbone. Batch normalisation is in inference
+    mode, also while it trains; dropout and stochastic depth are as the training says.
 
     Raises:
         UserError: the layers above need something from below the cut besides its activations.
     """
-    cut = backbone.get_layer(last_below).output
     entry = keras.Input(cut.shape[1:], name="activations")
-    known = {id(cut): entry}
-    consumers: dict[int, list[layers.Layer]] = {}
-    for layer in backbone.layers:
-        for tensor in _inputs(layer):
-            consumers.setdefault(id(tensor), []).append(layer)
-    fused = {}
-    for layer in backbone.layers:
-        inputs = _inputs(layer)
-        if layer.name in fused:
-            known[id(layer.output)] = known[id(inputs[0])]
-        elif all(id(tensor) in known for tensor in inputs) and id(layer.output) not in known:
-            behind = consumers.get(id(layer.output), [])
-            arguments = [known[id(tensor)] for tensor in inputs]
-            if len(behind) == 1 and _can_fuse(layer, behind[0]):
-                fused[behind[0].name] = layer
-                known[id(layer.output)] = FusedConvolution(layer, behind[0])(arguments[0])
-            else:
-                call = {"training": False} if isinstance(layer, layers.BatchNormalization) else {}
-                known[id(layer.output)] = layer(arguments if len(arguments) > 1 else arguments[0], **call)
-    if id(backbone.output) not in known:
-        raise UserError(f"cut behind {last_below}: layers above it need more from below than its activations")
-    return keras.Model(entry, known[id(backbone.output)], name="layers_above")
+    try:
+        above = backbone if cut is backbone.input else keras.Model(cut, backbone.output)
+    except ValueError as error:  # Keras finds layers that `cut` does not lead to
+        raise UserError(f"cut at {cut.name}: layers above it need more from below than its activations") from error
+    rebuilt = keras.models.clone_model(
+        above, input_tensors=entry, clone_function=lambda layer: layer, call_function=_Rebuild()
+    )
+    return keras.Model(rebuilt.input, rebuilt.output, name="layers_above")

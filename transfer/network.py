@@ -8,8 +8,9 @@ from typing import Literal
 import keras
 from keras import layers
 
-from transfer.backbones.registry import BACKBONES
-from transfer.fused import layers_above
+from transfer.backbones.names import resolve_cut
+from transfer.backbones.registry import BACKBONES, frozen_output
+from transfer.fused import Inference, layers_above
 from transfer.params import Ann, Baseline, Cnn, validate
 
 Kind = Literal["ann", "cnn", "transfer"]
@@ -116,11 +117,15 @@ def frozen_trunk(backbone: keras.Model, name: str, cut: str) -> keras.Model:
     """Return the part of a backbone below a cut: pixels (n, S, S, 3) to activations.
 
     At the cut "top" these are pooled, (n, channels): the head has no use for their places. Elsewhere they are
-    (n, height, width, channels).
+    (n, height, width, channels), or (n, tokens, channels) in a Vision Transformer; at the cut "input" they are the
+    pixels themselves.
+
+    Raises:
+        UserError: the backbone has no such cut.
     """
-    activations = backbone.get_layer(BACKBONES[name].last_layer_below(cut)).output
-    if cut == "top":
-        activations = layers.GlobalAveragePooling2D(name="pool")(activations)
+    activations = frozen_output(backbone, name, cut)
+    if activations is backbone.input:
+        activations = layers.Identity(name="nothing_frozen")(activations)
     return keras.Model(backbone.input, activations, name="trunk")
 
 
@@ -128,17 +133,35 @@ def build(architecture: Architecture, cut: str = "top") -> Network:
     """Build a network with random weights, cut where it is to be trained (a baseline has one place only).
 
     In a transfer model, variables below the cut take no part in training, and batch normalisation is in inference mode.
+    "auto" is the backbone's default cut, and at "input" all of it is trained.
+
+    Raises:
+        UserError: the backbone has no such cut.
     """
     if architecture.kind != "transfer":
         return _build_baseline(architecture)
     name = architecture.backbone
-    backbone = BACKBONES[name].build(architecture.image_size)
-    pooled = layers.GlobalAveragePooling2D(name="pool")(backbone.output)
+    cut = resolve_cut(name, cut)
+    entry = BACKBONES[name]
+    backbone = entry.build(architecture.image_size)
+    pooled = entry.pool(backbone.output)
     head = _head(architecture, pooled.shape[-1])
     whole = _probabilities(backbone.input, head(pooled))
     trunk = frozen_trunk(backbone, name, cut)
     if cut == "top":
         return Network(whole, trunk, head, backbone)
-    above = layers_above(backbone, BACKBONES[name].last_layer_below(cut))
-    top = keras.Model(above.input, head(layers.GlobalAveragePooling2D()(above.output)), name="top")
+    above = layers_above(backbone, entry.activations(backbone, cut))
+    top = keras.Model(above.input, head(entry.pool(above.output)), name="top")
     return Network(whole, trunk, top, backbone)
+
+
+def from_pixels(network: Network) -> keras.Model:
+    """Return trunk and top in one, for training on images that change in every step.
+
+    It takes float32 pixels (n, S, S, 3) in 0–1 and gives logits (n, classes). It trains what `top` trains: the layers
+    of the trunk are set to be not trainable, and compute as in inference.
+    """
+    network.trunk.trainable = False
+    pixels = keras.Input(network.trunk.input_shape[1:], name="pixels")
+    activations = Inference(network.trunk, "frozen_trunk")(pixels)
+    return keras.Model(pixels, network.top(activations), name="from_pixels")

@@ -8,19 +8,29 @@ import difflib
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from transfer.backbones.names import CUTS
+from transfer.backbones.names import CUTS, SIZE_MULTIPLES
 from transfer.errors import UserError
 
 T = TypeVar("T")
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+AN_INSTANCE = re.compile(r"a dictionary or an instance of \w+")  # what pydantic calls a section
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -38,6 +48,43 @@ Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Count = Annotated[Int, Field(ge=1)]
 Units = tuple[Count, ...]
 Views = Literal["all", 1, 2, 4, 8]
+SHA256 = re.compile(r"[0-9a-f]{64}")
+WEIGHTS = ("packaged", "imagenet", "none")
+
+
+@dataclass(frozen=True, config=STRICT)
+class WeightsFile:
+    """Weights that the user brings: a Keras file (.h5 or .weights.h5) and its SHA-256 (hexadecimal)."""
+
+    file: str
+    sha256: str
+
+
+def _weights(value: Any) -> "str | WeightsFile":
+    """Read the param `weights`, a name or a file with its SHA-256."""
+    if isinstance(value, str) and value in WEIGHTS:
+        return value
+    if isinstance(value, dict) and set(value) == {"file", "sha256"}:
+        file, sha256 = value["file"], value["sha256"]
+        if isinstance(file, str) and isinstance(sha256, str) and SHA256.fullmatch(sha256):
+            return WeightsFile(file, sha256)
+    names = ", ".join(WEIGHTS)
+    raise ValueError(f"expected {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
+
+
+def _class_weights(value: Any) -> "str | dict[str, float]":
+    """Read the param `class_weights`: none, balanced, or a weight for each class."""
+    if value in ("none", "balanced"):
+        return str(value)
+    if isinstance(value, dict) and value:
+        weights = {str(name): _number(weight) for name, weight in value.items()}
+        if all(isinstance(w, (int, float)) and not isinstance(w, bool) and 0 < w < 1e6 for w in weights.values()):
+            return {name: float(weight) for name, weight in weights.items()}
+    raise ValueError(f"expected none, balanced or a positive weight for each class, received {value!r}")
+
+
+Weights = Annotated[str | WeightsFile, PlainValidator(_weights)]
+ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -55,6 +102,14 @@ class Split:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Duplicates:
+    """When two images count as near-duplicates: see `transfer.duplicates`. A distance of null looks for none."""
+
+    distance: Annotated[Int, Field(ge=0, le=16)] | None
+    correlation: Annotated[Float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Head:
     """The fully connected head on the frozen backbone, and its training."""
 
@@ -68,10 +123,34 @@ class Head:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Augmentation:
+    """Random changes of training images on the fly; 0 switches one off. Flips follow the dataset's symmetry.
+
+    `rotation` is the largest angle, as a fraction of a full turn; `crop` the largest fraction of the side that is cut
+    off; `brightness` and `contrast` the largest change, as a fraction; `rand_augment` the number of RandAugment's
+    operations; `mixup` and `cutmix` the parameter of their beta distribution.
+    """
+
+    rotation: Annotated[Float, Field(ge=0, le=0.5)]
+    crop: Annotated[Float, Field(ge=0, lt=1)]
+    brightness: Annotated[Float, Field(ge=0, le=1)]
+    contrast: Annotated[Float, Field(ge=0, lt=1)]
+    rand_augment: Annotated[Int, Field(ge=0, le=8)]
+    mixup: Annotated[Float, Field(ge=0, le=8)]
+    cutmix: Annotated[Float, Field(ge=0, le=8)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Finetune:
-    """Training of the backbone's blocks above the cut, together with the head."""
+    """Training of the backbone's blocks above the cut, together with the head.
+
+    `augment` says what is trained on: the cached views of each image, changes on the fly (the trunk then runs in every
+    training step), or each image as it is. At the cut "input" nothing is frozen and nothing is cached.
+    """
 
     cut: Str
+    augment: Literal["cached", "on_the_fly", "none"]
+    augmentation: Augmentation
     epochs: Count
     warmup_epochs: Annotated[Float, Field(ge=0)]
     weight_decay: Annotated[Float, Field(ge=0)]
@@ -131,8 +210,10 @@ class Params:
     max_images: Annotated[Int, Field(ge=8)] | None
     max_bad_fraction: Annotated[Float, Field(ge=0, le=1)]
     split: Split
+    duplicates: Duplicates
+    class_weights: ClassWeights
     backbone: Str
-    weights: Literal["packaged"]
+    weights: Weights
     engine: Literal["auto", "openvino", "tensorflow"]
     head: Head
     finetune: Finetune
@@ -143,8 +224,13 @@ class Params:
     def _known_names(self) -> "Params":
         if self.backbone not in CUTS:
             raise ValueError(f"backbone to be one of {', '.join(CUTS)}, received {self.backbone!r}")
-        if self.finetune.cut not in CUTS[self.backbone]:
-            cuts = ", ".join(CUTS[self.backbone])
+        multiple = SIZE_MULTIPLES.get(self.backbone, 1)
+        if self.image_size % multiple:
+            raise ValueError(
+                f"image_size to be a multiple of {multiple} for {self.backbone}, received {self.image_size}"
+            )
+        if self.finetune.cut not in ("auto", "input", *CUTS[self.backbone]):
+            cuts = ", ".join(("auto", "input", *CUTS[self.backbone]))
             raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), received {self.finetune.cut!r}")
         return self
 
@@ -179,6 +265,7 @@ def _section(schema: Any, keys: tuple[str | int, ...]) -> Any:
     """Return the dataclass at the end of a path of keys, or None where there is none."""
     for key in keys:
         schema = get_type_hints(schema).get(str(key)) if is_dataclass(schema) else None
+        schema = next((part for part in get_args(schema) if is_dataclass(part)), schema)  # SECTION | None
     return schema if is_dataclass(schema) else None
 
 
@@ -194,6 +281,7 @@ def _describe(error: ErrorDetails, schema: Any) -> str:
     if error["type"] in ("missing", "missing_argument"):
         return f"{where}: expected a value, received none"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = AN_INSTANCE.sub("a mapping", message)
     message = message if message.startswith("expected") else f"expected {message[0].lower()}{message[1:]}"
     if error["type"] != "value_error":  # a message of our own says what was received
         message += f", received {error['input']!r}"

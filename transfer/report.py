@@ -1,5 +1,6 @@
 """metrics/REPORT.md: the results, readable on their own."""
 
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -9,11 +10,13 @@ from transfer.comparison import MODELS, Results, verdicts
 from transfer.spec import Spec
 from transfer.statistics import Comparison
 
+MANY_CLASSES = 20  # more than these do not fit side by side
+
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table: the first column to the left, the others to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
 def performance_markdown(table: pd.DataFrame) -> str:
@@ -47,6 +50,12 @@ def _scores(results: Results) -> str:
 
 
 def _confusion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> str:
+    """Return the confusion matrix; of many classes, the most frequent confusions."""
+    if len(classes) > MANY_CLASSES:
+        wrong = predictions[predictions["actual"] != predictions["predicted"]]
+        pairs = Counter(zip(wrong["actual"], wrong["predicted"], strict=True))
+        named = [[actual, predicted, str(count)] for (actual, predicted), count in pairs.most_common(MANY_CLASSES)]
+        return markdown_table(["actual", "predicted", "test images"], named)
     counts = pd.crosstab(predictions["actual"], predictions["predicted"]).reindex(
         index=list(classes), columns=list(classes), fill_value=0
     )
@@ -83,6 +92,24 @@ because there is none: its accuracy on other images may be as low as {0.05 ** (1
 """
 
 
+def _same(data: dict[str, Any]) -> str:
+    """Say what was done so that no image, and no group, is in two splits."""
+    same = data["duplicates"]
+    lines = [
+        f"{same['identical']} images are identical to another and {same['near']} nearly so (data/duplicates.csv): they "
+        "lie in one split, and so do the images of a group "
+        + (f"({data['groups']} groups)." if data["groups"] else "(the dataset names none).")
+    ]
+    if same["identical_with_several_labels"]:
+        lines.append(f"Of the identical ones, {same['identical_with_several_labels']} have several labels.")
+    if same["taken_out_of_given_splits"]:
+        lines.append(
+            f"{same['taken_out_of_given_splits']} were left out of the splits that the dataset gives, because another "
+            "split holds the same image (data/quarantine.csv)."
+        )
+    return "\n".join(lines)
+
+
 def report(
     card: Card,
     spec: Spec,
@@ -100,10 +127,12 @@ def report(
         f"`{model}` (columns: predicted)\n\n{_confusion(results.predictions[model], spec.classes)}" for model in MODELS
     )
     lines = "\n".join(f"- {line}" for line in verdicts(results, comparisons))
+    more = ", …" if len(spec.classes) > MANY_CLASSES else ""
+    names = ", ".join(spec.classes[:MANY_CLASSES]) + more
     return f"""# Model report: {card.title}
 
 Made by `dvc repro`; do not edit. {data["images"]} images ({counts}) of {spec.image_size} × {spec.image_size} pixels,
-{len(spec.classes)} classes ({", ".join(spec.classes)}); {data["quarantined"]} images could not be used. {positive}
+{len(spec.classes)} classes ({names}); {data["quarantined"]} images could not be used. {positive}
 
 ## Model Performance Table
 
@@ -139,4 +168,6 @@ Weighted accuracy counts each image by the confidence of its label, as the datas
 ## Data
 
 {card.title}. Licence: {card.licence}. Citation: {card.citation}
+
+{_same(data)}
 """

@@ -7,6 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn import metrics
 
+MANY_CLASSES = 20
+"""More classes than these get one ROC and one precision-recall curve together, and not one each."""
+CURVE_POINTS = 1000  # at most so many of a curve over many classes are kept, more than a plot can show
+
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
@@ -95,17 +99,31 @@ def predictions_table(test: Predictions, classes: tuple[str, ...]) -> pd.DataFra
 
 def curves(test: Predictions, classes: tuple[str, ...], positive: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the ROC curve (class, false_positive_rate, true_positive_rate) and precision-recall curve (class, recall,
-    precision): of the positive class, or without one of each class against the rest.
+    precision): of the positive class, or without one of each class against the rest; of many classes, one curve over
+    all their decisions (the micro-average).
     """
+    if positive is not None:
+        cases = {classes[positive]: (test.labels == positive, test.probabilities[:, positive])}
+    elif len(classes) <= MANY_CLASSES:
+        cases = {name: (test.labels == i, test.probabilities[:, i]) for i, name in enumerate(classes)}
+    else:
+        truth = test.labels[:, None] == np.arange(len(classes))
+        cases = {"all": (truth.ravel(), test.probabilities.ravel())}
     roc, precision_recall = [], []
-    for number in range(len(classes)) if positive is None else [positive]:
-        truth, probability = test.labels == number, test.probabilities[:, number]
+    for name, (truth, probability) in cases.items():
         false_rate, true_rate, _ = metrics.roc_curve(truth, probability)
         precision, recall, _ = metrics.precision_recall_curve(truth, probability, drop_intermediate=True)
-        columns = {"class": classes[number], "false_positive_rate": false_rate, "true_positive_rate": true_rate}
-        roc.append(pd.DataFrame(columns))
-        precision_recall.append(pd.DataFrame({"class": classes[number], "recall": recall, "precision": precision}))
+        columns = {"class": name, "false_positive_rate": false_rate, "true_positive_rate": true_rate}
+        roc.append(_thinned(pd.DataFrame(columns)))
+        precision_recall.append(_thinned(pd.DataFrame({"class": name, "recall": recall, "precision": precision})))
     return pd.concat(roc).round(6), pd.concat(precision_recall).round(6)
+
+
+def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    """Keep points at equal distances along a curve of too many, its ends included."""
+    if len(curve) <= CURVE_POINTS:
+        return curve
+    return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).round().astype(int))]
 
 
 def classification_report(test: Predictions, classes: tuple[str, ...]) -> str:

@@ -11,10 +11,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from transfer.batches import ViewBatches
+from transfer.batches import Batches
 from transfer.errors import UserError
 from transfer.history import CURVES, LearningCurves
 from transfer.progress import progress_bar
+from transfer.spec import Spec
 
 Array = NDArray[np.float32]
 NOT_DECAYED = ["bias", "gamma", "beta"]  # shifts and scales are few, and pulling them to 0 does not regularise
@@ -22,7 +23,10 @@ NOT_DECAYED = ["bias", "gamma", "beta"]  # shifts and scales are few, and pullin
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping."""
+    """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping.
+
+    `class_weights` is "none", "balanced" or a weight for each class by its name, for the loss.
+    """
 
     epochs: int
     lr: float
@@ -30,6 +34,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
+    class_weights: str | dict[str, float] = "none"
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,18 @@ class Outcome:
 
 
 class F1(keras.metrics.F1Score):
-    """F1 from logits: of the positive class where there is one, otherwise the mean over the classes."""
+    """F1 from logits: of the positive class where there is one, otherwise the mean over the classes.
+
+    A mixed image counts as one of the class that it has most of, as in Keras's accuracy.
+    """
 
     def __init__(self, positive: int | None) -> None:
         super().__init__(average=None if positive is not None else "macro", name="f1")
         self._positive = positive
 
     def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-        most_likely = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1])
-        super().update_state(y_true, most_likely, sample_weight)
+        true, most_likely = (ops.one_hot(ops.argmax(y, axis=-1), y_pred.shape[-1]) for y in (y_true, y_pred))
+        super().update_state(true, most_likely, sample_weight)
 
     def result(self) -> keras.KerasTensor:
         result = super().result()
@@ -85,14 +93,33 @@ class PredictedClasses(keras.metrics.Metric):
         return ops.sum(ops.cast(self._counts > 0, "float32"))
 
 
+class _Validation(keras.callbacks.Callback):
+    """Add the validation figures of `top` to the logs of an epoch, for the callbacks behind this one.
+
+    `fit` validates by itself, but on what it trains; that may be `top` with its trunk, which validation can do without.
+    """
+
+    def __init__(self, top: keras.Model, validation: Batches, weights: Array | None) -> None:
+        super().__init__()
+        self._top, self._validation, self._weights = top, validation, weights
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        assert logs is not None
+        figures = self._top.evaluate(self._validation.feed(self._weights), return_dict=True, verbose=0)
+        logs.update({f"val_{name}": value for name, value in figures.items()})
+
+
 class _BestEpoch(keras.callbacks.Callback):
     """Keep the weights of the epoch with the lowest validation loss, time epochs, and stop where the loss is no number.
 
-    An epoch in which one class is predicted for everything is kept only while there is no other.
+    Only those of `top` are kept, which is all that changes: its trainable variables, and the moving averages of a
+    baseline's batch normalisation. An epoch in which one class is predicted for everything is kept only while there is
+    no other.
     """
 
-    def __init__(self, epochs: int, title: str) -> None:
+    def __init__(self, top: keras.Model, epochs: int, title: str) -> None:
         super().__init__()
+        self._top = top
         self.seconds: list[float] = []
         self.epoch = 0
         self.figures: dict[str, float] = {}
@@ -116,14 +143,14 @@ class _BestEpoch(keras.callbacks.Callback):
         if rank < self.rank:
             self.rank, self.epoch = rank, epoch + 1
             self.figures = {name: round(values[f"val_{name}"], 6) for name in CURVES}
-            self._weights = self.model.get_weights()
+            self._weights = self._top.get_weights()
         state = f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}"
         self._bar.set_postfix_str(state, refresh=False)
         self._bar.update()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
-        self.model.set_weights(self._weights)
+        self._top.set_weights(self._weights)
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
@@ -139,11 +166,37 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     return optimizer
 
 
-def chance_loss(one_hot: Array, smoothing: float) -> float:
-    """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach."""
-    frequencies = one_hot.mean(axis=0) * (1 - smoothing) + smoothing / one_hot.shape[1]
-    present = frequencies[frequencies > 0]
-    return float(-np.sum(present * np.log(present)))
+def chance_loss(one_hot: Array, smoothing: float, weights: Array | None = None) -> float:
+    """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach.
+
+    `weights` are those of the classes, float32 (classes,); the cross-entropy is then the weighted one, as in training.
+    """
+    images = np.ones(len(one_hot)) if weights is None else one_hot @ weights
+    targets = images @ (one_hot * (1 - smoothing) + smoothing / one_hot.shape[1]) / len(one_hot)  # (classes,)
+    present = targets[targets > 0]
+    return float(-np.sum(present * np.log(present / np.sum(targets))))
+
+
+def class_weights(wanted: str | dict[str, float], classes: Sequence[str], one_hot: Array) -> Array | None:
+    """Return what the param class_weights comes to: a weight for each class, float32 (classes,), or None.
+
+    "balanced" is images / (classes × images of the class) (King and Zeng 2001, as in scikit-learn's
+    `compute_class_weight`): all classes then weigh the same, and an image 1 in the mean.
+
+    Raises:
+        UserError: a class without a weight, or a weight without a class.
+    """
+    if wanted == "none":
+        return None
+    if isinstance(wanted, str):
+        counts = np.maximum(one_hot.sum(axis=0), 1)
+        return np.array(len(one_hot) / (len(classes) * counts), np.float32)
+    if set(wanted) != set(classes):
+        raise UserError(
+            f"params.yaml: class_weights: expected a weight for each class, {', '.join(classes)}, received weights for "
+            f"{', '.join(wanted)}"
+        )
+    return np.array([wanted[name] for name in classes], np.float32)
 
 
 def _collapse(best: _BestEpoch, chance: float) -> str | None:
@@ -169,43 +222,53 @@ def compiled(
 
 def train(
     top: keras.Model,
-    batches: ViewBatches,
-    validation: ViewBatches,
-    positive: int | None,
+    batches: Batches,
+    validation: Batches,
+    spec: Spec,
     recipe: Recipe,
     curves: Path,
     title: str,
+    around: keras.Model | None = None,
 ) -> Outcome:
     """Train `top` (inputs to logits) and leave in it the weights of the best epoch by validation loss.
 
+    Class weights count in the loss, in validation as in training: a network that is trained to find a rare class more
+    often than it occurs has a high cross-entropy without them, even above that of chance, and the epoch in which it is
+    lowest is one that finds few. Accuracy and F1 are without weights.
+
     Args:
         top: the network; what is not to change in it is not trainable.
-        batches: for training.
-        validation: in order, for validation.
-        positive: number of the class whose F1 is followed; None for the mean over the classes.
+        batches: for training, of what `around` takes.
+        validation: in order, for validation, of what `top` takes.
+        spec: names the classes, and the one whose F1 is followed.
         recipe: how to train.
         curves: folder for the learning curves.
         title: of the progress bar.
+        around: a network that ends in `top` and in which nothing else is trainable; None for `top` itself.
 
     Raises:
-        UserError: the loss becomes infinite or NaN.
+        UserError: the loss becomes infinite or NaN, or class weights do not fit the classes.
     """
-    compiled(top, recipe, len(batches), ["accuracy", F1(positive), PredictedClasses(batches.one_hot.shape[1])])
-    best = _BestEpoch(recipe.epochs, title)
-    top.fit(
-        batches,
-        validation_data=validation,
+    weights = class_weights(recipe.class_weights, spec.classes, batches.one_hot)
+    trained = top if around is None else around
+    for model in {id(top): top, id(trained): trained}.values():
+        metrics = ["accuracy", F1(spec.positive_class), PredictedClasses(len(spec.classes))]
+        compiled(model, recipe, len(batches), metrics)
+    best = _BestEpoch(top, recipe.epochs, title)
+    trained.fit(
+        batches.feed(weights),
+        steps_per_epoch=batches.steps,
         epochs=recipe.epochs,
-        callbacks=[LearningCurves(curves), best],
+        callbacks=[_Validation(top, validation, weights), LearningCurves(curves), best],
         shuffle=False,  # `batches` shuffles
         verbose=0,
     )
-    chance = chance_loss(validation.one_hot, recipe.label_smoothing)
+    chance = chance_loss(validation.one_hot, recipe.label_smoothing, weights)
     trainable = sum(math.prod(variable.shape) for variable in top.trainable_variables)
     return Outcome(best.epoch, best.figures, round(chance, 6), trainable, best.seconds, _collapse(best, chance))
 
 
-def predict(top: keras.Model, inputs: ViewBatches) -> Array:
+def predict(top: keras.Model, inputs: Batches) -> Array:
     """Return class probabilities, float32 (n, classes), of `top` on batches in order."""
-    logits = [keras.ops.convert_to_numpy(top(inputs[i][0], training=False)) for i in range(len(inputs))]
-    return np.array(ops.softmax(np.concatenate(logits)), np.float32)
+    logits = top.predict(inputs.feed(), verbose=0)
+    return np.array(ops.softmax(logits), np.float32)

@@ -1,16 +1,21 @@
 """All stages one after the other on tiny images and a tiny backbone: the real thing, made small."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests.conftest import RunStage
 from transfer.errors import UserError
+from transfer.evaluation import Evaluator, check_cached_path
 from transfer.model_files import load
+from transfer.spec import Spec
 
 CHAIN = [
     ("download",), ("weights",), ("preprocess",), ("embed", "head"), ("embed", "finetune"), ("train_baseline", "ann"),
@@ -52,10 +57,10 @@ def test_the_whole_chain_learns_two_colours(
     assert isinstance(embed, float)
     assert performance.loc["head", "training_s"] == pytest.approx(head + embed, abs=0.06)
     assert performance.loc["head", "trainable"] == 16 * 8 + 8 + 8 * 2 + 2
-    _assert_only_what_is_above_the_cut_changed()
+    _assert_only_what_is_above_the_cut_changed("block1")
 
 
-def _assert_only_what_is_above_the_cut_changed() -> None:
+def _assert_only_what_is_above_the_cut_changed(cut: str) -> None:
     """Compare the fine-tuned weights with those of the model that fine-tuning started from."""
     before, _ = load(Path("models/head.json"), Path("models/head.weights.h5"))
     after, _ = load(Path("models/finetuned.json"), Path("models/finetuned.weights.h5"))
@@ -64,18 +69,119 @@ def _assert_only_what_is_above_the_cut_changed() -> None:
         weights: list[np.ndarray] = model.get_layer(name).get_weights()
         return weights
 
-    for name in ("block1_conv", "block1_bn"):
+    below = {"block1": ["block1_conv", "block1_bn"], "input": []}[cut]
+    for name in below:
         for one, other in zip(layer(before.whole, name), layer(after.whole, name), strict=True):
             np.testing.assert_array_equal(one, other)
-    for name in ("block2_depthwise_conv", "block2_project_conv", "top_conv"):
+    convolutions = {"block1_conv", "block2_depthwise_conv", "block2_project_conv", "top_conv"}
+    for name in convolutions.difference(below):
         assert not np.array_equal(layer(before.whole, name)[0], layer(after.whole, name)[0]), name
-    for name in ("block2_depthwise_bn", "block2_project_bn", "top_bn"):
+    for name in {"block1_bn", "block2_depthwise_bn", "block2_project_bn", "top_bn"}.difference(below):
         gamma, beta, mean, variance = range(4)
         old, new = layer(before.whole, name), layer(after.whole, name)
         assert not np.array_equal(old[gamma], new[gamma]), name
         assert not np.array_equal(old[beta], new[beta]), name
         np.testing.assert_array_equal(old[mean], new[mean])
         np.testing.assert_array_equal(old[variance], new[variance])
+
+
+def _set(**changes: Any) -> None:
+    """Change params.yaml; a section is given as a dict of what changes in it."""
+    path = Path("params.yaml")
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        params[key] = {**params[key], **value} if isinstance(value, dict) else value
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+@pytest.fixture
+def trained_head(
+    project: Path, tiny_backbone: None, run_stage: RunStage, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The project with a head that is trained a little; made once and copied from then on."""
+    kept = tmp_path_factory.getbasetemp() / "trained_head"
+    if not kept.exists():
+        _set(head={"epochs": 4})
+        for name, *arguments in [*CHAIN[:4], ("train_head",)]:
+            run_stage(name, *arguments)
+        shutil.copytree(project, kept)
+    shutil.copytree(kept, project, dirs_exist_ok=True)
+
+
+CACHED = {
+    ("cached", "block1"): ["cached.json", "train/labels.npy", "train/view-0.npy", "train/view-1.npy"],
+    ("none", "block1"): ["cached.json", "train/labels.npy", "train/view-0.npy"],
+    ("on_the_fly", "block1"): ["cached.json"],
+}
+VALIDATION = ["validation/labels.npy", "validation/view-0.npy"]
+SAID = {
+    ("cached", "block1"): "cached activations at the cut block1; a random one of 2 views of each image; finetune.augm",
+    ("none", "block1"): "cached activations at the cut block1; each image as it is; finetune.augmentation has no eff",
+    ("on_the_fly", "block1"): "pixels: the trunk below block1 runs in every step; a random one of 2 views of each im",
+    ("cached", "input"): "pixels: the whole network runs in every step; a random one of 2 views of each image; finet",
+    ("none", "input"): "pixels: the whole network runs in every step; each image as it is; finetune.augmentation has",
+    ("on_the_fly", "input"): "pixels: the whole network runs in every step; a random one of 2 views of each image and",
+}
+
+
+@pytest.mark.parametrize("cut", ["block1", "input"])
+@pytest.mark.parametrize("augment", ["cached", "none", "on_the_fly"])
+def test_fine_tuning_learns_above_the_cut_whatever_it_is_fed(
+    augment: str, cut: str, trained_head: None, run_stage: RunStage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = Path("data/records/spec.json")
+    spec.write_text(spec.read_text(encoding="utf-8").replace('"none"', '"mirror"'), encoding="utf-8")
+    _set(finetune={"augment": augment, "cut": cut, "views": 2, "epochs": 4}, lr=5e-3)
+    run_stage("embed", "finetune")
+    run_stage("finetune")
+    assert f"train on {SAID[augment, cut]}" in capsys.readouterr().out
+    folder = Path("data/activations/finetune")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert files == (["cached.json"] if cut == "input" else CACHED[augment, cut] + VALIDATION)
+    before, after = (_json(f"metrics/train/{model}.json")["validation"] for model in ("head", "finetuned"))
+    assert after["loss"] < 0.8 * before["loss"], (before, after)  # type: ignore[index]
+    model = Evaluator(Path("models/finetuned.json"), Path("models/finetuned.weights.h5"), "tensorflow")
+    whole = model.predict(Path("data/records/validation"), Spec.read(spec))
+    assert whole.accuracy() == 1.0
+    check_cached_path(whole, Path("models/finetuned.validation.npy"))  # raises where the two differ
+    _assert_only_what_is_above_the_cut_changed(cut)
+
+
+def test_training_on_the_fly_twice_gives_the_same_bytes(trained_head: None, run_stage: RunStage) -> None:
+    _set(finetune={"augment": "on_the_fly"}, class_weights="balanced")
+    run_stage("embed", "finetune")
+    written = []
+    for _ in range(2):
+        run_stage("finetune")
+        files = [*Path("models").glob("finetuned.*"), *Path("plots/history/finetuned").rglob("*.tsv")]
+        written.append({str(path): path.read_bytes() for path in files})
+    assert written[0] == written[1]
+    assert len(written[0]) > 8
+
+
+def test_more_views_than_the_symmetry_allows_are_an_error(trained_head: None, run_stage: RunStage) -> None:
+    _set(finetune={"augment": "on_the_fly", "views": 2})
+    for name, *arguments in [("embed", "finetune"), ("finetune",)]:
+        with pytest.raises(UserError, match=r"finetune.views: expected at most 1, .*symmetry \(none\).*received 2"):
+            run_stage(name, *arguments)
+
+
+def test_weights_of_unknown_classes_are_an_error(trained_head: None, run_stage: RunStage) -> None:
+    params = Path("params.yaml")
+    text = params.read_text(encoding="utf-8").replace("class_weights: none", "class_weights: {blue: 1, green: 2}")
+    params.write_text(text, encoding="utf-8")
+    for name, *arguments in [("train_head",), ("train_baseline", "ann")]:
+        with pytest.raises(UserError, match="class_weights: expected a weight for each class, blue, red, received wei"):
+            run_stage(name, *arguments)
+
+
+def test_a_head_on_a_backbone_without_training_may_collapse(
+    trained_head: None, run_stage: RunStage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _set(head={"epochs": 1, "lr": 1e-7}, weights="none")
+    run_stage("train_head")
+    assert "COLLAPSED" in capsys.readouterr().out
+    assert isinstance(_json("metrics/train/head.json")["collapsed"], str)
 
 
 def test_training_twice_gives_the_same_bytes(project: Path, tiny_backbone: None, run_stage: RunStage) -> None:

@@ -9,10 +9,20 @@ import numpy as np
 import pytest
 from keras import layers
 
-from transfer.activations import bytes_needed, embed, open_activations, require_space, view_batches
+from tests.conftest import write_records
+from transfer.activations import (
+    Plan,
+    bytes_needed,
+    embed,
+    embed_splits,
+    make_plan,
+    open_activations,
+    require_space,
+    view_batches,
+)
 from transfer.engine import make_engine
 from transfer.errors import UserError
-from transfer.records import Example, normalise, write_records
+from transfer.records import Example, normalise
 from transfer.spec import Spec
 from transfer.views import apply_view
 
@@ -71,3 +81,33 @@ def test_a_view_that_misses_rows_is_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", np.zeros(4, np.int64))
     with pytest.raises(UserError, match=r"expected 4 rows a view, received \[3\]"):
         open_activations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cut", "augment", "train", "validation"),
+    [
+        ("auto", "cached", 8, 1), ("auto", "none", 1, 1), ("auto", "on_the_fly", 0, 1), ("top", "on_the_fly", 0, 1),
+        ("input", "cached", 0, 0), ("input", "none", 0, 0), ("input", "on_the_fly", 0, 0),
+    ],
+)  # fmt: skip
+def test_only_what_training_reads_is_cached(cut: str, augment: str, train: int, validation: int) -> None:
+    plan = make_plan("efficientnet_lite0", cut, augment, "all", "dihedral", "finetune")
+    assert plan.cached == {"train": train, "validation": validation}
+    assert plan.from_pixels == (train == 0)
+    assert plan.views == (1 if augment == "none" else 8)
+    assert plan.cut == ("block5" if cut == "auto" else cut)
+
+
+def test_splits_are_embedded_as_planned_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _records(tmp_path / "train")
+    shutil.copytree(tmp_path / "train", tmp_path / "validation")
+    spec = Spec(("one", "two"), None, "dihedral", 8, 3, {"train": 40, "validation": 40})
+    records = tmp_path / "train", tmp_path / "validation"
+    trunk = _trunk()
+    assert embed_splits(trunk, records, spec, Plan("stem", "on_the_fly", 8), "auto", tmp_path / "out") == 40
+    assert "train: no views cached, finetune reads the images\nvalidation: 1 views" in capsys.readouterr().out
+    assert not (tmp_path / "out/train").exists()
+    assert len(open_activations(tmp_path / "out/validation").views) == 1
+    assert embed_splits(trunk, records, spec, Plan("input", "cached", 8), "auto", tmp_path / "none") == 0
+    assert [file.name for file in (tmp_path / "none").iterdir()] == ["cached.json"]
+    assert "will write 0 MB" in capsys.readouterr().out

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-from transfer.backbones.names import CUTS
-from transfer.backbones.registry import BACKBONES
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, load, save
-from transfer.network import Architecture, baseline_architecture, build
+from transfer.network import Architecture, baseline_architecture, build, from_pixels
 from transfer.params import Ann, Cnn
 
 PIXELS = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
@@ -37,12 +36,41 @@ def test_the_cnn_has_the_parameters_of_its_layers() -> None:
     assert build(CNN).top.count_params() == convolutions + 6 * 3 + 3
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_named_cut_is_a_layer(name: str) -> None:
-    backbone = BACKBONES[name].build(32)
-    places = [backbone.layers.index(backbone.get_layer(BACKBONES[name].last_layer_below(cut))) for cut in CUTS[name]]
-    assert places == sorted(set(places))
-    assert set(CUTS) == set(BACKBONES)
+@pytest.mark.parametrize("architecture", [CNN, TRANSFER], ids=["cnn", "transfer"])
+def test_from_pixels_is_the_whole_without_softmax(architecture: Architecture) -> None:
+    network = build(architecture)
+    joined = from_pixels(network)
+    logits = joined(PIXELS, training=False)
+    expected = network.whole(PIXELS, training=False).numpy()
+    np.testing.assert_allclose(keras.ops.softmax(logits).numpy(), expected, atol=1e-6)
+    assert [v.path for v in joined.trainable_variables] == [v.path for v in network.top.trainable_variables]
+
+
+def test_the_trunk_infers_while_from_pixels_trains() -> None:
+    """EfficientNet-B0 has dropout in its blocks, and batch normalisation; its head here has no dropout."""
+    network = build(Architecture("transfer", 32, ("a", "b"), (), 0.0, backbone="efficientnetb0"))
+    joined = from_pixels(network)
+    before = [np.array(variable) for variable in network.trunk.variables]
+    training = joined(PIXELS, training=True).numpy()
+    np.testing.assert_allclose(training, joined(PIXELS, training=False).numpy(), atol=1e-6)
+    for variable, value in zip(network.trunk.variables, before, strict=True):
+        np.testing.assert_array_equal(np.array(variable), value)
+
+
+def test_at_the_input_nothing_is_frozen() -> None:
+    network = build(TRANSFER, "input")
+    np.testing.assert_array_equal(network.trunk(PIXELS), PIXELS)
+    assert not network.trunk.variables
+    trained = {variable.path for variable in network.top.trainable_variables}
+    assert trained == {variable.path for variable in network.whole.trainable_variables}
+
+
+def test_auto_is_the_default_cut_and_others_are_refused() -> None:
+    auto, named = (build(TRANSFER, cut).trunk for cut in ("auto", "block5"))
+    assert auto.output_shape == named.output_shape
+    assert len(auto.variables) == len(named.variables)
+    with pytest.raises(UserError, match=r"a cut of efficientnet_lite0 \(input, stem, .*, top\), received 'block9'"):
+        build(TRANSFER, "block9")
 
 
 @pytest.mark.parametrize("architecture", [ANN, CNN, TRANSFER], ids=["ann", "cnn", "transfer"])

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from transfer.backbones.names import CUTS
 from transfer.errors import UserError
-from transfer.params import Params, read_params
+from transfer.params import Params, WeightsFile, read_params
 
 REAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -27,7 +28,7 @@ def _replaced(old: str, new: str) -> str:
 
 
 def test_the_projects_own_files_are_valid() -> None:
-    assert read_params(ROOT / "params.yaml").finetune.cut == "block5"
+    assert read_params(ROOT / "params.yaml").finetune.cut == "auto"
     assert read_params(ROOT / ".ci/params.yaml").max_images == 320
 
 
@@ -55,9 +56,19 @@ WRONG = [
     ("test: 0.25", "test: 0", ["split.test", "greater than 0", "0"]),
     ("test: 0.25", "test: 0.9", ["split", "test + validation", "less than 1", "0.9"]),
     ("engine: auto", "engine: cuda", ["engine", "'auto', 'openvino' or 'tensorflow'", "'cuda'"]),
-    ("weights: packaged", "weights: imagenet", ["weights", "'packaged'", "'imagenet'"]),
+    ("weights: packaged", "weights: imagnet", ["weights", "packaged, imagenet, none or {file", "'imagnet'"]),
+    ("weights: packaged", "weights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
+    ("weights: packaged", "weights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
+    ("class_weights: none", "class_weights: equal", ["class_weights", "none, balanced", "'equal'"]),
+    ("class_weights: none", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
+    ("class_weights: none", "class_weights: {}", ["class_weights", "none, balanced", "{}"]),
+    ("distance: 4", "distance: 40", ["duplicates.distance", "less than or equal to 16", "40"]),
+    ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "less than or equal to 1", "2"]),
+    ("augment: cached", "augment: always", ["finetune.augment", "'cached', 'on_the_fly' or 'none'", "'always'"]),
+    ("rotation: 0.03", "rotation: 30", ["finetune.augmentation.rotation", "less than or equal to 0.5", "30"]),
+    ("image_size: 224", "image_size: 16", ["image_size", "greater than or equal to 32", "16"]),
     ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
-    ("cut: block5 ", "cut: block9 ", ["finetune.cut", "stem, block1, block2a", "'block9'"]),
+    ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),
     ("warmup_epochs: 2", "warmup_epochs: 18", ["finetune", "warmup_epochs to be less than epochs", "18"]),
     ("units: [128]", "units: 128", ["head.units", "tuple", "128"]),
     ("units: [128]", "units: [0]", ["head.units.0", "greater than or equal to 1", "0"]),
@@ -65,7 +76,7 @@ WRONG = [
     ("views: all", "views: 3", ["head.views", "'all', 1, 2, 4 or 8", "3"]),
     ("max_images: null", "max_images: 2", ["max_images", "greater than or equal to 8", "2"]),
     ("seed: 1", "seed: 1\nseed: 2", ["each key once", "'seed' twice", "line 3"]),
-    ("  cut: block5", "  cut: block5\n  cut: block6", ["each key once", "'cut' twice"]),
+    ("  cut: auto", "  cut: auto\n  cut: block6", ["each key once", "'cut' twice"]),
     ("lr: 5e-4", "lr: [5e-4", ["expected YAML"]),
     ("seed: 1", "1: 2", ["1: expected keys should be strings"]),
 ]
@@ -87,7 +98,7 @@ def test_what_is_wrong_is_one_line_with_key_expected_and_received(
 
 def test_a_fault_of_several_keys_does_not_print_the_whole_file(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        _read(tmp_path, _replaced("cut: block5", "cut: block9"))
+        _read(tmp_path, _replaced("cut: auto", "cut: block9"))
     assert str(error.value).endswith("block7, top), received 'block9'")
 
 
@@ -156,3 +167,19 @@ def test_every_mutation_is_an_error_that_names_the_key(
     assert ".".join(path) in str(error.value), (name, str(error.value))
     assert "expected" in str(error.value)
     assert "received" in str(error.value)
+
+
+def test_weights_may_be_a_file_with_its_sha256(tmp_path: Path) -> None:
+    read = _read(tmp_path, _replaced("weights: packaged", f"weights: {{file: own.h5, sha256: {'0a' * 32}}}"))
+    assert read.weights == WeightsFile("own.h5", "0a" * 32)
+
+
+def test_class_weights_may_be_given_by_name(tmp_path: Path) -> None:
+    read = _read(tmp_path, _replaced("class_weights: none", "class_weights: {intact: 1, 7: 1e-1}"))
+    assert read.class_weights == {"intact": 1.0, "7": 0.1}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_every_backbone_can_be_chosen_without_another_edit(tmp_path: Path, name: str) -> None:
+    text = _replaced("backbone: efficientnet_lite0", f"backbone: {name}").replace("image_size: 224", "image_size: 64")
+    assert _read(tmp_path, text).backbone == name

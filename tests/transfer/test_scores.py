@@ -72,3 +72,17 @@ def test_the_report_has_the_confusion_matrix() -> None:
     report = classification_report(FOUR, ("intact", "defective"))
     assert "actual intact          1          1" in report
     assert "defective      0.500     0.500     0.500         2" in report
+
+
+def test_many_classes_get_one_curve_of_bounded_length() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(50), 400).astype(np.float32)
+    labels = random.integers(0, 50, 400)
+    many = Predictions([f"{i}.png" for i in range(400)], labels, np.ones(400, np.float32), probabilities)
+    roc, precision_recall = curves(many, tuple(f"class {i}" for i in range(50)), None)
+    for curve in (roc, precision_recall):
+        assert set(curve["class"]) == {"all"}
+        assert len(curve) <= 1000
+    assert (roc.iloc[0, 1], roc.iloc[0, 2], roc.iloc[-1, 1], roc.iloc[-1, 2]) == (0, 0, 1, 1)
+    area = float(np.trapezoid(roc["true_positive_rate"], roc["false_positive_rate"]))
+    assert area == pytest.approx(0.5, abs=0.06)  # the labels are drawn at random

@@ -7,12 +7,26 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, recall_score
+from sklearn.utils.class_weight import compute_class_weight
 
 from transfer.batches import ViewBatches
 from transfer.determinism import fix_seeds
 from transfer.errors import UserError
-from transfer.training import F1, Outcome, Recipe, _optimizer, chance_loss, predict, train
+from transfer.spec import Spec
+from transfer.training import (
+    F1,
+    Outcome,
+    PredictedClasses,
+    Recipe,
+    _optimizer,
+    chance_loss,
+    class_weights,
+    predict,
+    train,
+)
+
+SPEC = Spec(("common", "rare"), "rare", "none", 8, 3, {})
 
 
 def _data(seed: int | None = 1, scale: float = 1.0, images: int = 40) -> ViewBatches:
@@ -30,7 +44,7 @@ def _top(initial: str = "glorot_uniform") -> keras.Model:
 
 
 def _train(top: keras.Model, folder: Path, recipe: Recipe, scale: float = 1.0) -> Outcome:
-    return train(top, _data(scale=scale), _data(seed=None, scale=scale), 1, recipe, folder / "curves", "test")
+    return train(top, _data(scale=scale), _data(seed=None, scale=scale), SPEC, recipe, folder / "curves", "test")
 
 
 def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
@@ -62,7 +76,7 @@ def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(tmp_pa
     validation = _data(seed=None)
     inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
     wrong = ViewBatches([inputs], 1 - validation.one_hot.argmax(axis=1), 2, 8, 1)
-    outcome = train(top, wrong, validation, 1, Recipe(epochs=8, lr=0.2), tmp_path / "wrong", "test")
+    outcome = train(top, wrong, validation, SPEC, Recipe(epochs=8, lr=0.2), tmp_path / "wrong", "test")
     last = (tmp_path / "wrong/plots/metrics/validation/loss.tsv").read_text(encoding="utf-8").splitlines()[-1]
     assert outcome.best_epoch == 1
     assert float(last.split("\t")[1]) > outcome.best["loss"] + 0.5
@@ -121,3 +135,84 @@ def test_f1_from_logits_is_that_of_scikit_learn(positive: int | None) -> None:
         else f1_score(labels, predicted, pos_label=positive)
     )
     assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_mixed_labels_count_as_the_class_they_have_most_of() -> None:
+    soft = np.array([[0.3, 0.7], [0.6, 0.4], [0.9, 0.1], [0.2, 0.8]], np.float32)
+    logits = np.array([[0, 1], [0, 1], [1, 0], [0, 1]], np.float32)
+    f1, classes, accuracy = F1(1), PredictedClasses(2), keras.metrics.CategoricalAccuracy()
+    for metric in (f1, classes, accuracy):
+        metric.update_state(soft, logits)
+    assert float(f1.result()) == pytest.approx(f1_score([1, 0, 0, 1], [1, 1, 0, 1]))
+    assert float(accuracy.result()) == 0.75
+    assert float(classes.result()) == 2
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn() -> None:
+    labels = np.array([0] * 60 + [1] * 6 + [2] * 3)
+    weights = class_weights("balanced", ("a", "b", "c"), np.eye(3, dtype=np.float32)[labels])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert weights is not None
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    assert np.mean(weights[labels]) == pytest.approx(1)
+
+
+def test_class_weights_go_by_name_and_each_class_needs_one() -> None:
+    one_hot = np.eye(2, dtype=np.float32)
+    assert class_weights("none", SPEC.classes, one_hot) is None
+    np.testing.assert_array_equal(class_weights({"rare": 5.0, "common": 2.0}, SPEC.classes, one_hot), [2, 5])
+    for wrong in ({"rare": 5.0}, {"rare": 5.0, "common": 1.0, "other": 1.0}, {"rare": 5.0, "comon": 1.0}):
+        with pytest.raises(UserError, match=r"params.yaml: class_weights: expected .*common, rare, received .*rare"):
+            class_weights(wrong, SPEC.classes, one_hot)
+
+
+def test_class_weights_reach_the_loss(tmp_path: Path) -> None:
+    """One batch, and a learning rate that changes nothing: the loss can be computed by hand."""
+    fix_seeds(1)
+    top = _top()
+    validation = _data(seed=None, images=30)
+    x, y = np.concatenate([validation[i][0] for i in range(4)]), validation.one_hot
+    log_probabilities = np.log(keras.ops.convert_to_numpy(keras.ops.softmax(top(x))))
+    losses = -np.sum(y * log_probabilities, axis=1)
+    recipe = Recipe(epochs=1, lr=1e-9, class_weights={"common": 1.0, "rare": 7.0})
+    batches = ViewBatches([x], np.argmax(y, axis=1), 2, 30, 1)
+    outcome = train(top, batches, validation, SPEC, recipe, tmp_path / "curves", "test")
+    expected = np.mean(losses * np.where(y[:, 1] == 1, 7, 1))
+    assert float(_curve(tmp_path, "train/loss")[0].split("\t")[1]) == pytest.approx(expected, rel=1e-5)
+    assert outcome.best["loss"] == pytest.approx(expected, rel=1e-5)
+    assert expected > 2 * np.mean(losses)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weighted_chance_loss_is_the_lowest_weighted_loss_of_one_prediction(smoothing: float) -> None:
+    one_hot, weights = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]], np.array([1.0, 5.0], np.float32)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    tried = [
+        float(loss(one_hot, np.tile([[1 - p, p]], (4, 1)), sample_weight=one_hot @ weights))
+        for p in np.linspace(0.01, 0.99, 99)
+    ]
+    assert chance_loss(one_hot, smoothing, weights) == pytest.approx(min(tried), abs=1e-3)
+    assert chance_loss(one_hot, smoothing, np.ones(2, np.float32)) == pytest.approx(chance_loss(one_hot, smoothing))
+
+
+def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path: Path) -> None:
+    """Sixty to six, of classes that overlap: without weights the rare images are given up."""
+    random = np.random.default_rng(1)
+
+    def data(counts: tuple[int, int], size: int, seed: int | None) -> ViewBatches:
+        labels = np.repeat([0, 1], counts)
+        return ViewBatches([random.normal(0, 1, (len(labels), 3)) + 0.8 * labels[:, None]], labels, 2, size, seed)
+
+    batches, validation = data((60, 6), 22, 1), data((300, 30), 330, None)
+    recalls, outcomes = {}, {}
+    for wanted in ("none", "balanced"):
+        fix_seeds(1)
+        top = _top()
+        recipe = Recipe(epochs=15, lr=0.05, class_weights=wanted)
+        outcomes[wanted] = train(top, batches, validation, SPEC, recipe, tmp_path / wanted, "test")
+        predicted = np.argmax(predict(top, validation), axis=1)
+        recalls[wanted] = recall_score(np.argmax(validation.one_hot, axis=1), predicted)
+    assert recalls["balanced"] > recalls["none"] + 0.3, recalls
+    # Without weights in validation this good network would pass for a collapsed one: 0.58, where chance has 0.30.
+    assert outcomes["balanced"].collapsed is None
+    assert outcomes["balanced"].chance_loss == pytest.approx(math.log(2), abs=1e-3)

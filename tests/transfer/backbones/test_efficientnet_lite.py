@@ -1,5 +1,6 @@
 """Tests of transfer/backbones/efficientnet_lite.py with the real weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,16 +12,22 @@ from sklearn.datasets import load_sample_image
 
 from transfer.backbones import efficientnet_lite
 from transfer.backbones.registry import BACKBONES, pretrained
+from transfer.backbones.weights import PackagedWeights
 from transfer.errors import UserError
 from transfer.packages import file_in, find
 
-PACKAGED = BACKBONES["efficientnet_lite0"].weights["packaged"]
+
+def _packaged() -> PackagedWeights:
+    weights = BACKBONES["efficientnet_lite0"].weights["packaged"]
+    assert isinstance(weights, PackagedWeights)
+    return weights
 
 
 @pytest.fixture(scope="module")
 def backbone_and_classifier() -> tuple[keras.Model, NDArray[np.float32]]:
     model = efficientnet_lite.build(224)
-    file = file_in(find(PACKAGED.package, PACKAGED.version), PACKAGED.file)
+    packaged = _packaged()
+    file = file_in(find(packaged.package, packaged.version), packaged.file)
     return model, efficientnet_lite.load_packaged(model, file)
 
 
@@ -50,8 +57,7 @@ def test_other_tensors_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_with_another_sha256_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = {"packaged": type(PACKAGED)(**{**vars(PACKAGED), "sha256": "0" * 64})}
-    entry = BACKBONES["efficientnet_lite0"]
-    monkeypatch.setitem(BACKBONES, "efficientnet_lite0", type(entry)(**{**vars(entry), "weights": other}))
+    other = {"packaged": replace(_packaged(), sha256="0" * 64)}
+    monkeypatch.setitem(BACKBONES, "efficientnet_lite0", replace(BACKBONES["efficientnet_lite0"], weights=other))
     with pytest.raises(UserError, match=f"expected a file with SHA-256 {'0' * 64}, received one with 57934424"):
-        pretrained("efficientnet_lite0", "packaged")
+        pretrained("efficientnet_lite0", "packaged", 32, 0)

@@ -1,0 +1,243 @@
+"""Every backbone on three small datasets, each through the whole pipeline: python -m benchmarks.matrix
+
+Each dataset gets a clone of what is committed, in which the backbones run one after the other. What does not depend on
+the backbone (download, preprocess, the baselines) is computed once a dataset, and timed apart. Results are written
+after each backbone, so that --resume goes on where a run was cut off.
+"""
+
+import argparse
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.datasets import WRITERS
+from transfer.backbones.names import CUTS
+from transfer.cost import read_json, write_json
+from transfer.report import markdown_table
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results/matrix.json"
+CACHE = ROOT / ".bench/cache/matrix"  # emptied at the start: DVC would restore what an earlier run has left, in no time
+DATASETS = ("elpv", *WRITERS)
+PACKAGED = ("efficientnet_lite0",)  # backbones whose trained weights a package carries; the others get random ones
+WEIGHTS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
+SHARED = ("evaluate@ann", "evaluate@cnn")  # the last stages that do not depend on the backbone
+SMALL: dict[str, Any] = {
+    "image_size": 64,
+    "batch_size": 32,
+    "max_images": 240,
+    "head": {"units": [32], "dropout": 0.0, "epochs": 12, "lr": 2e-3, "views": 1},
+    "finetune": {"cut": "auto", "augment": "cached", "epochs": 3, "warmup_epochs": 1, "views": 1},
+    "baselines": {
+        "views": 1,
+        "ann": {"image_size": 16, "units": [16], "epochs": 3},
+        "cnn": {"image_size": 32, "filters": [8, 16], "epochs": 3},
+    },
+    "resamples": 100,
+}
+"""What differs from params.yaml, so that a backbone takes a minute."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of dvc repro: "ok" or one line that says what went wrong, seconds, and the stages that ran."""
+
+    status: str
+    seconds: float
+    stages: list[str]
+
+
+def small_params(params: dict[str, Any], dataset: str, backbone: str) -> dict[str, Any]:
+    """Return the content of params.yaml for one dataset (as params.yaml names it) and backbone, at a small size."""
+    result = _merged(params, SMALL)
+    weights = "packaged" if backbone in PACKAGED else "none"
+    return {**result, "dataset": dataset, "backbone": backbone, "weights": weights}
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return `old` with the values of `new`, section by section.
+
+    Raises:
+        KeyError: `new` names a parameter that `old` has not.
+    """
+    result = copy.deepcopy(old)
+    for name, value in new.items():
+        result[name] = _merged(result[name], value) if isinstance(result[name], dict) else value
+    return result
+
+
+def status_of(code: int, output: str) -> str:
+    """Return "ok", or the line in which a stage, or else DVC, says what went wrong, of at most 300 characters."""
+    if code == 0:
+        return "ok"
+    for pattern in (r"^error: (.+)$", r"^([\w.]+(?:Error|Exception)\b.*)$", r"^ERROR: (.+)$"):
+        if found := re.findall(pattern, output, re.MULTILINE):
+            return f"error: {found[-1].strip()}"[:300]
+    return f"error: dvc repro ended with status {code}"
+
+
+def repro(clone: Path, *targets: str) -> Run:
+    """Run dvc repro in a clone; its output goes to standard error at the end, if it fails."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    start = time.monotonic()
+    done = subprocess.run(
+        ["dvc", "repro", *targets],
+        cwd=clone,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    seconds = round(time.monotonic() - start, 1)
+    if done.returncode:
+        print(done.stdout[-5000:], file=sys.stderr, flush=True)
+    stages = re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE)
+    return Run(status_of(done.returncode, done.stdout), seconds, stages)
+
+
+def prepare(dataset: str, folder: Path) -> tuple[Path, str]:
+    """Clone what is committed into `folder`, with a cache of its own, and write the dataset.
+
+    Returns the clone, and the dataset as its params.yaml names it.
+    """
+    clone = folder / dataset
+    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+    dvc = Path(sys.executable).parent / "dvc"
+    subprocess.run([dvc, "cache", "dir", "--local", CACHE], cwd=clone, check=True)
+    (clone / "dvc.lock").unlink(missing_ok=True)
+    if dataset not in WRITERS:
+        return clone, f"data/cards/{dataset}.yaml"
+    WRITERS[dataset](clone / "pictures" / dataset)
+    return clone, f"pictures/{dataset}"
+
+
+def chance(figures: dict[str, Any]) -> float:
+    """Return the accuracy of saying the most frequent class each time, from what metrics/data.json counts."""
+    counts = figures["classes"]["test"].values()
+    return float(round(max(counts) / sum(counts), 4))
+
+
+def accuracies(clone: Path, status: str) -> dict[str, float | None]:
+    """Return the test accuracies of the trained head and the fine-tuned network; none of a run that failed."""
+    if status != "ok":
+        return {"head": None, "finetuned": None}
+    return {model: read_json(clone / f"metrics/evaluate/{model}.json")["accuracy"] for model in ("head", "finetuned")}
+
+
+def write_params(clone: Path, params: dict[str, Any]) -> None:
+    """Write params.yaml."""
+    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def run_dataset(dataset: str, backbones: list[str], folder: Path, results: dict[str, Any]) -> None:
+    """Run the pipeline with each backbone on a dataset, and write the results after each."""
+    clone, given = prepare(dataset, folder)
+    params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+    write_params(clone, small_params(params, given, backbones[0]))
+    shared = repro(clone, *SHARED)
+    cells = results["datasets"].setdefault(dataset, {"backbones": {}})
+    best = chance(read_json(clone / "metrics/data.json")) if shared.status == "ok" else None
+    if cells.get("chance") is None:  # otherwise a run goes on, and DVC has restored these from its cache
+        cells.update(shared=asdict(shared), chance=best)
+    for backbone in backbones:
+        small = small_params(params, given, backbone)
+        write_params(clone, small)
+        run = repro(clone) if shared.status == "ok" else Run(shared.status, 0.0, [])
+        scores = accuracies(clone, run.status)
+        cells["backbones"][backbone] = {**asdict(run), "weights": small["weights"], **scores}
+        write_json(results, RESULTS)
+        print(f"{dataset} {backbone}: {_cell(cells['backbones'][backbone])}", flush=True)
+
+
+def left_to_run(results: dict[str, Any], dataset: str, backbones: list[str]) -> list[str]:
+    """Return the backbones that have no results, or failed, on a dataset."""
+    cells = results["datasets"].get(dataset, {"backbones": {}})["backbones"]
+    return [name for name in backbones if cells.get(name, {}).get("status") != "ok"]
+
+
+def started(resume: bool, commit: str) -> dict[str, Any]:
+    """Return the results to add to: those in the file if they are to be resumed and are of this commit, or none."""
+    if resume and RESULTS.exists() and (results := read_json(RESULTS))["commit"] == commit:
+        return results
+    shutil.rmtree(CACHE, ignore_errors=True)
+    return {"commit": commit, "cores": os.cpu_count(), "params": SMALL, "datasets": {}}
+
+
+def matrix_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each backbone, and for each dataset its status, accuracies and seconds."""
+    datasets = results["datasets"]
+    names = list(dict.fromkeys(name for cells in datasets.values() for name in cells["backbones"]))
+    header = ["backbone (weights)", *(f"`{name}`{_shared(cells)}" for name, cells in datasets.items())]
+    rows = []
+    for name in names:
+        found = [cells["backbones"].get(name) for cells in datasets.values()]
+        weights = next(cell["weights"] for cell in found if cell)
+        rows.append([f"`{name}` ({WEIGHTS[weights]})", *(_cell(cell) if cell else "not run" for cell in found)])
+    return markdown_table(header, rows)
+
+
+def _shared(cells: dict[str, Any]) -> str:
+    """What stands in the header beside a dataset's name."""
+    if cells["chance"] is None:
+        return ""
+    return f": chance {cells['chance']:.3f}; stages that all share {cells['shared']['seconds']:.0f} s"
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    """Status, test accuracy of the head → of the fine-tuned network, seconds."""
+    if cell["status"] != "ok":
+        return cell["status"] if len(cell["status"]) <= 80 else f"{cell['status'][:79]}…"
+    return f"ok: {cell['head']:.3f} → {cell['finetuned']:.3f}, {cell['seconds']:.0f} s"
+
+
+def failed(results: dict[str, Any]) -> list[str]:
+    """Name what did not end well, as DATASET BACKBONE."""
+    datasets = results["datasets"].items()
+    return [
+        f"{dataset} {name}"
+        for dataset, cells in datasets
+        for name, cell in cells["backbones"].items()
+        if cell["status"] != "ok"
+    ]
+
+
+def _git(*command: str) -> str:
+    return subprocess.run(["git", *command], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.matrix", description="Every backbone on three small datasets.")
+    parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=DATASETS)
+    parser.add_argument("--backbones", nargs="+", choices=tuple(CUTS), default=tuple(CUTS))
+    parser.add_argument("--resume", action="store_true", help="run only what has no result, or failed, at this commit")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the datasets and backbones that are asked for, print the table, and exit with 1 if one failed."""
+    arguments = _arguments()
+    if changes := _git("status", "--porcelain", "--untracked-files=no"):
+        print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
+    (ROOT / ".bench").mkdir(exist_ok=True)
+    results = started(arguments.resume, _git("rev-parse", "HEAD"))
+    with tempfile.TemporaryDirectory(dir=ROOT / ".bench") as folder:
+        for dataset in arguments.datasets:
+            if backbones := left_to_run(results, dataset, list(arguments.backbones)):
+                run_dataset(dataset, backbones, Path(folder), results)
+    print(matrix_markdown(results))
+    sys.exit(1 if failed(results) else 0)
+
+
+if __name__ == "__main__":
+    main()
