@@ -48,9 +48,15 @@ def read_results(evaluated: Path, trained: Path, predicted: Path, cost: Path) ->
     return Results(
         {model: read_json(evaluated / f"{model}.json") for model in MODELS},
         {model: read_json(trained / f"{model}.json") for model in MODELS},
-        {model: pd.read_csv(predicted / f"{model}.csv", dtype={"image": str}) for model in MODELS},
+        {model: _predictions(predicted / f"{model}.csv") for model in MODELS},
         {name: read_json(cost / f"{name}.json") for name in sorted(names)},
     )
+
+
+def _predictions(path: Path) -> pd.DataFrame:
+    """Read predictions; names of classes are text, also those like 7 and NA."""
+    names = dict.fromkeys(("image", "actual", "predicted"), str)
+    return pd.read_csv(path, dtype=names, keep_default_na=False)
 
 
 def performance_table(results: Results, spec: Spec, positive: int | None, resamples: int, seed: int) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from transfer.backbones.names import CUTS, DEFAULT_CUTS
 from transfer.comparison import MODELS, read_results, verdicts
 from transfer.comparison import compare as compare_models
 from transfer.cost import read_json
@@ -66,6 +67,72 @@ def _speed(root: Path) -> str:
     return markdown_table(header, [[str(name), f"{rate:.1f}", f"{ratio:.1f} ×"] for name, rate, ratio in rows])
 
 
+def _preprocess(root: Path) -> str:
+    results = read_json(root / "benchmarks/results/preprocess.json")
+    rates, memory = results["images_per_second"], results["memory"]
+    names = {"elpv": "ELPV (PNG, 300 × 300)", "jpeg": "photographs (JPEG, about 500 × 375)"}
+    header = [f"preprocess, to {results['image_size']} pixels", "images a second", "of the rate of a bare loop"]
+    rows = [[names[name], f"{rate['preprocess']:.0f}", f"{rate['ratio']:.0%}"] for name, rate in rates.items()]
+    peaks = {int(count): values["peak_memory_bytes"] / 1e6 for count, values in memory.items() if count != "ratio"}
+    said = " and ".join(f"{peak:.0f} MB for {count:,}" for count, peak in peaks.items())
+    return f"{markdown_table(header, rows)}\n\nPeak memory: {said} small images ({memory['ratio']:.2f} ×)."
+
+
+def _backbones(root: Path) -> str:
+    from transfer.backbones.registry import BACKBONES
+
+    header = ["backbone", "trained at", "weights that can be had: licence", "cuts (**auto**)"]
+    rows = []
+    for name, backbone in BACKBONES.items():
+        weights = ", ".join(f"`{kind}`: {source.licence}" for kind, source in backbone.weights.items())
+        cuts = ["**" + cut + "**" if cut == DEFAULT_CUTS[name] else cut for cut in CUTS[name]]
+        rows.append([f"`{name}`", f"{backbone.default_size} px", weights, " ".join(cuts)])
+    return markdown_table(header, rows)
+
+
+def _matrix(root: Path) -> str:
+    datasets = read_json(root / "benchmarks/results/matrix.json")["datasets"]
+    names = list(dict.fromkeys(name for cells in datasets.values() for name in cells["backbones"]))
+    header = ["test accuracy, head → fine-tuned; seconds"]
+    header += [f"{name} (chance {cells['chance']:.3f})" for name, cells in datasets.items()]
+    rows = []
+    for name in names:
+        row = [f"`{name}`"]
+        for cells in datasets.values():
+            cell = cells["backbones"].get(name, {"status": "not run"})
+            ok = cell["status"] == "ok"
+            row.append(
+                f"ok: {cell['head']:.3f} → {cell['finetuned']:.3f}; {cell['seconds']:.0f} s" if ok else cell["status"]
+            )
+        rows.append(row)
+    shared = ["stages that all share", *(f"{cells['shared']['seconds']:.0f} s" for cells in datasets.values())]
+    return markdown_table(header, [*rows, shared])
+
+
+def _augment(root: Path) -> str:
+    ways = read_json(root / "benchmarks/results/augment.json")
+    names = {
+        "cached": "`augment: cached`",
+        "none": "`augment: none`",
+        "on_the_fly": "`augment: on_the_fly`",
+        "input": "`augment: on_the_fly`, `cut: input`",
+    }
+    header = ["trained on", "epochs", "an epoch", "frozen pass", "cache on disk", "val. accuracy", "test accuracy"]
+    rows = [
+        [
+            names[way],
+            str(row["epochs"]),
+            f"{row['seconds_per_epoch']:.1f} s",
+            f"{row['embed_seconds']:.0f} s",
+            f"{row['cached_bytes'] / 1e6:,.0f} MB",
+            f"{row['val_accuracy']:.3f}",
+            f"{row['accuracy']:.3f}",
+        ]
+        for way, row in ways.items()
+    ]
+    return markdown_table(header, rows)
+
+
 def _dag(root: Path) -> str:
     graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
     return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
@@ -76,6 +143,10 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "verdicts": _verdicts,
     "seeds": _seeds,
     "speed": _speed,
+    "preprocess": _preprocess,
+    "backbones": _backbones,
+    "matrix": _matrix,
+    "augment": _augment,
     "dag": _dag,
 }
 

@@ -20,7 +20,7 @@ CUTS = {"stem": "stem", **{f"block{i}": f"transformer_block_{i}" for i in range(
 
 def _hub_backbone(image_size: int) -> keras.Model:
     """KerasHub's own model, with the dimensions of "Base" (table 1 of the paper)."""
-    import keras_hub  # type: ignore[import-untyped]  # inside: it takes a second or more
+    import keras_hub  # inside: it takes a second or more
 
     return keras_hub.models.ViTBackbone(
         image_shape=(image_size, image_size, 3),
