@@ -43,7 +43,7 @@ KINDS: dict[bytes | int, str] = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
 }
-DAMAGE = (  # all that zipfile, tarfile and the decompressors were seen or are documented to raise on odd bytes
+DAMAGE = (  # what zipfile, tarfile and the decompressors raise on odd bytes, or might: fuzzing never met the last five
     tarfile.TarError,
     zipfile.BadZipFile,
     gzip.BadGzipFile,
@@ -52,11 +52,11 @@ DAMAGE = (  # all that zipfile, tarfile and the decompressors were seen or are d
     struct.error,
     EOFError,
     ValueError,  # UnicodeError is one
-    OverflowError,
+    RuntimeError,  # RecursionError and NotImplementedError are two
     LookupError,
+    OverflowError,
     TypeError,
     AttributeError,
-    RuntimeError,  # RecursionError and NotImplementedError are two
     MemoryError,
 )
 

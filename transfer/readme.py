@@ -78,7 +78,7 @@ def _preprocess(root: Path) -> str:
     return f"{markdown_table(header, rows)}\n\nPeak memory: {said} small images ({memory['ratio']:.2f} ×)."
 
 
-def _backbones(root: Path) -> str:
+def _backbones(_: Path) -> str:
     from transfer.backbones.registry import BACKBONES
 
     header = ["backbone", "trained at", "weights that can be had: licence", "cuts (**auto**)"]

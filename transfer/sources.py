@@ -153,7 +153,11 @@ def _from_archive(card: Card, source: ArchiveSource | None, place: Path, target:
     """Download the archive that the card names, or take the one at `place`; unpack it, and move its images."""
     if source is not None:
         name = source.url.rsplit("/", 1)[-1] or "archive"
-        place = download(source.url, source.size, source.sha256, downloads_folder() / source.sha256 / name)
+        kept = downloads_folder() / source.sha256 / name
+        try:
+            place = download(source.url, source.size, source.sha256, kept)
+        except UserError as error:
+            raise UserError(f"{error}; a file brought by other means goes to {kept}") from error
     unpacked = target / "unpacked"
     unpack(place, unpacked)
     folder = _folder_inside(unpacked, source.folder if source is not None else None, place)

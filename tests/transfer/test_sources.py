@@ -139,6 +139,27 @@ def test_an_archive_of_another_size_is_refused_before_it_is_unpacked(
     assert not (tmp_path / "raw").exists()
 
 
+def test_a_dataset_of_tensorflow_datasets_keeps_its_splits_and_classes(tmp_path: Path) -> None:
+    for name, each in (("train", 3), ("test", 2)):
+        colour_images(tmp_path / "set" / name, COLOURS, each=each, size=8)
+    card = tmp_path / "own.yaml"
+    text = (
+        f"title: own\nclasses: [red, blue]\nsource: {{tfds: {{name: image_folder, data_dir: '{tmp_path / 'set'}'}}}}\n"
+    )
+    card.write_text(text, encoding="utf-8")
+    done = obtain(card, tmp_path / "raw")
+    assert done.card.classes == ("red", "blue")
+    assert done.labels.groupby(["split", "label"]).size().to_dict() == {
+        ("test", "blue"): 2, ("test", "red"): 2, ("train", "blue"): 3, ("train", "red"): 3,
+    }  # fmt: skip
+    first = done.labels.iloc[0]
+    copied = (tmp_path / "raw/images" / first["image"]).read_bytes()
+    assert copied in [path.read_bytes() for path in (tmp_path / "set" / first["split"] / first["label"]).iterdir()]
+    card.write_text(text.replace("red, blue", "red, green"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"expected the classes \['green', 'red'\], which the card names"):
+        obtain(card, tmp_path / "other")
+
+
 def test_a_package_that_is_not_installed_is_an_error_with_the_command(tmp_path: Path) -> None:
     card = (ROOT / "data/cards/elpv.yaml").read_text(encoding="utf-8").replace("elpv-dataset", "no-such-dataset")
     (tmp_path / "card.yaml").write_text(card, encoding="utf-8")

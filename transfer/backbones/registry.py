@@ -204,9 +204,9 @@ BACKBONES = {
         load_file=vit.load_hub_weights,
     ),
 }
-"""Sources of the licences: the pages of keras.applications and its older documentation (docs/templates/applications.md
-in keras-team/keras) for VGG, ResNet and MobileNet; google/automl for EfficientNet; facebookresearch/ConvNeXt;
-google-research/vision_transformer."""
+"""Sources of the licences: the older documentation of keras.applications (docs/templates/applications.md in
+keras-team/keras) for VGG, ResNet and, of which it names the first version only, MobileNet; the LICENSE files of
+google/automl for EfficientNet, of facebookresearch/ConvNeXt and of google-research/vision_transformer."""
 
 
 def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int) -> tuple[keras.Model, Origin]:
