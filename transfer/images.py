@@ -63,8 +63,9 @@ def decode(path: Path, size: int, channels: int) -> Decoded:
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            upright = ImageOps.exif_transpose(image)
-            plain = _to_eight_bit(upright).convert("L" if channels == 1 else "RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            plain, mode = _to_eight_bit(image), "L" if channels == 1 else "RGB"
+            plain = plain if plain.mode == mode else plain.convert(mode)  # to its own mode it would be copied
             # Resizing filters over the area that a pixel comes from; at the size itself it changes nothing.
             pixels = plain.resize((size, size), Image.Resampling.BILINEAR)
             thumbnail = plain.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=3.0)

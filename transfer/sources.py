@@ -152,8 +152,7 @@ def downloads_folder() -> Path:
 def _from_archive(card: Card, source: ArchiveSource | None, place: Path, target: Path) -> Obtained:
     """Download the archive that the card names, or take the one at `place`; unpack it, and move its images."""
     if source is not None:
-        name = source.url.rsplit("/", 1)[-1] or "archive"
-        kept = downloads_folder() / source.sha256 / name
+        kept = downloads_folder() / source.sha256
         try:
             place = download(source.url, source.size, source.sha256, kept)
         except UserError as error:
