@@ -76,6 +76,11 @@ def main() -> None:
         ran = dvc(clone, "exp", "run", "-S", "head.dropout=0.3")
         tuned = ["compare", "evaluate@finetuned", "evaluate@head", "finetune", "train_head"]
         expect("stages after a change of the head", sorted(ran), tuned)
+        ran = dvc(clone, "exp", "run", "-S", "finetune.augment=on_the_fly")
+        augmented = ["compare", "embed@finetune", "evaluate@finetuned", "finetune"]
+        expect("stages after a change of augmentation", sorted(ran), augmented)
+        ran = dvc(clone, "exp", "run", "-S", "backbone=vgg16", "-S", "weights=none", "-S", "image_size=64")
+        expect("stages after a change of the backbone", sorted(ran), sorted(set(first) - {"download"}))
     print("reproducible")
 
 
