@@ -76,7 +76,7 @@ def build_random(build: Callable[[int], keras.Model], image_size: int, seed: int
     A network is deep, so that with weights as Keras draws them its features shrink to 0 (MobileNetV2) or grow. Where
     it has batch normalisation, the moving averages are set to the statistics of `noise_images`, with the kernels as
     Keras draws them. Where it has no normalisation at all, see `_scale_plain`. Layer normalisation needs nothing, but
-    ConvNeXt's LayerScale is set to `LAYER_SCALE`. The same seed gives the same weights.
+    ConvNeXt's LayerScale is set to `BRANCH_SCALE`. The same seed gives the same weights.
     """
     keras.utils.set_random_seed(seed)
     model = build(image_size)
