@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from transfer.cards import FOLDER_CARD, Card
-from transfer.duplicates import Fingerprint, Same, find_same, fingerprint
+from transfer.duplicates import Bits, Same, find_same, perceptual_hashes
 from transfer.errors import UserError
 from transfer.groups import duplicates_table, leaks, mark_same, merged_groups
-from transfer.images import THUMBNAIL, BadImageError, Pixels, decode
+from transfer.images import THUMBNAIL, BadImageError, Decoded, Pixels, decode
 from transfer.params import Duplicates, Split, load_yaml, validate
 from transfer.progress import progress_bar
 from transfer.records import Example, RecordPool
@@ -24,8 +24,7 @@ from transfer.spec import Spec
 from transfer.splits import SPLITS, follow_groups, split, take_stratified
 
 AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
-
-Inspected = tuple[Pixels, Fingerprint]
+HASHED = 256  # thumbnails hashed at a time
 
 
 @dataclass(frozen=True)
@@ -50,19 +49,18 @@ def read_raw(folder: Path) -> Raw:
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches))
 
 
-def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Iterator[Inspected | BadImageError]:
+def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Iterator[Decoded | BadImageError]:
     """Decode images on all cores, in order; for a bad one comes the reason."""
 
-    def attempt(image: str) -> Inspected | BadImageError:
+    def attempt(image: str) -> Decoded | BadImageError:
         try:
-            decoded = decode(folder / image, size, channels)
-            return decoded.pixels, fingerprint(decoded)
+            return decode(folder / image, size, channels)
         except BadImageError as error:
             return error
 
     # Threads, not processes: Pillow decodes and resizes without holding Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[Future[Inspected | BadImageError]] = deque()
+        waiting: deque[Future[Decoded | BadImageError]] = deque()
         for image in images:
             waiting.append(pool.submit(attempt, image))
             if len(waiting) == AHEAD:
@@ -80,7 +78,8 @@ class _Pool:
         self.records = RecordPool(folder / "pool.tfrecord")
         self.rows: dict[str, int] = {}  # number of the record of each image
         self._contents: list[bytes] = []
-        self._perceptual: list[int] = []
+        self._perceptual: list[Bits] = []
+        self._unhashed: list[Pixels] = []
 
     def fill(self, labels: pd.DataFrame, raw: Raw, images: Path, size: int) -> list[tuple[str, str]]:
         """Decode images into the pool, and return those that cannot be, with the reasons."""
@@ -94,20 +93,29 @@ class _Pool:
                 if isinstance(result, BadImageError):
                     bad.append((image, str(result)))
                     continue
-                pixels, print_ = result
                 self.rows[image] = len(self.rows)
-                self._contents.append(print_.content)
-                self._perceptual.append(print_.perceptual)
-                thumbnails.write(print_.thumbnail.tobytes())
-                self.records.append(Example(image, pixels, classes[label], soft_label, confidence))
+                self._contents.append(result.content)
+                thumbnails.write(result.thumbnail.tobytes())
+                self._unhashed.append(result.thumbnail)
+                if len(self._unhashed) == HASHED:
+                    self._hash()
+                self.records.append(Example(image, result.pixels, classes[label], soft_label, confidence))
+        self._hash()
         self.records.close()
         return bad
+
+    def _hash(self) -> None:
+        """Hash the thumbnails that are waiting for it."""
+        if self._unhashed:
+            self._perceptual.append(perceptual_hashes(np.stack(self._unhashed)))
+            self._unhashed.clear()
 
     def find_same(self, params: Duplicates) -> Same:
         """Find the duplicates among the images of the pool."""
         shape = (len(self.rows), *self._shape)
         mapped = np.memmap(self._thumbnails, np.uint8, "r", shape=shape) if self.rows else np.empty(shape, np.uint8)
-        return find_same(self._contents, np.array(self._perceptual, np.uint64), mapped, params)
+        hashes = np.concatenate([np.empty(0, np.uint64), *self._perceptual])
+        return find_same(self._contents, hashes, mapped, params)
 
 
 def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:

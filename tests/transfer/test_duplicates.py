@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_image
 
-from transfer.duplicates import Same, _close_pairs, find_same, fingerprint
+from transfer.duplicates import Same, _close_pairs, find_same, perceptual_hashes
 from transfer.images import decode
 from transfer.packages import file_in, find
 from transfer.params import Duplicates
@@ -29,14 +30,13 @@ def _photographs() -> list[Image.Image]:
 
 
 def _same(images: list[bytes], folder: Path, params: Duplicates = DEFAULT) -> Same:
-    prints = []
+    decoded = []
     for data in images:
         path = folder / hashlib.sha256(data).hexdigest()
         path.write_bytes(data)
-        prints.append(fingerprint(decode(path, 64, 3)))
-    hashes = np.array([print_.perceptual for print_ in prints], np.uint64)
-    thumbnails = np.stack([print_.thumbnail for print_ in prints])
-    return find_same([print_.content for print_ in prints], hashes, thumbnails, params)
+        decoded.append(decode(path, 64, 3))
+    thumbnails = np.stack([image.thumbnail for image in decoded])
+    return find_same([image.content for image in decoded], perceptual_hashes(thumbnails), thumbnails, params)
 
 
 def _encoded(image: Image.Image, kind: str = "PNG", quality: int = 90) -> bytes:
@@ -95,13 +95,25 @@ def test_the_same_shape_in_another_colour_is_another_image(tmp_path: Path) -> No
 
 def test_no_solar_cell_is_taken_for_a_copy_of_another() -> None:
     folder = file_in(find("elpv-dataset", "1.0.0.post1"), "elpv_dataset/data/images")
-    prints = [fingerprint(decode(path, 32, 1)) for path in sorted(folder.glob("*.png"))[:600]]
-    hashes = np.array([print_.perceptual for print_ in prints], np.uint64)
-    thumbnails = np.stack([print_.thumbnail for print_ in prints])
+    decoded = [decode(path, 32, 1) for path in sorted(folder.glob("*.png"))[:600]]
+    thumbnails = np.stack([image.thumbnail for image in decoded])
+    hashes = perceptual_hashes(thumbnails)
     close = {tuple(pair) for pairs in _close_pairs(hashes, 4) for pair in pairs.tolist()}
     assert len(close) > 10  # the hash alone would take them for copies
-    same = find_same([print_.content for print_ in prints], hashes, thumbnails, DEFAULT)
+    same = find_same([image.content for image in decoded], hashes, thumbnails, DEFAULT)
     assert list(same.alike) == list(range(600))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_hash_is_that_of_imagehash(channels: int) -> None:
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (60, 6, 6, channels), np.uint8).repeat(6, axis=1).repeat(6, axis=2)
+    thumbnails = np.ascontiguousarray(coarse[:, :32, :32])
+    expected = []
+    for thumbnail in thumbnails:
+        bits = imagehash.phash(Image.fromarray(thumbnail[..., 0] if channels == 1 else thumbnail)).hash
+        expected.append(int.from_bytes(np.packbits(bits).tobytes()))
+    assert perceptual_hashes(thumbnails).tolist() == expected
 
 
 HASHES = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40)
