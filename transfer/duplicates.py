@@ -4,9 +4,9 @@ Identical are two files of the same bytes. Near-duplicates (the same picture in 
 are found by a perceptual hash, 64 bits from the low frequencies of a thumbnail (pHash, Zauner 2010), that differs in
 few of them. As images of one kind, such as solar cells, have hashes close together as well, the thumbnails must also be
 alike: their correlation must reach a limit. Measured on 2,624 solar cells, of which none is a copy: 629 pairs differ in
-at most 4 bits, and their correlations reach 0.9981. Copies of cells and photographs have correlations of 0.9994 and more
-as JPEG of quality 90, of 0.999 and more after resizing to half or twice the size, and of 0.9967 and more as JPEG of
-quality 30, so that not all of the last are found.
+at most 4 bits, and their correlations reach 0.9981. Copies of cells and photographs have correlations of 0.9994 and
+more as JPEG of quality 90, of 0.999 and more after resizing to half or twice the size, and of 0.9967 and more as JPEG
+of quality 30, so that not all of the last are found.
 """
 
 from collections.abc import Iterator, Sequence
