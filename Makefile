@@ -24,7 +24,7 @@ bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 	python -m benchmarks.preprocess
 
 augment: $(VENV)/run  ## what cached views and changes on the fly cost and give, into benchmarks/results
-	python -m benchmarks.augment
+	python -m benchmarks.augment $(EPOCHS)
 
 matrix: $(VENV)/run  ## every backbone on three datasets, at a small size, into benchmarks/results
 	python -m benchmarks.matrix
