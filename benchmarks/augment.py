@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
+from benchmarks.clones import ROOT, SCRATCH, clone_into
 from transfer.cost import read_json, write_json
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results/augment.json"
 WAYS = {
     "cached": {"augment": "cached", "cut": "auto"},
@@ -68,11 +68,10 @@ def main() -> None:
     epochs = {way: int(count) for way, count in (argument.split("=") for argument in sys.argv[1:])}
     if unknown := set(epochs) - set(WAYS):
         sys.exit(f"expected {', '.join(WAYS)}, received {', '.join(sorted(unknown))}")
-    (ROOT / ".bench").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / ".bench") as folder:
+    SCRATCH.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-        subprocess.run(["dvc", "cache", "dir", "--local", ROOT / ".dvc/cache"], cwd=clone, check=True)
+        clone_into(clone)
         subprocess.run(["dvc", "repro", "train_head"], cwd=clone, check=True, stdout=sys.stderr)
         ways = {way: run_way(clone, way, epochs.get(way)) for way in WAYS}
     write_json(ways, RESULTS)

@@ -20,17 +20,16 @@ from typing import Any
 
 import yaml
 
+from benchmarks.clones import ROOT, SCRATCH, clone_into
 from benchmarks.datasets import WRITERS
 from transfer.backbones.names import CUTS
 from transfer.cost import read_json, write_json
-from transfer.report import markdown_table
+from transfer.readme import matrix_cell, matrix_markdown
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results/matrix.json"
-CACHE = ROOT / ".bench/cache/matrix"  # emptied at the start: DVC would restore what an earlier run has left, in no time
+CACHE = SCRATCH / "cache/matrix"  # emptied at the start: DVC would restore what an earlier run has left, in no time
 DATASETS = ("elpv", *WRITERS)
 PACKAGED = ("efficientnet_lite0",)  # backbones whose trained weights a package carries; the others get random ones
-WEIGHTS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
 SHARED = ("evaluate@ann", "evaluate@cnn")  # the last stages that do not depend on the backbone
 SMALL: dict[str, Any] = {
     "image_size": 64,
@@ -112,9 +111,7 @@ def prepare(dataset: str, folder: Path) -> tuple[Path, str]:
     Returns the clone, and the dataset as its params.yaml names it.
     """
     clone = folder / dataset
-    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    dvc = Path(sys.executable).parent / "dvc"
-    subprocess.run([dvc, "cache", "dir", "--local", CACHE], cwd=clone, check=True)
+    clone_into(clone, CACHE)
     (clone / "dvc.lock").unlink(missing_ok=True)
     if dataset not in WRITERS:
         return clone, f"data/cards/{dataset}.yaml"
@@ -157,7 +154,7 @@ def run_dataset(dataset: str, backbones: list[str], folder: Path, results: dict[
         scores = accuracies(clone, run.status)
         cells["backbones"][backbone] = {**asdict(run), "weights": small["weights"], **scores}
         write_json(results, RESULTS)
-        print(f"{dataset} {backbone}: {_cell(cells['backbones'][backbone])}", flush=True)
+        print(f"{dataset} {backbone}: {matrix_cell(cells['backbones'][backbone])}", flush=True)
 
 
 def left_to_run(results: dict[str, Any], dataset: str, backbones: list[str]) -> list[str]:
@@ -172,33 +169,6 @@ def started(resume: bool, commit: str) -> dict[str, Any]:
         return results
     shutil.rmtree(CACHE, ignore_errors=True)
     return {"commit": commit, "cores": os.cpu_count(), "params": SMALL, "datasets": {}}
-
-
-def matrix_markdown(results: dict[str, Any]) -> str:
-    """Return a table with a row for each backbone, and for each dataset its status, accuracies and seconds."""
-    datasets = results["datasets"]
-    names = list(dict.fromkeys(name for cells in datasets.values() for name in cells["backbones"]))
-    header = ["backbone (weights)", *(f"`{name}`{_shared(cells)}" for name, cells in datasets.items())]
-    rows = []
-    for name in names:
-        found = [cells["backbones"].get(name) for cells in datasets.values()]
-        weights = next(cell["weights"] for cell in found if cell)
-        rows.append([f"`{name}` ({WEIGHTS[weights]})", *(_cell(cell) if cell else "not run" for cell in found)])
-    return markdown_table(header, rows)
-
-
-def _shared(cells: dict[str, Any]) -> str:
-    """What stands in the header beside a dataset's name."""
-    if cells["chance"] is None:
-        return ""
-    return f": chance {cells['chance']:.3f}; stages that all share {cells['shared']['seconds']:.0f} s"
-
-
-def _cell(cell: dict[str, Any]) -> str:
-    """Status, test accuracy of the head → of the fine-tuned network, seconds."""
-    if cell["status"] != "ok":
-        return cell["status"] if len(cell["status"]) <= 80 else f"{cell['status'][:79]}…"
-    return f"ok: {cell['head']:.3f} → {cell['finetuned']:.3f}, {cell['seconds']:.0f} s"
 
 
 def failed(results: dict[str, Any]) -> list[str]:
@@ -229,9 +199,9 @@ def main() -> None:
     arguments = _arguments()
     if changes := _git("status", "--porcelain", "--untracked-files=no"):
         print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
-    (ROOT / ".bench").mkdir(exist_ok=True)
+    SCRATCH.mkdir(exist_ok=True)
     results = started(arguments.resume, _git("rev-parse", "HEAD"))
-    with tempfile.TemporaryDirectory(dir=ROOT / ".bench") as folder:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         for dataset in arguments.datasets:
             if backbones := left_to_run(results, dataset, list(arguments.backbones)):
                 run_dataset(dataset, backbones, Path(folder), results)

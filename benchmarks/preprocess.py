@@ -14,9 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,7 @@ from PIL import Image
 from transfer.cost import peak_memory, write_json
 from transfer.images import Pixels
 from transfer.params import read_params
-from transfer.preprocess import AHEAD, preprocess
+from transfer.preprocess import in_order, preprocess
 from transfer.records import Example, RecordPool
 from transfer.sources import obtain
 from transfer.splits import SPLITS
@@ -99,14 +97,7 @@ def _decoded(paths: list[Path], size: int, mode: str) -> Iterator[Pixels]:
         with Image.open(path) as image:
             return np.asarray(image.convert(mode).resize((size, size), Image.Resampling.BILINEAR), np.uint8)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[Future[Pixels]] = deque()
-        for path in paths:
-            waiting.append(pool.submit(decode, path))
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return in_order(decode, paths)
 
 
 def bare(folder: Path, size: int, mode: str) -> int:

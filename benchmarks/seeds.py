@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.clones import ROOT, SCRATCH, clone_into
 from transfer.comparison import MODELS
 from transfer.cost import write_json
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results/seeds.json"
 SCORES = ("accuracy", "weighted", "f1", "auc", "val_accuracy")
 
@@ -22,8 +22,7 @@ SCORES = ("accuracy", "weighted", "f1", "auc", "val_accuracy")
 def run_seed(seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """Run the pipeline with one seed, and return the scores of each model."""
     clone = folder / f"seed-{seed}"
-    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    subprocess.run(["dvc", "cache", "dir", "--local", ROOT / ".dvc/cache"], cwd=clone, check=True)
+    clone_into(clone)
     params = clone / "params.yaml"
     text, changes = re.subn(r"(?m)^seed: \d+", f"seed: {seed}", params.read_text(encoding="utf-8"))
     assert changes == 1
@@ -39,8 +38,8 @@ def run_seed(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Run all seeds and write their scores, means and standard deviations."""
     seeds = [int(argument) for argument in sys.argv[1:]]
-    (ROOT / ".bench").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / ".bench") as folder:
+    SCRATCH.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         scores = {seed: run_seed(seed, Path(folder)) for seed in seeds}
     summary = {
         model: {

@@ -4,10 +4,11 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,9 @@ from transfer.splits import SPLITS, follow_groups, split, take_stratified
 
 AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
 HASHED = 256  # thumbnails hashed at a time
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,21 @@ def read_raw(folder: Path) -> Raw:
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches))
 
 
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield what `work` makes of each item, in order, computed on all cores a bounded number ahead.
+
+    In threads, not processes: Pillow decodes and resizes without holding Python's lock.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Iterator[Decoded | BadImageError]:
     """Decode images on all cores, in order; for a bad one comes the reason."""
 
@@ -58,15 +77,7 @@ def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Itera
         except BadImageError as error:
             return error
 
-    # Threads, not processes: Pillow decodes and resizes without holding Python's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[Future[Decoded | BadImageError]] = deque()
-        for image in images:
-            waiting.append(pool.submit(attempt, image))
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return in_order(attempt, images)
 
 
 class _Pool:

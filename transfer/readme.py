@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from transfer.cost import read_json
 from transfer.report import markdown_table, performance_markdown
 
 README = Path("README.md")
+WEIGHT_KINDS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
 BLOCK = re.compile(r"(<!-- ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -90,23 +92,37 @@ def _backbones(_: Path) -> str:
     return markdown_table(header, rows)
 
 
-def _matrix(root: Path) -> str:
-    datasets = read_json(root / "benchmarks/results/matrix.json")["datasets"]
+def matrix_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each backbone, and for each dataset its status, accuracies and seconds."""
+    datasets = results["datasets"]
     names = list(dict.fromkeys(name for cells in datasets.values() for name in cells["backbones"]))
-    header = ["test accuracy, head → fine-tuned; seconds"]
-    header += [f"{name} (chance {cells['chance']:.3f})" for name, cells in datasets.items()]
+    header = ["backbone (weights)", *(f"`{name}`{_matrix_shared(cells)}" for name, cells in datasets.items())]
     rows = []
     for name in names:
-        row = [f"`{name}`"]
-        for cells in datasets.values():
-            cell = cells["backbones"].get(name, {"status": "not run"})
-            ok = cell["status"] == "ok"
-            row.append(
-                f"ok: {cell['head']:.3f} → {cell['finetuned']:.3f}; {cell['seconds']:.0f} s" if ok else cell["status"]
-            )
-        rows.append(row)
-    shared = ["stages that all share", *(f"{cells['shared']['seconds']:.0f} s" for cells in datasets.values())]
-    return markdown_table(header, [*rows, shared])
+        found = [cells["backbones"].get(name) for cells in datasets.values()]
+        weights = next(cell["weights"] for cell in found if cell)
+        rows.append(
+            [f"`{name}` ({WEIGHT_KINDS[weights]})", *(matrix_cell(cell) if cell else "not run" for cell in found)]
+        )
+    return markdown_table(header, rows)
+
+
+def _matrix_shared(cells: dict[str, Any]) -> str:
+    """What stands in the header beside a dataset's name."""
+    if cells["chance"] is None:
+        return ""
+    return f": chance {cells['chance']:.3f}; stages that all share {cells['shared']['seconds']:.0f} s"
+
+
+def matrix_cell(cell: dict[str, Any]) -> str:
+    """Status, test accuracy of the head → of the fine-tuned network, seconds."""
+    if cell["status"] != "ok":
+        return cell["status"] if len(cell["status"]) <= 80 else f"{cell['status'][:79]}…"
+    return f"ok: {cell['head']:.3f} → {cell['finetuned']:.3f}, {cell['seconds']:.0f} s"
+
+
+def _matrix(root: Path) -> str:
+    return matrix_markdown(read_json(root / "benchmarks/results/matrix.json"))
 
 
 def _augment(root: Path) -> str:

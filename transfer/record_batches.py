@@ -14,12 +14,8 @@ from transfer.augmentation import OFF, Augmenter
 from transfer.batches import Array, Batches
 from transfer.engine import BATCH
 from transfer.params import Augmentation
-from transfer.records import normalise, parse, read_records
+from transfer.records import CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
 from transfer.spec import Spec
-
-LENGTH, CHECKSUM = 8, 4
-"""Bytes. In a TFRecord a record is: its length (uint64, little-endian), a checksum of that, the record, a checksum of
-it (https://www.tensorflow.org/tutorials/load_data/tfrecord)."""
 
 SCALED = normalise(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))[:, 0]
 """What `normalise` makes of each value of a pixel: looked up in tf.data, where a division may be computed otherwise."""
@@ -35,9 +31,9 @@ def record_places(folder: Path) -> list[tuple[Path, int, int]]:
         with shard.open("rb") as file:
             while at < size:
                 file.seek(at)
-                (length,) = struct.unpack("<Q", file.read(LENGTH))
-                places.append((shard, at + LENGTH + CHECKSUM, length))
-                at += LENGTH + CHECKSUM + length + CHECKSUM
+                (length,) = struct.unpack("<Q", file.read(LENGTH_BYTES))
+                places.append((shard, at + LENGTH_BYTES + CHECKSUM_BYTES, length))
+                at += length + FRAME_BYTES
     return places
 
 

@@ -14,7 +14,10 @@ from transfer.errors import UserError
 from transfer.images import Pixels
 from transfer.spec import Spec
 
-FRAME_BYTES = 16  # around a record in a TFRecord file: its length (8), and check sums of that (4) and of the record (4)
+LENGTH_BYTES, CHECKSUM_BYTES = 8, 4
+"""In a TFRecord file a record is: its length (uint64, little-endian), a checksum of that, the record, a checksum of it
+(https://www.tensorflow.org/tutorials/load_data/tfrecord)."""
+FRAME_BYTES = LENGTH_BYTES + 2 * CHECKSUM_BYTES
 SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
 
 

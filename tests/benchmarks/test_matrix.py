@@ -13,7 +13,6 @@ from benchmarks.matrix import (
     chance,
     failed,
     left_to_run,
-    matrix_markdown,
     small_params,
     started,
     status_of,
@@ -23,6 +22,7 @@ from tests.conftest import ROOT
 from transfer.backbones.names import CUTS, SIZE_MULTIPLES
 from transfer.cost import write_json
 from transfer.params import read_params
+from transfer.readme import matrix_markdown
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
