@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def run_dataset(dataset: str, backbones: list[str], folder: Path, results: dict[
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
     write_params(clone, small_params(params, given, backbones[0]))
     shared = repro(clone, *SHARED)
-    cells = results["datasets"].setdefault(dataset, {"backbones": {}})
+    cells = results["datasets"][dataset]
     best = chance(read_json(clone / "metrics/data.json")) if shared.status == "ok" else None
     if cells.get("chance") is None:  # otherwise a run goes on, and DVC has restored these from its cache
         cells.update(shared=asdict(shared), chance=best)
@@ -159,16 +160,27 @@ def run_dataset(dataset: str, backbones: list[str], folder: Path, results: dict[
 
 def left_to_run(results: dict[str, Any], dataset: str, backbones: list[str]) -> list[str]:
     """Return the backbones that have no results, or failed, on a dataset."""
-    cells = results["datasets"].get(dataset, {"backbones": {}})["backbones"]
+    cells = results["datasets"][dataset]["backbones"]
     return [name for name in backbones if cells.get(name, {}).get("status") != "ok"]
 
 
-def started(resume: bool, commit: str) -> dict[str, Any]:
-    """Return the results to add to: those in the file if they are to be resumed and are of this commit, or none."""
-    if resume and RESULTS.exists() and (results := read_json(RESULTS))["commit"] == commit:
-        return results
-    shutil.rmtree(CACHE, ignore_errors=True)
-    return {"commit": commit, "cores": os.cpu_count(), "params": SMALL, "datasets": {}}
+def started(resume: bool, commit: str, datasets: Sequence[str]) -> dict[str, Any]:
+    """Return the results to add to: those in the file, without the datasets that are to be run.
+
+    Of these, a run that is resumed keeps what was measured at this commit.
+    """
+    old = read_json(RESULTS)["datasets"] if RESULTS.exists() else {}
+    kept = {
+        name: cells for name, cells in old.items() if name not in datasets or (resume and cells["commit"] == commit)
+    }
+    if not set(datasets) & set(kept):
+        shutil.rmtree(CACHE, ignore_errors=True)
+    found = {
+        name: kept.get(name, {"commit": commit, "backbones": {}})
+        for name in DATASETS
+        if name in kept or name in datasets
+    }
+    return {"cores": os.cpu_count(), "params": SMALL, "datasets": found}
 
 
 def failed(results: dict[str, Any]) -> list[str]:
@@ -200,7 +212,7 @@ def main() -> None:
     if changes := _git("status", "--porcelain", "--untracked-files=no"):
         print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
     SCRATCH.mkdir(exist_ok=True)
-    results = started(arguments.resume, _git("rev-parse", "HEAD"))
+    results = started(arguments.resume, _git("rev-parse", "HEAD"), arguments.datasets)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         for dataset in arguments.datasets:
             if backbones := left_to_run(results, dataset, list(arguments.backbones)):

@@ -104,8 +104,9 @@ def _draw(pool: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.S
     """Draw the splits that `fractions` names from a pool of images; the rest is trained on."""
     names = [*fractions, "train"]
     shares = [Fraction(str(share)) for share in fractions.values()]
-    quotas = _apportion(Counter(pool["stratum"]), [*shares, 1 - sum(shares, Fraction(0))])
-    _one_of_each_class(quotas, pool)
+    shares.append(1 - sum(shares, Fraction(0)))
+    quotas = _apportion(Counter(pool["stratum"]), shares)
+    _one_of_each_class(quotas, pool, shares)
     room = {stratum: counts.copy() for stratum, counts in quotas.items()}
     images, strata = pool["image"].to_numpy(), pool["stratum"].to_numpy()
     result = np.full(len(pool), "", object)
@@ -196,16 +197,20 @@ def _flow(rows: NDArray[np.int64], columns: NDArray[np.int64], allowed: NDArray[
     return np.asarray(flow.toarray(), np.int64)
 
 
-def _one_of_each_class(quotas: Quotas, pool: pd.DataFrame) -> None:
-    """Give every split one image at least of every class: its share, of less than one, rounded up."""
-    strata_of = pool.groupby("label")["stratum"].value_counts()
-    for label in sorted(set(pool["label"])):
-        strata = list(strata_of[label].index)  # the largest first
-        for place in range(len(quotas[strata[0]])):
-            if any(quotas[stratum][place] > 0 for stratum in strata):
-                continue
-            stratum = max(strata, key=lambda name: quotas[name].max())
-            donor = int(np.argmax(quotas[stratum]))
-            if quotas[stratum][donor] > 1 or sum(quotas[name][donor] for name in strata) > 1:
+def _one_of_each_class(quotas: Quotas, pool: pd.DataFrame, shares: Sequence[Fraction]) -> None:
+    """Give every split one image at least of every class, from where the class has most above its proportion."""
+    sizes = Counter(pool["stratum"])
+    for _, rows in pool.groupby("label"):
+        strata = sorted(set(rows["stratum"]))
+        for place in range(len(shares)):
+            held = [sum(int(quotas[stratum][split]) for stratum in strata) for split in range(len(shares))]
+            donors = [
+                (quotas[stratum][split] - sizes[stratum] * share, sizes[stratum], stratum, split)
+                for stratum in strata
+                for split, share in enumerate(shares)
+                if held[split] > 1 and quotas[stratum][split] > 0
+            ]
+            if held[place] == 0 and donors:
+                _, _, stratum, donor = max(donors)
                 quotas[stratum][donor] -= 1
                 quotas[stratum][place] += 1

@@ -1,5 +1,6 @@
 """Tests of benchmarks/matrix.py: what it sets, how it reads what came out, and its table. It runs no pipeline."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from benchmarks import matrix
 from benchmarks.matrix import (
     DATASETS,
+    SMALL,
     accuracies,
     chance,
     failed,
@@ -37,14 +39,21 @@ def _results() -> dict[str, Any]:
     shared = {"status": "ok", "seconds": 44.6, "stages": ["download"]}
     broken = {"status": "error: x", "seconds": 1.0, "stages": []}
     return {
-        "commit": "abc",
+        "cores": os.cpu_count(),
+        "params": SMALL,
         "datasets": {
             "elpv": {
+                "commit": "abc",
                 "chance": 0.6875,
                 "shared": shared,
                 "backbones": {"efficientnet_lite0": _cell(weights="packaged"), "vgg16": _cell("error: a | b")},
             },
-            "digits": {"chance": None, "shared": broken, "backbones": {"vgg16": _cell(finetuned=0.1)}},
+            "digits": {
+                "commit": "abc",
+                "chance": None,
+                "shared": broken,
+                "backbones": {"vgg16": _cell(finetuned=0.1)},
+            },
         },
     }
 
@@ -135,19 +144,22 @@ def test_resuming_runs_what_is_missing_or_failed() -> None:
     names = ["efficientnet_lite0", "vgg16", "resnet50"]
     assert left_to_run(_results(), "elpv", names) == ["vgg16", "resnet50"]
     assert left_to_run(_results(), "digits", names) == ["efficientnet_lite0", "resnet50"]
-    assert left_to_run(_results(), "gratings", names) == names
 
 
-def test_only_results_of_the_same_commit_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_run_again_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrix, "RESULTS", tmp_path / "matrix.json")
     monkeypatch.setattr(matrix, "CACHE", tmp_path / "cache")
+    old = _results()["datasets"]
     write_json(_results(), tmp_path / "matrix.json")
     (tmp_path / "cache").mkdir()
-    assert started(True, "abc") == _results()
+    assert started(True, "abc", ["elpv", "digits"]) == _results()
     assert (tmp_path / "cache").exists()
-    assert started(True, "def")["datasets"] == {}
+    new = {"commit": "def", "backbones": {}}
+    assert started(True, "def", ["digits"])["datasets"] == {"elpv": old["elpv"], "digits": new}
     assert not (tmp_path / "cache").exists()
-    assert started(False, "abc")["datasets"] == {}
+    new = {"commit": "abc", "backbones": {}}
+    found = started(False, "abc", DATASETS)["datasets"]
+    assert found == {"elpv": new, "gratings": new, "digits": new}
 
 
 def test_the_datasets_are_the_three() -> None:

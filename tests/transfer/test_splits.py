@@ -4,7 +4,7 @@ from random import Random
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transfer.errors import UserError
@@ -26,6 +26,7 @@ STRATA = st.fixed_dictionaries({(label, kind): st.integers(4, 60) for label in C
 
 @settings(max_examples=80, deadline=None)
 @given(STRATA, FRACTIONS, st.integers(0, 100))
+@example({(label, kind): 4 for label in CLASSES for kind in ("mono", "poly")}, (0.1, 0.1), 0)  # shares below one
 def test_every_image_is_in_one_split_in_proportion(
     strata: dict[tuple[str, str], int], fractions: tuple[float, float], seed: int
 ) -> None:
