@@ -35,7 +35,7 @@ def _data(seed: int | None = 1, scale: float = 1.0, images: int = 40) -> ViewBat
     labels = np.arange(images) % 2
     values = random.normal(0, 0.3, (images, 3))
     values[:, 0] += 2.0 * labels - 1.0
-    return ViewBatches([values * scale], labels, 2, 8, seed)
+    return ViewBatches([values * scale], np.eye(2, dtype=np.float32)[labels], 8, seed)
 
 
 def _top(initial: str = "glorot_uniform") -> keras.Model:
@@ -60,7 +60,7 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     validation = _data(seed=None)
     probabilities = predict(top, validation)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    loss = -np.mean(np.log(probabilities[validation.one_hot == 1]))
+    loss = -np.mean(np.log(probabilities[validation.targets == 1]))
     assert loss == pytest.approx(outcome.best["loss"], abs=1e-5)
 
 
@@ -75,13 +75,13 @@ def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(tmp_pa
     _train(top, tmp_path, Recipe(epochs=10, lr=0.1))
     validation = _data(seed=None)
     inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
-    wrong = ViewBatches([inputs], 1 - validation.one_hot.argmax(axis=1), 2, 8, 1)
+    wrong = ViewBatches([inputs], 1 - validation.targets, 8, 1)
     outcome = train(top, wrong, validation, SPEC, Recipe(epochs=8, lr=0.2), tmp_path / "wrong", "test")
     last = (tmp_path / "wrong/plots/metrics/validation/loss.tsv").read_text(encoding="utf-8").splitlines()[-1]
     assert outcome.best_epoch == 1
     assert float(last.split("\t")[1]) > outcome.best["loss"] + 0.5
     probabilities = predict(top, validation)
-    assert -np.mean(np.log(probabilities[validation.one_hot == 1])) == pytest.approx(outcome.best["loss"], abs=1e-5)
+    assert -np.mean(np.log(probabilities[validation.targets == 1])) == pytest.approx(outcome.best["loss"], abs=1e-5)
 
 
 def test_a_loss_that_is_no_number_is_an_error(tmp_path: Path) -> None:
@@ -171,11 +171,11 @@ def test_class_weights_reach_the_loss(tmp_path: Path) -> None:
     fix_seeds(1)
     top = _top()
     validation = _data(seed=None, images=30)
-    x, y = np.concatenate([validation[i][0] for i in range(4)]), validation.one_hot
+    x, y = np.concatenate([validation[i][0] for i in range(4)]), validation.targets
     log_probabilities = np.log(keras.ops.convert_to_numpy(keras.ops.softmax(top(x))))
     losses = -np.sum(y * log_probabilities, axis=1)
     recipe = Recipe(epochs=1, lr=1e-9, class_weights={"common": 1.0, "rare": 7.0})
-    batches = ViewBatches([x], np.argmax(y, axis=1), 2, 30, 1)
+    batches = ViewBatches([x], y, 30, 1)
     outcome = train(top, batches, validation, SPEC, recipe, tmp_path / "curves", "test")
     expected = np.mean(losses * np.where(y[:, 1] == 1, 7, 1))
     assert float(_curve(tmp_path, "train/loss")[0].split("\t")[1]) == pytest.approx(expected, rel=1e-5)
@@ -201,7 +201,8 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path: Path) -> No
 
     def data(counts: tuple[int, int], size: int, seed: int | None) -> ViewBatches:
         labels = np.repeat([0, 1], counts)
-        return ViewBatches([random.normal(0, 1, (len(labels), 3)) + 0.8 * labels[:, None]], labels, 2, size, seed)
+        values = random.normal(0, 1, (len(labels), 3)) + 0.8 * labels[:, None]
+        return ViewBatches([values], np.eye(2, dtype=np.float32)[labels], size, seed)
 
     batches, validation = data((60, 6), 22, 1), data((300, 30), 330, None)
     recalls, outcomes = {}, {}
@@ -211,7 +212,7 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path: Path) -> No
         recipe = Recipe(epochs=15, lr=0.05, class_weights=wanted)
         outcomes[wanted] = train(top, batches, validation, SPEC, recipe, tmp_path / wanted, "test")
         predicted = np.argmax(predict(top, validation), axis=1)
-        recalls[wanted] = recall_score(np.argmax(validation.one_hot, axis=1), predicted)
+        recalls[wanted] = recall_score(np.argmax(validation.targets, axis=1), predicted)
     assert recalls["balanced"] > recalls["none"] + 0.3, recalls
     # Without weights in validation this good network would pass for a collapsed one: 0.58, where chance has 0.30.
     assert outcomes["balanced"].collapsed is None
