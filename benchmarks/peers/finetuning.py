@@ -6,8 +6,8 @@ Source: timm 1.0.31 and the scripts beside it (github.com/huggingface/pytorch-im
 size; from the command there for EfficientNet-B0 dropout and drop-path of 0.2 and `--model-ema`; from the defaults of
 train.py the cosine schedule, set once an epoch, with five epochs of linear warm-up from 1e-5, label smoothing of 0.1,
 no weight decay for what has one dimension, the incomplete last batch of an epoch left out, and the decay of the average
-of the weights, 0.9998. That average warms up (`--model-ema-warmup`, timm/utils/model_ema.py): otherwise it would be, after
-1,500 steps, three quarters of what it began with. Batch normalisation is in training mode.
+of the weights, 0.9998. That average warms up (`--model-ema-warmup`, timm/utils/model_ema.py): otherwise it would be,
+after 1,500 steps, three quarters of what it began with. Batch normalisation is in training mode.
 
 Other than there: plain PyTorch, since timm needs torchvision, which does not go with the CPU build; images come in one
 of the eight symmetries of the square, which hold for the default dataset, where timm crops and jitters; the epoch kept
@@ -53,7 +53,7 @@ def average_decay(step: int) -> float:
 
     It is ModelEmaV3's in timm/utils/model_ema.py with the default gamma and power; the first step is copied.
     """
-    return min(EMA_DECAY, 1 - float(step) ** -EMA_POWER)
+    return min(EMA_DECAY, 1 - math.pow(step, -EMA_POWER))
 
 
 def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
@@ -128,7 +128,7 @@ class Fitting:
         self._optimizer.step()
         self._steps += 1
         average(self.averaged, self.network, average_decay(self._steps))
-        return float(loss)
+        return float(loss.detach())
 
 
 def train(job: Job, images: Split, validation: Split) -> Trained:

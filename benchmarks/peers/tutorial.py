@@ -106,10 +106,11 @@ def train(job: Job, images: Split, validation: Split) -> Trained:
     first, second = job.epochs(EPOCHS), job.epochs(FINE_TUNE_EPOCHS)
     best = BestEpoch(first + second)
     compile_for(model, keras.optimizers.Adam(BASE_LEARNING_RATE))
-    model.fit(batches, validation_data=checks, epochs=first, callbacks=[best], verbose=0)
+    quietly = {"validation_data": checks, "callbacks": [best], "shuffle": False, "verbose": 0}  # `batches` shuffles
+    model.fit(batches, epochs=first, **quietly)
     frozen = _free(base)
     compile_for(model, keras.optimizers.RMSprop(FINE_TUNE_LEARNING_RATE))
-    model.fit(batches, validation_data=checks, epochs=second, callbacks=[best], verbose=0)
+    model.fit(batches, epochs=second, **quietly)
     model.set_weights(best.weights)
 
     def predict(pixels: Pixels) -> Array:
