@@ -157,10 +157,9 @@ def peers_markdown(results: dict[str, Any]) -> str:
     rows = results["rows"].values()
     seeds = {seed for row in rows for seed, run in row["runs"].items() if run["status"] == "ok"}
     settings = results["settings"]
-    shortened = "" if settings["epochs_scale"] == 1 else f", {settings['epochs_scale']:g} of the epochs"
     machine = f"{results['cores']} cores with {results['vector_instructions']}"
     header = [
-        f"{_seed_list(seeds)}, {settings['image_size']} pixels{shortened}, {machine}",
+        f"{_seed_list(seeds)}, {settings['image_size']} pixels, {machine}",
         *PEER_SCORES.values(),
         "training",
         "peak memory",
@@ -174,9 +173,12 @@ def _seed_list(seeds: set[str]) -> str:
 
 
 def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
-    """What a row is called; where seeds are missing, with those that it has."""
-    own = {seed for seed, run in row["runs"].items() if run["status"] == "ok"}
-    return row["title"] if own in (seeds, set()) else f"{row['title']} ({_seed_list(own)})"
+    """What a row is called; where seeds are missing, with those that it has, and where recipes were shortened, how."""
+    done = {seed: run for seed, run in row["runs"].items() if run["status"] == "ok"}
+    notes = [] if set(done) in (seeds, set()) else [_seed_list(set(done))]
+    scales = {run["epochs_scale"] for run in done.values()} - {1.0}
+    notes += [f"{scale:g} of the epochs" for scale in sorted(scales)]
+    return f"{row['title']} ({', '.join(notes)})" if notes else str(row["title"])
 
 
 def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:

@@ -47,7 +47,7 @@ LEARNERS = {
     "svm": Learner(
         make_pipeline(StandardScaler(), SVC()),
         {
-            "svc__C": [float(c) for c in 10.0 ** np.arange(-1, 3.5, 0.5)],
+            "svc__C": [float(c) for c in 10.0 ** np.arange(-1, 4)],
             "svc__gamma": [float(g) / 1280 for g in 10.0 ** np.arange(-2, 1, 0.5)],  # 1 / 1280: "scale" of as many
         },
     ),

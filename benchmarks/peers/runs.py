@@ -40,6 +40,7 @@ TORCH_PYTHON = ROOT / ".venv-peers/bin/python"
 BACKBONE = "efficientnet_lite0"
 SEEDS = (1, 2, 3)
 SMOKE = {"image_size": 96, "max_images": 64}
+SMOKE_SCALE = 0.01  # of each recipe's epochs: one
 READ_BATCH = 256  # images
 DIGITS = {"accuracy": 4, "weighted": 4, "f1": 4, "auc": 4, "val_accuracy": 4, "seconds": 1, "peak_memory_bytes": 0}
 """The figures of a run that are summed up, and to how many digits."""
@@ -67,12 +68,10 @@ CHOICES = (*PEERS, "ours")
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all runs of a table: a share of each recipe's epochs, and whether images are few and small.
-
-    `image_size` (pixels) and `max_images` are those of the pipeline's params.yaml.
+    """What is the same for all runs of a table: `image_size` (pixels) and `max_images` of params.yaml, and whether the
+    pipeline is made small, to try whether all works.
     """
 
-    epochs_scale: float
     smoke: bool
     image_size: int
     max_images: int | None
@@ -80,8 +79,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A clone with records and weights, its images as arrays, and what is needed to score: see `score_split`."""
+    """What the runs of a seed have in common: a clone with records and weights, its images as arrays, the seconds that
+    making these took, what the splits' labels are, and the share of the epochs to train.
+    """
 
+    seed: int
+    epochs_scale: float
     clone: Path
     arrays: Path
     spec: Spec
@@ -102,15 +105,15 @@ def read_params(clone: Path) -> dict[str, Any]:
     return params
 
 
-def seed_params(params: dict[str, Any], seed: int, settings: Settings) -> dict[str, Any]:
-    """Return the content of params.yaml for one seed, with epochs and images as the settings want them."""
-    if settings.smoke:
+def seed_params(params: dict[str, Any], seed: int, smoke: bool, scale: float) -> dict[str, Any]:
+    """Return the content of params.yaml for one seed, with that share of its epochs."""
+    if smoke:
         return {**small_params(params, params["dataset"], BACKBONE), **SMOKE, "seed": seed}
     result = {**params, "seed": seed}
     for section in ("head", "finetune"):
-        epochs = max(1, round(params[section]["epochs"] * settings.epochs_scale))
+        epochs = max(1, round(params[section]["epochs"] * scale))
         result[section] = {**params[section], "epochs": epochs}
-    warmup = params["finetune"]["warmup_epochs"] * settings.epochs_scale
+    warmup = params["finetune"]["warmup_epochs"] * scale
     result["finetune"]["warmup_epochs"] = min(warmup, result["finetune"]["epochs"])
     return result
 
@@ -141,7 +144,7 @@ def export(records: Path, arrays: Path, spec: Spec) -> tuple[dict[str, Predictio
     return truths, seconds
 
 
-def prepare(seed: int, folder: Path, settings: Settings) -> Prepared:
+def prepare(seed: int, folder: Path, smoke: bool, scale: float) -> Prepared:
     """Clone what is committed, make records and weights there, and write the arrays.
 
     Raises:
@@ -149,11 +152,11 @@ def prepare(seed: int, folder: Path, settings: Settings) -> Prepared:
     """
     clone, arrays = folder / f"seed-{seed}", folder / f"arrays-{seed}"
     clone_into(clone)
-    write_params(clone, seed_params(read_params(clone), seed, settings))
+    write_params(clone, seed_params(read_params(clone), seed, smoke, scale))
     ours.run_stages(clone, "preprocess", "weights")
     spec = Spec.read(clone / "data/records/spec.json")
     truths, seconds = export(clone / "data/records", arrays, spec)
-    return Prepared(clone, arrays, spec, truths, seconds)
+    return Prepared(seed, scale, clone, arrays, spec, truths, seconds)
 
 
 def packaged_file() -> Path:
@@ -182,7 +185,7 @@ def score_split(truth: Predictions, probabilities: Path, spec: Spec) -> dict[str
     return score(Predictions(truth.images, truth.labels, truth.confidence, values), CLASSES, spec.positive_class)
 
 
-def run_peer(name: str, prepared: Prepared, seed: int, settings: Settings) -> dict[str, Any]:
+def run_peer(name: str, prepared: Prepared) -> dict[str, Any]:
     """Run a peer in a process of its own, with the clone's code, and return its figures.
 
     Raises:
@@ -190,7 +193,7 @@ def run_peer(name: str, prepared: Prepared, seed: int, settings: Settings) -> di
     """
     peer, output = PEERS[name], prepared.arrays / name
     weights = packaged_file() if peer.torch else prepared.clone / "models/backbone.weights.h5"
-    job = Job(str(prepared.arrays), str(weights), str(output), seed, settings.epochs_scale)
+    job = Job(str(prepared.arrays), str(weights), str(output), prepared.seed, prepared.epochs_scale)
     file = output.with_suffix(".job.json")
     job.write(file)
     command = [str(TORCH_PYTHON) if peer.torch else sys.executable, *peer.command, str(file)]
@@ -206,13 +209,10 @@ def run_peer(name: str, prepared: Prepared, seed: int, settings: Settings) -> di
     return {**{name: round(value, 4) for name, value in figures.items()}, **cost}
 
 
-def run_choice(choice: str, prepared: Prepared, seed: int, settings: Settings) -> dict[str, dict[str, Any]]:
+def run_choice(choice: str, prepared: Prepared) -> dict[str, dict[str, Any]]:
     """Run a peer or the pipeline, and return a cell for each row of the table; one that failed has just a status."""
     try:
-        if choice == "ours":
-            cells = ours.run_pipeline(prepared.clone)
-        else:
-            cells = {choice: run_peer(choice, prepared, seed, settings)}
+        cells = ours.run_pipeline(prepared.clone) if choice == "ours" else {choice: run_peer(choice, prepared)}
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return {row: {"status": f"error: {error}"[:300]} for row in rows_of([choice])}
@@ -237,36 +237,38 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | None
     return result
 
 
-def started(old: dict[str, Any], settings: Settings, cells: set[tuple[str, str]], commit: str | None) -> dict[str, Any]:
+def started(
+    old: dict[str, Any], settings: Settings, cells: set[tuple[str, str]], resumed: dict[str, Any] | None
+) -> dict[str, Any]:
     """Return the results to add to.
 
     Args:
-        old: content of the file, {} where there is none. With other settings, nothing of it is kept.
+        old: content of the file, {} where there is none.
         settings: of this run.
-        cells: row and seed of what is to be run; other cells are kept.
-        commit: where a run is resumed, of these too is kept what was measured well at this commit; None: nothing.
+        cells: row and seed of what is to be run; the other cells are kept.
+        resumed: of these too is kept what ended well with these values (commit, epochs_scale); None: nothing.
+
+    Raises:
+        UserError: the old results are of other settings.
     """
-    rows = old["rows"] if old and old["settings"] == asdict(settings) else {}
-    kept = {
-        row: {
-            seed: run
-            for seed, run in rows[row]["runs"].items()
-            if (row, seed) not in cells or (run["status"] == "ok" and run["commit"] == commit)
-        }
-        for row in TITLES
-        if row in rows
-    }
-    wanted = {row for row, _ in cells} | {row for row, runs in kept.items() if runs}
-    return {
-        "cores": os.cpu_count(),
-        "vector_instructions": vector_instructions(),
-        "settings": asdict(settings),
-        "rows": {
-            row: {"title": title, "runs": kept.get(row, {}), "summary": summary(kept.get(row, {}))}
-            for row, title in TITLES.items()
-            if row in wanted
-        },
-    }
+    if old and old["settings"] != asdict(settings):
+        raise UserError(
+            f"{RESULTS.name}: expected results of {asdict(settings)} to add to, received those of {old['settings']}; "
+            "move them away to begin anew"
+        )
+
+    def keep(row: str, seed: str, run: dict[str, Any]) -> bool:
+        same = resumed is not None and all(run[name] == value for name, value in resumed.items())
+        return (row, seed) not in cells or (run["status"] == "ok" and same)
+
+    rows: dict[str, Any] = {}
+    for row, title in TITLES.items():
+        before = old["rows"].get(row, {"runs": {}})["runs"] if old else {}
+        kept = {seed: run for seed, run in before.items() if keep(row, seed, run)}
+        if kept or any(row == wanted for wanted, _ in cells):
+            rows[row] = {"title": title, "runs": kept, "summary": summary(kept)}
+    machine = {"cores": os.cpu_count(), "vector_instructions": vector_instructions()}
+    return {**machine, "settings": asdict(settings), "rows": rows}
 
 
 def left_to_run(results: dict[str, Any], choices: Sequence[str], seed: int) -> list[str]:
@@ -280,20 +282,23 @@ def failed(results: dict[str, Any]) -> list[str]:
     return [f"{name} {seed}" for name, row in rows for seed, run in row["runs"].items() if run["status"] != "ok"]
 
 
-def run_seed(seed: int, choices: list[str], settings: Settings, results: dict[str, Any], path: Path) -> None:
+def add(results: dict[str, Any], row: str, seed: int, run: dict[str, Any]) -> None:
+    """Add a run to the results and sum its row up anew."""
+    entry = results["rows"][row]
+    runs = {**entry["runs"], str(seed): run}
+    entry["runs"] = {seed: runs[seed] for seed in sorted(runs, key=int)}
+    entry["summary"] = summary(runs)
+    print(f"seed {seed}: {row}: {run}", file=sys.stderr, flush=True)
+
+
+def run_seed(choices: list[str], prepared: Prepared, results: dict[str, Any], path: Path) -> None:
     """Run what is wanted with one seed, and write the results after each."""
-    commit = git("rev-parse", "HEAD")
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-        prepared = prepare(seed, Path(folder), settings)
-        for choice in choices:
-            print(f"seed {seed}: {choice}", file=sys.stderr, flush=True)
-            for row, cell in run_choice(choice, prepared, seed, settings).items():
-                entry = results["rows"][row]
-                entry["runs"][str(seed)] = {"commit": commit, **cell}
-                entry["runs"] = dict(sorted(entry["runs"].items(), key=lambda item: int(item[0])))
-                entry["summary"] = summary(entry["runs"])
-                print(f"seed {seed}: {row}: {cell}", file=sys.stderr, flush=True)
-            write_json(results, path)
+    made_with = {"commit": git("rev-parse", "HEAD"), "epochs_scale": prepared.epochs_scale}
+    for choice in choices:
+        print(f"seed {prepared.seed}: {choice}", file=sys.stderr, flush=True)
+        for row, cell in run_choice(choice, prepared).items():
+            add(results, row, prepared.seed, {**made_with, **cell})
+        write_json(results, path)
 
 
 def _arguments() -> argparse.Namespace:
@@ -308,39 +313,39 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """Return the settings that the arguments ask for.
+def check(arguments: argparse.Namespace) -> None:
+    """Check what is asked for before any work.
 
     Raises:
-        UserError: a share that is not above 0.
+        UserError: a share of the epochs that is not above 0, or no environment with PyTorch for a peer that needs it.
     """
-    scale = arguments.epochs_scale
-    if not scale > 0:
-        raise UserError(f"--epochs-scale: expected a number above 0, received {scale}")
-    if arguments.smoke:
-        return Settings(0.0, True, SMOKE["image_size"], SMOKE["max_images"])
-    params = read_params(ROOT)
-    return Settings(scale, False, params["image_size"], params["max_images"])
+    if not arguments.epochs_scale > 0:
+        raise UserError(f"--epochs-scale: expected a number above 0, received {arguments.epochs_scale}")
+    if any(PEERS[name].torch for name in arguments.peers if name in PEERS) and not TORCH_PYTHON.exists():
+        raise UserError(f"expected PyTorch's environment, {TORCH_PYTHON}, received none: make peers sets it up")
 
 
 def main() -> None:
     """Run the peers and seeds that are asked for, print the table, and exit with 1 if one failed.
 
     Raises:
-        UserError: an argument is out of range, or what a peer needs is not there.
+        UserError: see `check`; or there are results of other settings, or params.yaml is not for the peers.
     """
     arguments = _arguments()
-    settings, path = _settings(arguments), SMOKE_RESULTS if arguments.smoke else RESULTS
-    if any(PEERS[name].torch for name in arguments.peers if name in PEERS) and not TORCH_PYTHON.exists():
-        raise UserError(f"expected PyTorch's environment, {TORCH_PYTHON}, received none: make peers sets it up")
+    check(arguments)
+    params = {**read_params(ROOT), **(SMOKE if arguments.smoke else {})}
+    settings = Settings(arguments.smoke, params["image_size"], params["max_images"])
+    scale = SMOKE_SCALE if arguments.smoke else arguments.epochs_scale
+    path = SMOKE_RESULTS if arguments.smoke else RESULTS
     if changes := git("status", "--porcelain", "--untracked-files=no"):
         print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
-    SCRATCH.mkdir(exist_ok=True)
     cells = {(row, str(seed)) for row in rows_of(arguments.peers) for seed in arguments.seeds}
-    old = read_json(path) if path.exists() else {}
-    results = started(old, settings, cells, git("rev-parse", "HEAD") if arguments.resume else None)
+    resumed = {"commit": git("rev-parse", "HEAD"), "epochs_scale": scale} if arguments.resume else None
+    results = started(read_json(path) if path.exists() else {}, settings, cells, resumed)
+    SCRATCH.mkdir(exist_ok=True)
     for seed in arguments.seeds:
         if choices := left_to_run(results, arguments.peers, seed):
-            run_seed(seed, choices, settings, results, path)
+            with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+                run_seed(choices, prepare(seed, Path(folder), arguments.smoke, scale), results, path)
     print(peers_markdown(results))
     sys.exit(1 if failed(results) else 0)

@@ -37,14 +37,19 @@ from transfer.scores import Predictions
 from transfer.spec import Spec
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-FULL = Settings(1.0, False, 224, None)
+FULL = Settings(smoke=False, image_size=224, max_images=None)
 SPEC = Spec(("intact", "defective"), "defective", "dihedral", 4, 1, {"train": 6, "validation": 4, "test": 4})
 
 
 def run(status: str = "ok", **values: float) -> dict[str, Any]:
     figures = {"accuracy": 0.8, "weighted": 0.81, "f1": 0.7, "auc": 0.9, "val_accuracy": 0.8}
     cost = {"seconds": 100.0, "peak_memory_bytes": 10**9}
-    return {"commit": "abc", "status": status, **({**figures, **cost, **values} if status == "ok" else {})}
+    return {
+        "commit": "abc",
+        "epochs_scale": 1.0,
+        "status": status,
+        **({**figures, **cost, **values} if status == "ok" else {}),
+    }
 
 
 def results(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -59,18 +64,26 @@ def results(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("settings", [FULL, Settings(0.1, False, 224, None), Settings(0.0, True, 96, 64)])
-def test_the_params_of_a_seed_are_valid(tmp_path: Path, settings: Settings) -> None:
-    params = seed_params(REAL, 3, settings)
+@pytest.mark.parametrize(("smoke", "scale"), [(False, 1.0), (False, 0.1), (True, 0.01)])
+def test_the_params_of_a_seed_are_valid(tmp_path: Path, smoke: bool, scale: float) -> None:
+    params = seed_params(REAL, 3, smoke, scale)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     read = read_strictly(tmp_path / "params.yaml")
     assert (read.seed, read.backbone, read.weights) == (3, "efficientnet_lite0", "packaged")
-    assert (read.image_size, read.max_images) == (settings.image_size, settings.max_images)
+    assert (read.image_size, read.max_images) == ((96, 64) if smoke else (REAL["image_size"], REAL["max_images"]))
     assert read.finetune.warmup_epochs <= read.finetune.epochs
 
 
 def test_by_default_the_pipeline_is_that_of_params_yaml_but_for_the_seed() -> None:
-    assert seed_params(REAL, 2, FULL) == {**REAL, "seed": 2}
+    assert seed_params(REAL, 2, smoke=False, scale=1.0) == {**REAL, "seed": 2}
+
+
+def test_a_shortened_pipeline_keeps_the_share_of_its_warm_up() -> None:
+    short = seed_params(REAL, 2, smoke=False, scale=0.5)["finetune"]
+    assert (short["epochs"], short["warmup_epochs"]) == (
+        REAL["finetune"]["epochs"] / 2,
+        REAL["finetune"]["warmup_epochs"] / 2,
+    )
 
 
 @pytest.mark.parametrize(("key", "value"), [("backbone", "vgg16"), ("weights", "none")])
@@ -141,8 +154,7 @@ def test_a_peer_that_fails_has_a_status_and_the_others_go_on(monkeypatch: pytest
         raise UserError("dvc repro: expected it to end well, received error: x")
 
     monkeypatch.setattr(ours, "run_pipeline", fail)
-    prepared = runs.Prepared(Path(), Path(), SPEC, {}, 0.0)
-    cells = run_choice("ours", prepared, 1, FULL)
+    cells = run_choice("ours", runs.Prepared(1, 1.0, Path(), Path(), SPEC, {}, 0.0))
     message = "error: dvc repro: expected it to end well, received error: x"
     assert cells == {"head": {"status": message}, "finetuned": {"status": message}}
 
@@ -154,22 +166,33 @@ def test_figures_are_summed_up_over_the_seeds_that_ended_well() -> None:
     assert summary({"1": run("error: x")}) == {}
 
 
-def test_resuming_runs_what_is_missing_failed_or_of_another_commit() -> None:
-    old = results({"svm": {"1": run(), "2": run("error: x"), "3": {**run(), "commit": "old"}}})
-    choices = ("svm", "ours")
-    cells = {(row, str(seed)) for row in rows_of(choices) for seed in (1, 2, 3)}
-    resumed = started(old, FULL, cells, "abc")
-    assert [left_to_run(resumed, choices, seed) for seed in (1, 2, 3)] == [["ours"], ["svm", "ours"], ["svm", "ours"]]
+def test_resuming_runs_what_is_missing_failed_of_another_commit_or_of_other_epochs() -> None:
+    of_svm = {"1": run(), "2": run("error: x"), "3": {**run(), "commit": "old"}, "4": {**run(), "epochs_scale": 0.5}}
+    old, choices = results({"svm": of_svm}), ("svm", "ours")
+    cells = {(row, str(seed)) for row in rows_of(choices) for seed in (1, 2, 3, 4)}
+    resumed = started(old, FULL, cells, {"commit": "abc", "epochs_scale": 1.0})
+    assert [left_to_run(resumed, choices, seed) for seed in (1, 2, 3, 4)] == [["ours"], *[["svm", "ours"]] * 3]
     anew = started(old, FULL, cells, None)
     assert left_to_run(anew, choices, 1) == ["svm", "ours"]
 
 
-def test_what_is_not_run_again_is_kept_where_the_settings_are_the_same() -> None:
+def test_what_is_not_run_again_is_kept() -> None:
     old = results({"svm": {"1": run(), "2": run()}, "timm": {"1": run()}})
     kept = started(old, FULL, {("svm", "2")}, None)["rows"]
     assert {name: list(row["runs"]) for name, row in kept.items()} == {"svm": ["1"], "timm": ["1"]}
-    assert list(started(old, Settings(0.5, False, 224, None), {("svm", "2")}, None)["rows"]) == ["svm"]
     assert list(started({}, FULL, {("head", "1")}, None)["rows"]) == ["head"]
+
+
+def test_results_of_other_settings_are_not_overwritten() -> None:
+    with pytest.raises(UserError, match=r"expected results of .*'image_size': 300.* received those of .*224"):
+        started(results({"svm": {"1": run()}}), Settings(False, 300, None), {("svm", "1")}, None)
+
+
+def test_seeds_stand_in_order_however_they_were_run() -> None:
+    table = results({"svm": {"2": run(), "10": run()}})
+    runs.add(table, "svm", 3, run(accuracy=0.5))
+    assert list(table["rows"]["svm"]["runs"]) == ["2", "3", "10"]
+    assert table["rows"]["svm"]["summary"]["accuracy"]["mean"] == 0.7
 
 
 def test_what_failed_is_named() -> None:
@@ -178,7 +201,14 @@ def test_what_failed_is_named() -> None:
 
 def test_a_share_of_no_epochs_is_refused() -> None:
     with pytest.raises(UserError, match="--epochs-scale: expected a number above 0, received -1"):
-        runs._settings(argparse.Namespace(epochs_scale=-1.0, smoke=False))
+        runs.check(argparse.Namespace(epochs_scale=-1.0, peers=["svm"]))
+
+
+def test_without_pytorch_the_peer_that_needs_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "TORCH_PYTHON", tmp_path / "python")
+    runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "ours"]))
+    with pytest.raises(UserError, match=r"expected PyTorch's environment, .* received none: make peers sets it up"):
+        runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "timm"]))
 
 
 def test_every_peer_names_a_module_that_is_there() -> None:
@@ -201,8 +231,9 @@ def test_the_table_has_means_and_deviations_and_says_which_seeds_are_missing() -
 
 
 def test_a_table_of_shortened_recipes_says_so() -> None:
-    short = {**results({"svm": {"1": run()}}), "settings": asdict(Settings(0.25, False, 224, None))}
-    assert peers_markdown(short).startswith("| seed 1, 224 pixels, 0.25 of the epochs, 2 cores with AVX2 |")
+    short = {"1": {**run(), "epochs_scale": 0.25}}
+    table = peers_markdown(results({"svm": {"1": run(), "2": run()}, "timm": short}))
+    assert "| PyTorch: fine-tuning in timm's manner (seed 1, 0.25 of the epochs) |" in table
 
 
 def test_without_results_the_block_says_that_nothing_was_measured(tmp_path: Path) -> None:
