@@ -1,10 +1,11 @@
 # Two commands: `make run` and `make test`. Each sets up what it needs: Python 3.11 or what PYTHON names, git, make.
 PYTHON ?= python3.11
 VENV := .venv
+PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint bench augment matrix seeds readme clean
+.PHONY: run test lint bench augment matrix seeds peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -32,6 +33,10 @@ matrix: $(VENV)/run  ## every backbone on three datasets, at a small size, into 
 seeds: $(VENV)/run  ## the default pipeline with three seeds, into benchmarks/results
 	python -m benchmarks.seeds 1 2 3
 
+peers: $(VENV)/test $(PEERS_VENV)/run  ## what a user would pick instead, three seeds, into benchmarks/results; hours
+	PYTHONPATH=$$(echo $(CURDIR)/$(PEERS_VENV)/lib/python*/site-packages) python -m pytest tests/benchmarks/peers
+	python -m benchmarks.peers $(PEERS)
+
 readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md
 	python -m transfer.readme
 
@@ -43,8 +48,13 @@ $(VENV)/test: requirements-dev.txt requirements.txt requirements-lock.txt | $(VE
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@ $(VENV)/run
 
+$(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	touch $@
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.clones import ROOT, SCRATCH, clone_into
+from benchmarks.clones import ROOT, SCRATCH, clone_into, git
 from benchmarks.datasets import WRITERS
 from transfer.backbones.names import CUTS
 from transfer.cost import read_json, write_json
@@ -182,10 +182,6 @@ def failed(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def _git(*command: str) -> str:
-    return subprocess.run(["git", *command], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.matrix", description="Every backbone on three small datasets.")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=DATASETS)
@@ -197,10 +193,10 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the datasets and backbones that are asked for, print the table, and exit with 1 if one failed."""
     arguments = _arguments()
-    if changes := _git("status", "--porcelain", "--untracked-files=no"):
+    if changes := git("status", "--porcelain", "--untracked-files=no"):
         print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
     SCRATCH.mkdir(exist_ok=True)
-    results, commit = started(), _git("rev-parse", "HEAD")
+    results, commit = started(), git("rev-parse", "HEAD")
     if not arguments.resume:
         shutil.rmtree(CACHE, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:

@@ -149,6 +149,59 @@ def _augment(root: Path) -> str:
     return markdown_table(header, rows)
 
 
+PEER_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
+
+
+def peers_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each peer and for each model of the pipeline, means ± standard deviations."""
+    rows = results["rows"].values()
+    seeds = {seed for row in rows for seed, run in row["runs"].items() if run["status"] == "ok"}
+    settings = results["settings"]
+    machine = f"{results['cores']} cores with {results['vector_instructions']}"
+    header = [
+        f"{_seed_list(seeds)}, {settings['image_size']} pixels, {machine}",
+        *PEER_SCORES.values(),
+        "training",
+        "peak memory",
+    ]
+    return markdown_table(header, [[_peer_title(row, seeds), *_peer_cells(row["summary"])] for row in rows])
+
+
+def _seed_list(seeds: set[str]) -> str:
+    """Name seeds, in order."""
+    return f"seeds {', '.join(sorted(seeds, key=int))}" if len(seeds) != 1 else f"seed {min(seeds)}"
+
+
+def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
+    """What a row is called; where seeds are missing, with those that it has, and where recipes were shortened, how."""
+    done = {seed: run for seed, run in row["runs"].items() if run["status"] == "ok"}
+    notes = [] if set(done) in (seeds, set()) else [_seed_list(set(done))]
+    scales = {run["epochs_scale"] for run in done.values()} - {1.0}
+    notes += [f"{scale:g} of the epochs" for scale in sorted(scales)]
+    return f"{row['title']} ({', '.join(notes)})" if notes else str(row["title"])
+
+
+def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
+    """Scores, seconds and megabytes."""
+    if not summary:
+        return ["not run"] * (len(PEER_SCORES) + 2)
+    spread = {name: value["sd"] for name, value in summary.items()}
+
+    def cell(name: str, form: str, unit: str = "", scale: float = 1.0) -> str:
+        mean, deviation = summary[name]["mean"], spread[name]
+        assert mean is not None
+        more = "" if deviation is None else f" ± {deviation * scale:{form}}"
+        return f"{mean * scale:{form}}{more}{unit}"
+
+    scores = [cell(name, ".4f") for name in PEER_SCORES]
+    return [*scores, cell("seconds", ".0f", " s"), cell("peak_memory_bytes", ",.0f", " MB", 1e-6)]
+
+
+def _peers(root: Path) -> str:
+    path = root / "benchmarks/results/peers.json"
+    return peers_markdown(read_json(path)) if path.exists() else "Not measured yet."
+
+
 def _dag(root: Path) -> str:
     graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
     return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
@@ -163,6 +216,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "backbones": _backbones,
     "matrix": _matrix,
     "augment": _augment,
+    "peers": _peers,
     "dag": _dag,
 }
 
