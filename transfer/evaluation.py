@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import openvino
+import pandas as pd
 from numpy.typing import NDArray
 
+from transfer.calibration import calibrate
+from transfer.cards import Card
 from transfer.engine import BATCH, EngineName, check_agreement, choose, make_engine, to_openvino
 from transfer.errors import UserError
 from transfer.inference import measure
@@ -17,7 +20,7 @@ from transfer.model_files import load
 from transfer.pictures import Mistake
 from transfer.progress import progress_bar
 from transfer.records import Batch, normalise, read_records
-from transfer.scores import Predictions
+from transfer.scores import DIGITS, Predictions, operating_point, score
 from transfer.spec import Spec
 
 CACHED_PATH_TOLERANCE = 0.02
@@ -64,6 +67,7 @@ class Evaluator:
         return Predictions(
             [name for batch in seen for name in batch.images],
             np.concatenate([batch.labels for batch in seen]),
+            np.concatenate([batch.soft_label for batch in seen]),
             np.concatenate([batch.confidence for batch in seen]),
             np.concatenate(probabilities),
         )
@@ -96,6 +100,26 @@ def check_cached_path(whole: Predictions, cached_file: Path) -> float:
             f"{CACHED_PATH_TOLERANCE}, received a difference of {difference:.3f}; train anew: dvc repro -f"
         )
     return difference
+
+
+def judge(
+    train: Predictions, validation: Predictions, test: Predictions, spec: Spec, card: Card
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Score a model: what is chosen is chosen on the validation split, and judged on the test split.
+
+    Returns:
+        What `scores.score`, `calibration.calibrate` and, where there is a positive class, `scores.operating_point` give
+        for the test split, and train_accuracy and val_accuracy, all rounded to 4 digits; and the table of the
+        reliability diagram.
+    """
+    alternative = card.table.alternative_threshold if card.table is not None else None
+    scores = score(test, len(spec.classes), spec.positive_class, alternative)
+    scores |= {"train_accuracy": train.accuracy(), "val_accuracy": validation.accuracy()}
+    calibrated, reliability = calibrate(validation, test)
+    scores |= calibrated
+    if spec.positive_class is not None:
+        scores |= operating_point(validation, test, spec.positive_class)
+    return {name: round(value, DIGITS) for name, value in scores.items()}, reliability
 
 
 def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int) -> list[Mistake]:
