@@ -68,8 +68,8 @@ def reliability(labels: Labels, probabilities: NDArray[Any]) -> pd.DataFrame:
         probabilities: (n, classes).
 
     Returns:
-        A row for each bin, empty ones included: images, mean_confidence and accuracy, the latter two NaN without images.
-        The index is the middle of the bin.
+        A row for each bin, empty ones included: images, mean_confidence and accuracy, the latter two NaN without
+        images. The index is the middle of the bin.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels

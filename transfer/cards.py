@@ -81,7 +81,8 @@ class Table:
     The class comes from the column `label`, or from a probability in the column `soft_label`: the second of the two
     classes where it is greater than `threshold`. `confidence` maps values of the soft label to the weight that the
     image has in the confidence-weighted accuracy. That is given twice where an `alternative_threshold` stands beside
-    `threshold`, as images between the two may count as either class; nothing is trained by it. `stratify` names the columns whose proportions every split keeps.
+    `threshold`, as images between the two may count as either class; nothing is trained by it.
+    `stratify` names the columns whose proportions every split keeps.
     Images with the same value in the column `group` (a patient, a module, a video) never lie in two splits; those with
     no value stand for themselves. The column `split` names the split that an image belongs to (train, validation,
     test, or the usual other words for them); images without one are divided as params.yaml says.

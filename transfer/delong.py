@@ -48,7 +48,7 @@ class Placements:
 
 
 def placements(positive: NDArray[np.bool_], scores: Reals) -> Placements:
-    """Compute the components from midranks, in n log n (X. Sun and W. Xu, IEEE Signal Processing Letters 21 (2014) 1389).
+    """Compute the components from midranks, in n log n (Sun and Xu, IEEE Signal Processing Letters 21 (2014) 1389).
 
     Args:
         positive: whether each image is of the positive class, (n,).
@@ -122,7 +122,7 @@ def _quantile() -> float:
 
 
 def _two_sided(difference: float, error: float) -> float:
-    """p of a normal difference; without any spread, two areas are equal for certain or differ for certain."""
+    """Return p of a normal difference; without any spread, two areas are equal or differ for certain."""
     if error == 0:
         return 1.0 if difference == 0 else 0.0
     return float(2 * stats.norm.sf(abs(difference) / error))

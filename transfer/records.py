@@ -34,8 +34,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), soft_label float32 (n,), which is NaN
-    where there is none, and confidence float32 (n,).
+    """Images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), soft_label float32 (n,), NaN where
+    there is none, and confidence float32 (n,).
     """
 
     images: list[str]
@@ -146,9 +146,7 @@ def read_records(folder: Path, spec: Spec, batch_size: int) -> Iterator[Batch]:
         for features in dataset.as_numpy_iterator():
             count += len(features["label"])
             images = [name.decode() for name in features["image"]]
-            yield Batch(
-                images, features["pixels"], features["label"], features["soft_label"], features["confidence"]
-            )
+            yield Batch(images, features["pixels"], features["label"], features["soft_label"], features["confidence"])
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
             f"{folder}: expected {spec.counts[folder.name]} whole records, received a damaged one after about {count}: "

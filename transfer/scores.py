@@ -122,7 +122,8 @@ def choose_threshold(positive: NDArray[np.bool_], probability: NDArray[Any]) -> 
 
     It is looked for among 0.5 and the midpoints between probabilities that are neighbours in size, the lowest of which
     is the one between 0 and the smallest, all rounded to `DIGITS`, so that a threshold read from the metrics
-    decides as the one chosen did. Of several with the same F1 it is the one nearest to 0.5, and of two as near the lower one.
+    decides as the one chosen did. Of several with the same F1 it is the one nearest to 0.5, and of two as near the
+    lower one.
 
     Args:
         positive: whether each image is of the positive class, (n,).
@@ -153,7 +154,7 @@ def operating_point(validation: Predictions, test: Predictions, positive: int) -
 
 
 def sum_to_one(probabilities: Array) -> NDArray[np.float64]:
-    """Return probabilities (n, classes) as float64 that sum to 1: float32 ones do only nearly, and scikit-learn insists."""
+    """Return probabilities (n, classes) as float64 that sum to 1: float32 ones do nearly, and scikit-learn insists."""
     exact = probabilities.astype(np.float64)
     normalised: NDArray[np.float64] = exact / exact.sum(axis=1, keepdims=True)
     return normalised

@@ -43,9 +43,7 @@ def binomial_interval(right: int, images: int) -> Interval:
     return Interval(float(low), float(high))
 
 
-def difference_interval(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], resamples: int, seed: int
-) -> Interval:
+def difference_interval(first: NDArray[np.bool_], second: NDArray[np.bool_], resamples: int, seed: int) -> Interval:
     """Return the 95 % percentile bootstrap interval of the accuracy of the second model less that of the first.
 
     It is paired: what is drawn with replacement are images, each with what both models made of it, that is the
@@ -54,6 +52,8 @@ def difference_interval(
     Args:
         first: whether the first model has each image right, (n,).
         second: the same of the second model, in the same order.
+        resamples: how many.
+        seed: of the draw.
     """
     gains = second.astype(np.float64) - first.astype(np.float64)
     return _percentile((gains,), lambda values, axis: np.mean(values, axis=axis), resamples, seed)
@@ -89,9 +89,9 @@ def _percentile(data: tuple[NDArray[Any], ...], statistic: Callable[..., Any], r
 class Comparison:
     """Two models on the same images: how many only one of them has right, and what that says.
 
-    `difference` is the accuracy of the second less that of the first, `low` and `high` are the ends of its 95 % interval
-    (see `difference_interval`). `p` is that of the exact McNemar test, two-sided; `p_holm` is corrected for the number
-    of pairs compared. The intervals are not: each is that of one pair looked at alone.
+    `difference` is the accuracy of the second less that of the first, `low` and `high` are the ends of its 95 %
+    interval (see `difference_interval`). `p` is that of the exact McNemar test, two-sided; `p_holm` is corrected for
+    the number of pairs compared. The intervals are not: each is that of one pair looked at alone.
     """
 
     first: str

@@ -1,9 +1,9 @@
-"""How good the models are in parts of the test split: for each value of each column that the splits are stratified by."""
+"""How good the models are in parts of the test split: for each value of each column that splits are stratified by."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from transfer.errors import UserError
@@ -47,9 +47,9 @@ def subgroups(predictions: Mapping[str, pd.DataFrame], strata: pd.DataFrame, pos
 
     Returns:
         A row for each subgroup and model, the subgroups in the order of their values, numbers by size: column, value,
-        images, model; accuracy with the ends of its exact binomial 95 % interval, _low and _high; recall of the positive
-        class, NaN where none of the images is of it; f1 of it, NaN where the images are all of one class, which makes of
-        F1 another way to write recall, or nothing.
+        images, model; accuracy with the ends of its exact binomial 95 % interval, _low and _high; recall of the
+        positive class, NaN where none of the images is of it; f1 of it, NaN where the images are all of one class,
+        which makes of F1 another way to write recall, or nothing.
     """
     rows = []
     for column in strata.columns:
@@ -64,9 +64,10 @@ def subgroups(predictions: Mapping[str, pd.DataFrame], strata: pd.DataFrame, pos
 
 def _by_size(value: str) -> tuple[float, str]:
     try:
-        return float(value), value
+        number = float(value)
     except ValueError:
-        return np.inf, value
+        number = math.nan
+    return (number if math.isfinite(number) else math.inf), value
 
 
 def _scores(table: pd.DataFrame, positive: str | None) -> dict[str, float]:
@@ -78,6 +79,6 @@ def _scores(table: pd.DataFrame, positive: str | None) -> dict[str, float]:
         "accuracy": round(right / len(table), 4),
         "accuracy_low": round(interval.low, 4),
         "accuracy_high": round(interval.high, 4),
-        "recall": round(scores["recall"], 4) if true.any() else np.nan,
-        "f1": round(scores["f1"], 4) if true.any() and not true.all() else np.nan,
+        "recall": round(scores["recall"], 4) if true.any() else math.nan,
+        "f1": round(scores["f1"], 4) if true.any() and not true.all() else math.nan,
     }
