@@ -118,6 +118,6 @@ def calibrate(validation: Predictions, test: Predictions) -> tuple[dict[str, flo
         "brier_calibrated": metrics.brier_score_loss(test.labels, calibrated, labels=classes),
         "log_loss_calibrated": metrics.log_loss(test.labels, calibrated, labels=classes),
     }
-    table = before.join(after, lsuffix="_before", rsuffix="_after")
+    table = pd.concat([before.add_suffix("_before"), after.add_suffix("_after")], axis=1)
     table = table[(table["images_before"] > 0) | (table["images_after"] > 0)]
     return {name: float(value) for name, value in scores.items()}, table.reset_index().round(6)
