@@ -73,19 +73,20 @@ def weighting(card: Card) -> str:
     if table is None or not table.confidence:
         return "The dataset's card gives no confidences of labels, so that weighted accuracy is plain accuracy."
     second = card.classes[1]
-    weights = ", ".join(f"{weight:.3g} for {level:.3g}" for level, weight in table.confidence)
+    levels, weights = (", ".join(f"{value:.3g}" for value in column) for column in zip(*table.confidence, strict=True))
     lines = (
-        "Weighted accuracy counts each image by the confidence of its label, as the dataset's card gives it: by the "
-        f"probability of *{second}*, {weights}. It is not plain accuracy, and not to be set against one."
+        "Weighted accuracy counts each image by the confidence of its label, as the dataset's card gives it: "
+        f"{weights} where the probability of *{second}* is {levels}. It is not plain accuracy, and not to be set "
+        "against one."
     )
     between = [level for level, _ in table.confidence if _uncertain(level, table)]
     if table.alternative_threshold is None or not between:
         return lines
     low, high = sorted((table.threshold, table.alternative_threshold))
     named = {table.threshold: "*weighted accuracy*", table.alternative_threshold: "*weighted, alternative*"}
-    levels = " and ".join(f"{level:.3g}" for level in between)
+    uncertain = " and ".join(f"{level:.3g}" for level in between)
     return (
-        f"{lines} Images of probability {levels} count as *{second}* in {named[low]}, and as *{card.classes[0]}* in "
+        f"{lines} Images of probability {uncertain} count as *{second}* in {named[low]}, and as *{card.classes[0]}* in "
         f"{named[high]}. The models are the same in both, and call *{second}* what they give a probability above 0.5."
     )
 
@@ -151,7 +152,8 @@ def threshold(results: Results, spec: Spec) -> str:
         changes = [f"{scores[name]:.3f} → {scores[f'{name}_at_threshold']:.3f}" for name in names]
         rows.append([f"`{model}`", f"{scores['threshold']:.4f}", *changes])
     return f"""The threshold of the probability of *{spec.positive}* with the highest F1 on the validation split (of
-equals the one nearest to 0.5), and the test scores at 0.5 → at that threshold. All other figures here are at 0.5.
+equals the one nearest to 0.5), and the test scores at 0.5 → at that threshold. It rests on {spec.counts["validation"]}
+images, and need not be better on others. All other figures here are at 0.5.
 
 {markdown_table(["model", "threshold", "accuracy", "precision", "recall", "F1"], rows)}"""
 

@@ -101,7 +101,7 @@ def test_a_temperature_at_the_limit_is_not_to_be_used(tmp_path: Path) -> None:
 def test_the_report_says_which_class_an_uncertain_image_counts_as() -> None:
     card, _ = read_card(ROOT / "data/cards/elpv.yaml")
     said = weighting(card)
-    assert "by the probability of *defective*, 1 for 0, 0.333 for 0.333, 0.667 for 0.667, 1 for 1." in said
+    assert "1, 0.333, 0.667, 1 where the probability of *defective* is 0, 0.333, 0.667, 1." in said
     assert (
         "of probability 0.333 count as *defective* in *weighted, alternative*, and as *intact* in *weighted acc" in said
     )
