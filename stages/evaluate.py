@@ -53,11 +53,8 @@ def main() -> None:
     draw_mistakes(worst_mistakes(test, TEST, spec, 12), f"{item}: the worst mistakes", fresh_file(fill(MISTAKES, item)))
     print(f"read   {fill(WEIGHTS, item)}, {sum(spec.counts.values())} images, computed by {model.engine}")
     print(f"       whole network and training path differ by at most {difference:.4f} in a probability")
-    print(
-        f"wrote  {fill(METRICS, item)}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()),
-        report,
-        sep="\n",
-    )
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    print(f"wrote  {fill(METRICS, item)}: {figures}\n{report}")
 
 
 if __name__ == "__main__":
