@@ -9,7 +9,7 @@ import functools
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.cost import read_json, write_json
 from transfer.determinism import fix_seeds
 from transfer.engine import make_engine
+from transfer.evaluation import predictions_of
 from transfer.network import Architecture, Network, build, frozen_trunk
 from transfer.params import Params, validate
 from transfer.records import read_records
@@ -63,13 +64,10 @@ def params_of(changes: dict[str, Any]) -> Params:
 
 @dataclass(frozen=True)
 class Images:
-    """The images that folds are drawn from: description, names, labels, soft labels and weights, in order."""
+    """The images that folds are drawn from: what describes the records, and what they say of each image, in order."""
 
     spec: Spec
-    names: list[str]
-    labels: NDArray[np.int64]
-    soft_labels: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    truth: Predictions
 
 
 def records_of(params: Params) -> Path:
@@ -89,16 +87,11 @@ def images_of(clone: Path) -> Images:
     """Read what is known of the training and validation images, without their pixels."""
     spec = Spec.read(clone / "data/records/spec.json")
     batches = [
-        batch
+        replace(batch, pixels=batch.pixels[:0])
         for split in ("train", "validation")
         for batch in read_records(clone / f"data/records/{split}", spec, EVALUATION_BATCH)
     ]
-    columns = [(batch.labels, batch.soft_labels, batch.confidence) for batch in batches]
-    return Images(
-        spec,
-        [name for batch in batches for name in batch.images],
-        *(np.concatenate(column) for column in zip(*columns, strict=True)),
-    )
+    return Images(spec, predictions_of(batches, np.empty((0, len(spec.classes)), np.float32)))
 
 
 def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Activations]:
@@ -142,7 +135,8 @@ class Trial:
     def _batches(
         self, activations: list[Activations], rows: NDArray[np.int64], validation: NDArray[np.int64]
     ) -> tuple[ViewBatches, ViewBatches]:
-        aims = targets(self.images.labels, self.images.soft_labels, self.images.spec.classes, self.params.labels)
+        truth = self.images.truth
+        aims = targets(truth.labels, truth.soft_label, self.images.spec.classes, self.params.labels)
         batches = ViewBatches(_rows(activations, rows, VIEWS), aims[rows], self.params.batch_size, self.params.seed)
         return batches, ViewBatches(_rows(activations, validation, 1), aims[validation], EVALUATION_BATCH, None)
 
@@ -189,8 +183,10 @@ class Trial:
 
 def scored(images: Images, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, float]:
     """Score the probabilities (n, classes) of some images."""
-    names = [images.names[row] for row in rows]
-    predictions = Predictions(names, images.labels[rows], images.confidence[rows], probabilities)
+    truth = images.truth
+    names = [truth.images[row] for row in rows]
+    labels, soft_label, confidence = truth.labels[rows], truth.soft_label[rows], truth.confidence[rows]
+    predictions = Predictions(names, labels, soft_label, confidence, probabilities)
     figures = score(predictions, len(images.spec.classes), images.spec.positive_class)
     return {name: round(value, 4) for name, value in figures.items()}
 
@@ -204,7 +200,8 @@ def run_try(name: str, folds: int) -> dict[str, Any]:
     cuts = ("top", resolve_cut(params.backbone, params.finetune.cut))
     pooled, cut = (activations_of(clone, params, images.spec, name) for name in cuts)
     trial = Trial(params, images, pooled, cut, clone)
-    strata = images.labels + 2 * np.nan_to_num(np.round(3 * images.soft_labels)).astype(np.int64)
+    truth = images.truth
+    strata = truth.labels + 2 * np.nan_to_num(np.round(3 * truth.soft_label)).astype(np.int64)
     drawn = list(StratifiedKFold(FOLDS, shuffle=True, random_state=params.seed).split(strata, strata))[:folds]
     done = []
     for rows, validation in drawn:  # both in ascending order

@@ -3,13 +3,16 @@
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import openvino
+import pandas as pd
 from numpy.typing import NDArray
 
+from transfer.calibration import calibrate
+from transfer.cards import Card
 from transfer.engine import BATCH, EngineName, check_agreement, choose, make_engine, to_openvino
 from transfer.errors import UserError
 from transfer.inference import measure
@@ -17,12 +20,23 @@ from transfer.model_files import load
 from transfer.pictures import Mistake
 from transfer.progress import progress_bar
 from transfer.records import Batch, normalise, read_records
-from transfer.scores import Predictions
+from transfer.scores import DIGITS, Predictions, operating_point, score
 from transfer.spec import Spec
 
 CACHED_PATH_TOLERANCE = 0.02
 """Largest difference of a probability between the whole network from pixels and its top on cached activations, which
 are rounded to float16 (11 bits); measured: 0.001 to 0.004."""
+
+
+def predictions_of(batches: Sequence[Batch], probabilities: NDArray[np.float32]) -> Predictions:
+    """Set probabilities (n, classes) beside what the records say of the same images."""
+    return Predictions(
+        [name for batch in batches for name in batch.images],
+        np.concatenate([batch.labels for batch in batches]),
+        np.concatenate([batch.soft_labels for batch in batches]),
+        np.concatenate([batch.confidence for batch in batches]),
+        probabilities,
+    )
 
 
 class Evaluator:
@@ -61,12 +75,7 @@ class Evaluator:
             for output in self._run.run(inputs()):
                 probabilities.append(output)
                 progress.update(len(output))
-        return Predictions(
-            [name for batch in seen for name in batch.images],
-            np.concatenate([batch.labels for batch in seen]),
-            np.concatenate([batch.confidence for batch in seen]),
-            np.concatenate(probabilities),
-        )
+        return predictions_of(seen, np.concatenate(probabilities))
 
     def prediction_cost(self) -> dict[str, object]:
         """Measure seconds an image and peak memory in a process of its own, and the size of the weights."""
@@ -96,6 +105,26 @@ def check_cached_path(whole: Predictions, cached_file: Path) -> float:
             f"{CACHED_PATH_TOLERANCE}, received a difference of {difference:.3f}; train anew: dvc repro -f"
         )
     return difference
+
+
+def judge(
+    train: Predictions, validation: Predictions, test: Predictions, spec: Spec, card: Card
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Score a model: what is chosen is chosen on the validation split, and judged on the test split.
+
+    Returns:
+        What `scores.score`, `calibration.calibrate` and, where there is a positive class, `scores.operating_point` give
+        for the test split, and train_accuracy and val_accuracy, all rounded to 4 digits; and the table of the
+        reliability diagram.
+    """
+    alternative = card.table.alternative_threshold if card.table is not None else None
+    scores = score(test, len(spec.classes), spec.positive_class, alternative)
+    scores |= {"train_accuracy": train.accuracy(), "val_accuracy": validation.accuracy()}
+    calibrated, reliability = calibrate(validation, test)
+    scores |= calibrated
+    if spec.positive_class is not None:
+        scores |= operating_point(validation, test, spec.positive_class)
+    return {name: round(value, DIGITS) for name, value in scores.items()}, reliability
 
 
 def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int) -> list[Mistake]:

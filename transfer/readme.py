@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from transfer.backbones.names import CUTS, DEFAULT_CUTS
-from transfer.comparison import MODELS, read_results, verdicts
-from transfer.comparison import compare as compare_models
+from transfer.comparison import MODELS, verdicts
 from transfer.cost import read_json
+from transfer.delong import AreaComparison
 from transfer.report import markdown_table, performance_markdown
+from transfer.statistics import Comparison
 
 README = Path("README.md")
 WEIGHT_KINDS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
@@ -27,10 +28,10 @@ def _performance(root: Path) -> str:
 
 
 def _verdicts(root: Path) -> str:
-    folders = ("metrics/evaluate", "metrics/train", "plots/predictions", "metrics/cost")
-    evaluated, trained, predicted, cost = (root / folder for folder in folders)
-    results = read_results(evaluated, trained, predicted, cost)
-    return "\n".join(f"- {line}" for line in verdicts(results, compare_models(results)))
+    figures = read_json(root / "metrics/compare.json")
+    pairs = [Comparison(**pair) for pair in figures["pairs"]]
+    areas = [AreaComparison(**pair) for pair in figures["areas"]]
+    return "\n".join(f"- {line}" for line in verdicts(pairs, areas))
 
 
 def _seeds(root: Path) -> str:

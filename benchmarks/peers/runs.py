@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from transfer.backbones.registry import BACKBONES
 from transfer.backbones.weights import PackagedWeights
 from transfer.cost import read_json, write_json
 from transfer.errors import UserError
+from transfer.evaluation import predictions_of
 from transfer.packages import file_in, find, require_sha256
 from transfer.readme import peers_markdown
 from transfer.records import read_records
@@ -138,9 +139,7 @@ def export(records: Path, arrays: Path, spec: Spec) -> tuple[dict[str, Predictio
         pixels = np.concatenate([batch.pixels for batch in batches])
         write_pixels(pixels, None if name == "test" else labels, arrays, name)
         seconds += 0.0 if name == "test" else time.perf_counter() - start
-        images = [image for batch in batches for image in batch.images]
-        confidence = np.concatenate([batch.confidence for batch in batches])
-        truths[name] = Predictions(images, labels, confidence, np.empty((0, CLASSES), np.float32))
+        truths[name] = predictions_of(batches, np.empty((0, CLASSES), np.float32))
     return truths, seconds
 
 
@@ -182,7 +181,7 @@ def score_split(truth: Predictions, probabilities: Path, spec: Spec) -> dict[str
     expected = (len(truth.labels), CLASSES)
     if values.shape != expected or not np.isfinite(values).all():
         raise UserError(f"{probabilities}: expected finite probabilities {expected}, received {values.shape}")
-    return score(Predictions(truth.images, truth.labels, truth.confidence, values), CLASSES, spec.positive_class)
+    return score(replace(truth, probabilities=values), CLASSES, spec.positive_class)
 
 
 def run_peer(name: str, prepared: Prepared) -> dict[str, Any]:

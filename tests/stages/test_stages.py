@@ -43,12 +43,18 @@ def test_the_whole_chain_learns_two_colours(
         assert scores["accuracy"] == 1.0, (model, scores)
         table = pd.read_csv(f"plots/predictions/{model}.csv")
         assert len(table) == 12
+        assert scores["log_loss_calibrated"] is not None
+        reliability = pd.read_csv(f"plots/reliability/{model}.csv")
+        assert reliability["images_before"].sum() == reliability["images_after"].sum() == 12
         assert list(table["actual"]) == list(table["predicted"])
         curve = pd.read_csv(f"plots/history/{model}/plots/metrics/validation/loss.tsv", sep="\t")
         assert len(curve) == {"head": 25, "finetuned": 2}.get(model, 8)
     assert _json("metrics/data.json")["splits"] == {"train": 24, "validation": 12, "test": 12}
     report = Path("metrics/REPORT.md").read_text(encoding="utf-8")
-    assert "`finetuned` is not better than `head`: +0.0 points" in report
+    assert (
+        "`finetuned` is not shown to be better than `head`: +0.0 points of test accuracy (95 %: +0.0 to +0.0)" in report
+    )
+    assert "No threshold is chosen, as the card names no positive class" in report
     assert "may be as low as 0.779 (exact binomial, 95 %)" in report  # 12 test images, all right: 0.05^(1/12)
     performance = pd.read_csv("plots/performance_table.csv").set_index("model")
     head = _json("metrics/cost/train-head.json")["seconds"]

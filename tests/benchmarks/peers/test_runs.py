@@ -119,7 +119,11 @@ def test_more_than_two_classes_are_refused(tmp_path: Path) -> None:
 
 
 TRUTH = Predictions(
-    list("abcd"), np.array([0, 0, 1, 1]), np.array([1, 1, 1, 0.5], np.float32), np.empty((0, 2), np.float32)
+    images=list("abcd"),
+    labels=np.array([0, 0, 1, 1]),
+    soft_label=np.full(4, np.nan, np.float32),
+    confidence=np.array([1, 1, 1, 0.5], np.float32),
+    probabilities=np.empty((0, 2), np.float32),
 )
 
 
