@@ -68,6 +68,7 @@ SMALL = {
         "ann": {"image_size": 8, "units": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
         "cnn": {"image_size": 8, "filters": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
     },
+    "evaluate": {"views": 1},
     "resamples": 100,
 }  # fmt: skip
 """Params for tiny images."""

@@ -205,6 +205,13 @@ class Baselines:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Evaluate:
+    """How an image is judged: by the mean of the probabilities of so many of its views."""
+
+    views: Views
+
+
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """All of params.yaml."""
 
@@ -226,6 +233,7 @@ class Params:
     head: Head
     finetune: Finetune
     baselines: Baselines
+    evaluate: Evaluate
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
 
     @model_validator(mode="after")
