@@ -1,5 +1,6 @@
 # Two commands: `make run` and `make test`. Each sets up what it needs: Python 3.11 or what PYTHON names, git, make.
 PYTHON ?= python3.11
+SEEDS ?= 1 2 3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
@@ -29,8 +30,8 @@ augment: $(VENV)/run  ## what cached views and changes on the fly cost and give,
 matrix: $(VENV)/run  ## every backbone on three datasets, at a small size, into benchmarks/results
 	python -m benchmarks.matrix
 
-seeds: $(VENV)/run  ## the default pipeline with three seeds, into benchmarks/results
-	python -m benchmarks.seeds 1 2 3
+seeds: $(VENV)/run  ## the default pipeline with SEEDS, into benchmarks/results; those already there are kept
+	python -m benchmarks.seeds --resume $(SEEDS)
 
 readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md
 	python -m transfer.readme

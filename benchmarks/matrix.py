@@ -6,7 +6,6 @@ after each backbone, so that --resume goes on where a run was cut off.
 """
 
 import argparse
-import copy
 import os
 import re
 import shutil
@@ -21,8 +20,9 @@ from typing import Any
 
 import yaml
 
-from benchmarks.clones import ROOT, SCRATCH, clone_into
+from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment
 from benchmarks.datasets import WRITERS
+from benchmarks.overrides import merged
 from transfer.backbones.names import CUTS
 from transfer.cost import read_json, write_json
 from transfer.readme import matrix_cell, matrix_markdown
@@ -59,21 +59,9 @@ class Run:
 
 def small_params(params: dict[str, Any], dataset: str, backbone: str) -> dict[str, Any]:
     """Return the content of params.yaml for one dataset (as params.yaml names it) and backbone, at a small size."""
-    result = _merged(params, SMALL)
+    result = merged(params, SMALL, "benchmarks/matrix.py")
     weights = "packaged" if backbone in PACKAGED else "none"
     return {**result, "dataset": dataset, "backbone": backbone, "weights": weights}
-
-
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return `old` with the values of `new`, section by section.
-
-    Raises:
-        KeyError: `new` names a parameter that `old` has not.
-    """
-    result = copy.deepcopy(old)
-    for name, value in new.items():
-        result[name] = _merged(result[name], value) if isinstance(result[name], dict) else value
-    return result
 
 
 def status_of(code: int, output: str) -> str:
@@ -88,12 +76,11 @@ def status_of(code: int, output: str) -> str:
 
 def repro(clone: Path, *targets: str) -> Run:
     """Run dvc repro in a clone; its output goes to standard error at the end, if it fails."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     start = time.monotonic()
     done = subprocess.run(
         ["dvc", "repro", *targets],
         cwd=clone,
-        env={**os.environ, "PATH": path},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -194,10 +181,6 @@ def failed(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def _git(*command: str) -> str:
-    return subprocess.run(["git", *command], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.matrix", description="Every backbone on three small datasets.")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=DATASETS)
@@ -209,10 +192,9 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the datasets and backbones that are asked for, print the table, and exit with 1 if one failed."""
     arguments = _arguments()
-    if changes := _git("status", "--porcelain", "--untracked-files=no"):
-        print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
+    commit = committed()
     SCRATCH.mkdir(exist_ok=True)
-    results = started(arguments.resume, _git("rev-parse", "HEAD"), arguments.datasets)
+    results = started(arguments.resume, commit, arguments.datasets)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         for dataset in arguments.datasets:
             if backbones := left_to_run(results, dataset, list(arguments.backbones)):

@@ -34,15 +34,31 @@ def _verdicts(root: Path) -> str:
 
 
 def _seeds(root: Path) -> str:
-    results = read_json(root / "benchmarks/results/seeds.json")
+    """The default recipe, and below it those that have a name."""
+    folder = root / "benchmarks/results"
+    tables = [_seeds_table(read_json(folder / "seeds.json"), "")]
+    for path in sorted(folder.glob("seeds-*.json")):
+        results = read_json(path)
+        tables.append(_seeds_table(results, f"`{path.stem.removeprefix('seeds-')}`, "))
+        changes = ", ".join(f"`{key}={value}`" for key, value in results["overrides"].items())
+        tables.append(f"`{path.stem.removeprefix('seeds-')}` is params.yaml with {changes or 'no change'}.")
+    return "\n\n".join(tables)
+
+
+def _seeds_table(results: dict[str, Any], recipe: str) -> str:
     names = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
-    header = [f"mean ± standard deviation of seeds {', '.join(map(str, results['seeds']))}", *names.values()]
+    seeds = ", ".join(map(str, results["seeds"]))
+    header = [f"{recipe}mean ± standard deviation of seeds {seeds}", *names.values()]
     summary = results["summary"]
-    rows = [
-        [f"`{model}`", *(f"{summary[model][name]['mean']:.4f} ± {summary[model][name]['sd']:.4f}" for name in names)]
-        for model in MODELS
-    ]
+    rows = [[f"`{model}`", *(_mean_and_sd(summary[model].get(name)) for name in names)] for model in MODELS]
     return markdown_table(header, rows)
+
+
+def _mean_and_sd(score: dict[str, float | None] | None) -> str:
+    """One seed has no standard deviation, and not every dataset has every score."""
+    if score is None:
+        return "–"
+    return f"{score['mean']:.4f}" + ("" if score["sd"] is None else f" ± {score['sd']:.4f}")
 
 
 def _speed(root: Path) -> str:
