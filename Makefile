@@ -1,11 +1,12 @@
 # Two commands: `make run` and `make test`. Each sets up what it needs: Python 3.11 or what PYTHON names, git, make.
 PYTHON ?= python3.11
 SEEDS ?= 1 2 3
+MODEL ?= head
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint bench augment matrix seeds readme clean
+.PHONY: run test lint bench augment matrix seeds sweep learning_curve readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -32,6 +33,12 @@ matrix: $(VENV)/run  ## every backbone on three datasets, at a small size, into 
 
 seeds: $(VENV)/run  ## the default pipeline with SEEDS, into benchmarks/results; those already there are kept
 	python -m benchmarks.seeds --resume $(SEEDS)
+
+sweep: $(VENV)/run  ## a grid of head settings, beside the loop of TensorFlow's tutorial, into benchmarks/results
+	python -m benchmarks.sweep
+
+learning_curve: $(VENV)/run  ## the error of MODEL (head or finetuned) over the training-set size, likewise; after run
+	python -m benchmarks.learning_curve --model $(MODEL)
 
 readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md
 	python -m transfer.readme

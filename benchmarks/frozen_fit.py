@@ -61,9 +61,9 @@ class Clocked:
 class RandomTranspose(layers.Layer):
     """Swap rows and columns of every other square image (n, S, S, 3), in training only."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__(name="random_transpose")
-        self._seeds = keras.random.SeedGenerator(0)
+        self._seeds = keras.random.SeedGenerator(seed)
 
     def call(self, x: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
         """Swap or leave each image."""
@@ -86,10 +86,13 @@ class FitClock(StepClock):
 
 
 def augmentation(views: int) -> keras.Sequential:
-    """Return the layers that put each training image into a random one of its first 1, 2, 4 or 8 views."""
-    flips = {1: [], 2: ["horizontal"]}.get(views, ["horizontal_and_vertical"])
-    parts = [layers.RandomFlip(flip, seed=0) for flip in flips]
-    return keras.Sequential([*parts, *([RandomTranspose()] if views == 8 else [])], name="augmentation")
+    """Return the layers that put each training image into a random one of its first 1, 2, 4 or 8 views.
+
+    Each layer has a seed of its own: Keras's `horizontal_and_vertical` (3.15) draws once for both, and gives two views.
+    """
+    parts = [layers.RandomFlip("horizontal", seed=1), layers.RandomFlip("vertical", seed=2), RandomTranspose(seed=3)]
+    used = parts[: views.bit_length() - 1]
+    return keras.Sequential(used or [layers.Identity()], name="augmentation")
 
 
 def tutorial_model(params: Params, spec: Spec) -> keras.Model:

@@ -66,7 +66,7 @@ def draw(settings: Sequence[Setting], path: Path) -> None:
     _dots(axes[0], [setting.loss for setting in settings], "validation loss: the lowest is chosen")
     _dots(axes[1], [setting.accuracy for setting in settings], "validation accuracy")
     axes[0].set_yticks(range(len(settings)), [label(setting, keys) for setting in settings], fontsize=9)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(settings) - 0.5, -0.5)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100, metadata={"Software": None})  # the version of matplotlib would change the bytes
     plt.close(figure)

@@ -159,11 +159,10 @@ def tutorial_loop(clone: Path, experiments: list[dict[str, Any]], full: bool) ->
 
 
 def summary(
-    commit: str, grid: Sequence[str], spec: Spec, seconds: dict[str, float], settings: list[Setting], epochs: int
+    grid: Sequence[str], spec: Spec, seconds: dict[str, float], settings: list[Setting], epochs: int
 ) -> dict[str, Any]:
     """Return what is written of the sweep itself: its settings, the best first, and its seconds."""
     return {
-        "commit": commit,
         "cores": os.cpu_count(),
         "image_size": spec.image_size,
         "images": {split: spec.counts[split] for split in ("train", "validation")},
@@ -207,8 +206,9 @@ def main() -> None:
         settings = [setting_of(experiment, keys, clone) for experiment in experiments]
         spec = Spec.read(clone / "data/records/spec.json")
         epochs = int(value_at(params_of(experiments[0]), "head.epochs"))
-        results = summary(commit, grid, spec, {"embed": embed, **seconds}, settings, epochs)
-        results = compared(results, tutorial_loop(clone, experiments, given.full))
+        results = summary(grid, spec, {"embed": embed, **seconds}, settings, epochs)
+        loop = tutorial_loop(clone, experiments, given.full)
+        results = {"commit": commit, "jobs": given.jobs, **compared(results, loop)}
     write_json(results, RESULTS)
     draw(sorted(settings, key=rank), PICTURE)
     print(yaml.safe_dump({name: results[name] for name in ("seconds", "tutorial", "ratio")}, sort_keys=False))

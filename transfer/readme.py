@@ -165,6 +165,66 @@ def _augment(root: Path) -> str:
     return markdown_table(header, rows)
 
 
+def _sweep(root: Path) -> str:
+    path = root / "benchmarks/results/sweep.json"
+    if not path.exists():
+        return "Not measured yet: `make sweep`."
+    results = read_json(path)
+    parts, loop, ratio = results["seconds"], results["tutorial"], results["ratio"]
+    count, cores = len(results["settings"]), f"{results['cores']} cores with {loop['vector_instructions']}"
+    sweep = parts["queue"] + parts["run"] + parts["show"]
+    header = [f"{count} settings, {results['epochs']} epochs each, on {cores}", "seconds", "times as fast"]
+    rows = [
+        ["the tutorial's loop", f"{loop['seconds']:,.0f}", "1"],
+        ["this pipeline, frozen pass included", f"{sweep + parts['embed']:,.0f}", f"{ratio['with_embed']:.1f}"],
+        ["this pipeline, where the frozen pass is cached", f"{sweep:,.0f}", f"{ratio['without_embed']:.1f}"],
+    ]
+    picture = "![Validation loss and accuracy of each setting](benchmarks/results/sweep.png)"
+    return "\n\n".join([markdown_table(header, rows), f"{_reckoned(loop, count)} {_best(results)}", picture])
+
+
+def _reckoned(loop: dict[str, Any], settings: int) -> str:
+    if not loop["reckoned"]:
+        return "The tutorial's loop was run whole."
+    return (
+        f"The tutorial's loop was not run whole: its seconds are reckoned from the median of {loop['measured_steps']} "
+        f"training steps and of all validation steps in each of {loop['measured_settings']} of the {settings} settings."
+    )
+
+
+def _best(results: dict[str, Any]) -> str:
+    """Name the setting that was chosen, and how many failed."""
+    best = results["settings"][0]
+    if best["status"] != "ok":
+        return "No setting was better than chance."
+    values = ", ".join(f"`{key}={value}`" for key, value in best["changed"].items())
+    wrong = sum(setting["status"] != "ok" for setting in results["settings"])
+    said = f"Chosen: {values}, with a validation loss of {best['loss']:.3f} and accuracy of {best['accuracy']:.3f}."
+    return said + (f" {wrong} settings failed or collapsed." if wrong else "")
+
+
+def _learning_curve(root: Path) -> str:
+    path = root / "benchmarks/results/learning_curve.json"
+    if not path.exists():
+        return "Not measured yet: `make learning_curve`."
+    models = read_json(path)["models"]
+    summaries = {model: {row["images"]: row for row in curve["summary"]} for model, curve in models.items()}
+    sizes = sorted({size for of_size in summaries.values() for size in of_size})
+    rows = [[f"{size:,}", *(_mean_error(of_size.get(size)) for of_size in summaries.values())] for size in sizes]
+    table = markdown_table(["training images", *(f"`{model}`" for model in models)], rows)
+    said = [f"`{model}`: {curve['conclusion']}" for model, curve in models.items()]
+    picture = "![Validation error over the training-set size](benchmarks/results/learning_curve.png)"
+    return "\n\n".join([table, *said, picture])
+
+
+def _mean_error(row: dict[str, Any] | None) -> str:
+    """Mean ± standard deviation of the validation error, in per cent and points."""
+    if row is None or row["mean"] is None:
+        return "–"
+    spread = f"({row['trained']} trained)" if row["sd"] is None else f"± {100 * row['sd']:.1f}"
+    return f"{100 * row['mean']:.1f} % {spread}"
+
+
 def _dag(root: Path) -> str:
     graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
     return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
@@ -179,6 +239,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "backbones": _backbones,
     "matrix": _matrix,
     "augment": _augment,
+    "sweep": _sweep,
+    "learning-curve": _learning_curve,
     "dag": _dag,
 }
 

@@ -50,10 +50,12 @@ def test_assignments_are_laid_over_a_preset_and_that_over_the_params(tmp_path: P
 
 
 def test_nothing_is_changed_in_place() -> None:
-    old = {"head": {"units": [1]}}
-    new = merged(old, {"head": {"units": [2]}}, "-S")
+    old = {"head": {"units": [1], "lr": 0.5}}
+    given = {"head": {"lr": [2]}}
+    new = merged(old, given, "-S")
     new["head"]["units"].append(3)
-    assert old == {"head": {"units": [1]}}
+    new["head"]["lr"].append(3)
+    assert (old, given) == ({"head": {"units": [1], "lr": 0.5}}, {"head": {"lr": [2]}})
 
 
 def test_a_section_replaces_a_name_and_a_name_a_section() -> None:
