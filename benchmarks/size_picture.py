@@ -41,7 +41,7 @@ def draw(curves: dict[str, Curve], path: Path) -> None:
     axis.set_xscale("log")
     axis.set_xticks([*sizes, 2 * sizes[-1]], [f"{size:,}" for size in (*sizes, 2 * sizes[-1])])
     axis.minorticks_off()
-    axis.set_ylim(0)
+    axis.set_ylim(0, 1.2 * axis.get_ylim()[1])  # with room for the legend
     axis.set_xlabel("training images; dotted: beyond what was measured")
     axis.set_ylabel("validation error")
     axis.grid(color="#dddddd", linewidth=0.6)

@@ -1,6 +1,7 @@
 """Tests of transfer/learning_curve.py: subsets that are nested and stratified, and a law that is found again."""
 
 import itertools
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -41,6 +42,19 @@ def test_subsets_are_nested_and_have_the_sizes_that_are_asked_for() -> None:
         assert set(smaller) < set(larger)
         assert list(smaller) == sorted(smaller)
     np.testing.assert_array_equal(subsets[-1], np.arange(200))
+
+
+def test_subsets_are_nested_where_strata_do_not_divide_evenly() -> None:
+    """Taken from all images each, some subsets would round these strata so that one is no part of the next."""
+    labels = [f"{'intact' if i < 9 else 'defective'}/{i}" for i in range(18) for _ in range(7 + i)]
+    images = [f"{i:03}.png" for i in range(len(labels))]
+    split = [label.split("/")[0] for label in labels]
+    rows = pd.DataFrame({"image": images, "split": "train", "label": split, "stratum": labels})
+    steps = [step / 20 for step in range(4, 21)]
+    for smaller, larger in itertools.pairwise(nested_subsets(rows, CLASSES, steps, 1)):
+        assert set(smaller) < set(larger)
+    alone = [set(take_stratified(rows, round(step * len(rows)), 1).index) for step in steps]
+    assert not all(smaller < larger for smaller, larger in itertools.pairwise(alone))
 
 
 def test_subsets_keep_the_proportions_of_strata() -> None:
@@ -162,6 +176,18 @@ def test_the_interval_of_the_gain_holds_the_true_one_and_narrows_with_more_repea
         assert gain.low < gain.gain < gain.high
         widths.append(gain.high - gain.low)
     assert widths[1] < 0.6 * widths[0]
+
+
+def test_the_interval_makes_good_that_few_repeats_vary_less_when_drawn_from() -> None:
+    """Two repeats, and the same two given twice: their means, drawn, vary as √2 : 1, and made good as √3 : 1."""
+    errors = _errors(KNOWN, 0.002, 2)
+    law = fit_power_law(SIZES, errors)
+    assert law is not None
+    widths = [
+        gain.high - gain.low
+        for gain in (gain_of_twice(SIZES, errors, law), gain_of_twice(SIZES, np.concatenate([errors, errors]), law))
+    ]
+    assert widths[0] / widths[1] == pytest.approx(math.sqrt(3), abs=0.15)
 
 
 @pytest.mark.parametrize(
