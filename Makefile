@@ -3,10 +3,11 @@ PYTHON ?= python3.11
 SEEDS ?= 1 2 3
 MODEL ?= head
 VENV := .venv
+PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint bench augment matrix seeds sweep learning_curve readme clean
+.PHONY: run test lint bench augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -40,6 +41,10 @@ sweep: $(VENV)/run  ## a grid of head settings, beside the loop of TensorFlow's 
 learning_curve: $(VENV)/run  ## the error of MODEL (head or finetuned) over the training-set size, likewise; after run
 	python -m benchmarks.learning_curve --model $(MODEL)
 
+peers: $(VENV)/test $(PEERS_VENV)/run  ## what a user would pick instead, three seeds, into benchmarks/results; hours
+	PYTHONPATH=$$(echo $(CURDIR)/$(PEERS_VENV)/lib/python*/site-packages) python -m pytest tests/benchmarks/peers
+	python -m benchmarks.peers $(PEERS)
+
 readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md
 	python -m transfer.readme
 
@@ -51,8 +56,13 @@ $(VENV)/test: requirements-dev.txt requirements.txt requirements-lock.txt | $(VE
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@ $(VENV)/run
 
+$(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	touch $@
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

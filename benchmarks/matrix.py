@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ def write_params(clone: Path, params: dict[str, Any]) -> None:
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
-def run_dataset(dataset: str, backbones: list[str], folder: Path, results: dict[str, Any]) -> None:
+def run_dataset(dataset: str, backbones: list[str], folder: Path, results: dict[str, Any], commit: str) -> None:
     """Run the pipeline with each backbone on a dataset, and write the results after each."""
     clone, given = prepare(dataset, folder)
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
@@ -140,33 +139,22 @@ def run_dataset(dataset: str, backbones: list[str], folder: Path, results: dict[
         write_params(clone, small)
         run = repro(clone) if shared.status == "ok" else Run(shared.status, 0.0, [])
         scores = accuracies(clone, run.status)
-        cells["backbones"][backbone] = {**asdict(run), "weights": small["weights"], **scores}
+        cells["backbones"][backbone] = {"commit": commit, **asdict(run), "weights": small["weights"], **scores}
         write_json(results, RESULTS)
         print(f"{dataset} {backbone}: {matrix_cell(cells['backbones'][backbone])}", flush=True)
 
 
-def left_to_run(results: dict[str, Any], dataset: str, backbones: list[str]) -> list[str]:
-    """Return the backbones that have no results, or failed, on a dataset."""
-    cells = results["datasets"][dataset]["backbones"]
-    return [name for name in backbones if cells.get(name, {}).get("status") != "ok"]
+def left_to_run(results: dict[str, Any], dataset: str, backbones: list[str], commit: str) -> list[str]:
+    """Return the backbones that have no results on a dataset at a commit, or failed."""
+    cells = results["datasets"].get(dataset, {"backbones": {}})["backbones"]
+    done = [name for name, cell in cells.items() if cell["status"] == "ok" and cell["commit"] == commit]
+    return [name for name in backbones if name not in done]
 
 
-def started(resume: bool, commit: str, datasets: Sequence[str]) -> dict[str, Any]:
-    """Return the results to add to: those in the file, without the datasets that are to be run.
-
-    Of these, a run that is resumed keeps what was measured at this commit.
-    """
+def started() -> dict[str, Any]:
+    """Return the results to add to, in the order of the table: what is not measured again is kept, with its commit."""
     old = read_json(RESULTS)["datasets"] if RESULTS.exists() else {}
-    kept = {
-        name: cells for name, cells in old.items() if name not in datasets or (resume and cells["commit"] == commit)
-    }
-    if not set(datasets) & set(kept):
-        shutil.rmtree(CACHE, ignore_errors=True)
-    found = {
-        name: kept.get(name, {"commit": commit, "backbones": {}})
-        for name in DATASETS
-        if name in kept or name in datasets
-    }
+    found = {name: old.get(name, {"backbones": {}}) for name in DATASETS}
     return {"cores": os.cpu_count(), "params": SMALL, "datasets": found}
 
 
@@ -194,11 +182,15 @@ def main() -> None:
     arguments = _arguments()
     commit = committed()
     SCRATCH.mkdir(exist_ok=True)
-    results = started(arguments.resume, commit, arguments.datasets)
+    results = started()
+    if not arguments.resume:
+        shutil.rmtree(CACHE, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         for dataset in arguments.datasets:
-            if backbones := left_to_run(results, dataset, list(arguments.backbones)):
-                run_dataset(dataset, backbones, Path(folder), results)
+            wanted = list(arguments.backbones)
+            left = left_to_run(results, dataset, wanted, commit) if arguments.resume else wanted
+            if left:
+                run_dataset(dataset, left, Path(folder), results, commit)
     print(matrix_markdown(results))
     sys.exit(1 if failed(results) else 0)
 

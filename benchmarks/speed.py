@@ -151,7 +151,8 @@ def main() -> None:
     network, _ = load(Path("models/head.json"), Path("models/head.weights.h5"), params.finetune.cut)
     batches = list(read_records(RECORDS, spec, 32))
     pixels = np.concatenate([batch.pixels for batch in batches])
-    cached, _ = view_batches(Path("data/activations/finetune"), len(spec.classes), params.batch_size, params.seed)
+    activations = Path("data/activations/finetune")
+    cached, _ = view_batches(activations, spec.classes, params.labels, params.batch_size, params.seed)
     forward = frozen_pass(network, params, pixels)
     training = training_step(network.top, params, spec, cached)
     results = {

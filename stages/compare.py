@@ -3,26 +3,30 @@
 import os
 
 from transfer.cards import Card
-from transfer.comparison import compare, figures, performance_table, read_results
+from transfer.comparison import figures, find, read_reliability, read_results
 from transfer.cost import read_json, write_json
 from transfer.errors import run
 from transfer.params import load_yaml, read_params, validate
 from transfer.paths import fresh_file, reads, writes
-from transfer.pictures import draw_performance
-from transfer.report import report
+from transfer.pictures import draw_performance, draw_reliability
+from transfer.report import Pictures, report
 from transfer.spec import Spec
+from transfer.subgroups import read_strata
 
 PARAMS = reads("params.yaml")
 CARD = reads("data/raw/card.yaml")
 SPEC = reads("data/records/spec.json")
+SPLITS = reads("data/splits.csv")
 DATA = reads("metrics/data.json")
 EVALUATED = reads("metrics/evaluate")
 TRAINED = reads("metrics/train")
 PREDICTED = reads("plots/predictions")
+RELIABILITY = reads("plots/reliability")
 COST = reads("metrics/cost")
 FIGURES = writes("metrics/compare.json")
 TABLE = writes("plots/performance_table.csv")
 PICTURE = writes("plots/performance.png")
+DIAGRAMS = writes("plots/reliability.png")
 REPORT = writes("metrics/REPORT.md")
 
 
@@ -32,17 +36,19 @@ def main() -> None:
     spec = Spec.read(SPEC)
     card = validate(Card, load_yaml(CARD), CARD)
     results = read_results(EVALUATED, TRAINED, PREDICTED, COST)
-    table = performance_table(results, spec, spec.positive_class, params.resamples, params.seed)
-    comparisons = compare(results)
-    write_json(figures(results, table, comparisons), fresh_file(FIGURES))
-    table.to_csv(fresh_file(TABLE), index=False)
-    draw_performance(table, fresh_file(PICTURE))
-    picture = os.path.relpath(PICTURE, REPORT.parent)
-    text = report(card, spec, read_json(DATA), results, table, comparisons, picture)
+    strata = read_strata(SPLITS, card.table.stratify if card.table is not None else (), results.images)
+    findings = find(results, strata, spec, params.resamples, params.seed)
+    write_json(figures(results, findings), fresh_file(FIGURES))
+    findings.table.to_csv(fresh_file(TABLE), index=False)
+    draw_performance(findings.table, fresh_file(PICTURE))
+    draw_reliability(read_reliability(RELIABILITY), fresh_file(DIAGRAMS))
+    pictures = Pictures(*(os.path.relpath(picture, REPORT.parent) for picture in (PICTURE, DIAGRAMS)))
+    text = report(card, spec, read_json(DATA), results, findings, pictures)
     fresh_file(REPORT).write_text(text, encoding="utf-8")
-    print(f"read   {EVALUATED}, {TRAINED}, {PREDICTED}, {COST}")
-    print(f"wrote  {REPORT}, {TABLE}, {PICTURE}, {FIGURES}")
-    print(table[["model", "training_s", "val_accuracy", "accuracy", "accuracy_low", "accuracy_high", "f1"]].to_string())
+    print(f"read   {EVALUATED}, {TRAINED}, {PREDICTED}, {RELIABILITY}, {COST}")
+    print(f"wrote  {REPORT}, {TABLE}, {PICTURE}, {DIAGRAMS}, {FIGURES}")
+    shown = ["model", "training_s", "val_accuracy", "accuracy", "accuracy_low", "accuracy_high", "f1", "auc"]
+    print(findings.table[shown].to_string())
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """Judge a model on the test split, from the pixels: python -m stages.evaluate ann|cnn|head|finetuned."""
 
+from transfer.cards import Card
 from transfer.cost import measured, write_json
 from transfer.determinism import fix_seeds
 from transfer.errors import argument, run
-from transfer.evaluation import Evaluator, check_cached_path, worst_mistakes
-from transfer.params import read_params
+from transfer.evaluation import Evaluator, averaged, check_cached_path, judge, worst_mistakes
+from transfer.params import load_yaml, read_params, validate
 from transfer.paths import fill, fresh_file, reads, writes
 from transfer.pictures import draw_mistakes
-from transfer.scores import classification_report, curves, predictions_table, score
+from transfer.scores import classification_report, curves, predictions_table
 from transfer.spec import Spec
+from transfer.views import count_views
 
 PARAMS = reads("params.yaml")
+CARD = reads("data/raw/card.yaml")
 SPEC = reads("data/records/spec.json")
 TRAIN = reads("data/records/train")
 VALIDATION = reads("data/records/validation")
@@ -23,6 +26,7 @@ REPORT = writes("metrics/evaluate/{item}.txt")
 PREDICTIONS = writes("plots/predictions/{item}.csv")
 ROC = writes("plots/roc/{item}.csv")
 PRECISION_RECALL = writes("plots/precision_recall/{item}.csv")
+RELIABILITY = writes("plots/reliability/{item}.csv")
 MISTAKES = writes("plots/mistakes/{item}.png")
 COST = writes("metrics/cost/evaluate-{item}.json")
 
@@ -30,26 +34,25 @@ COST = writes("metrics/cost/evaluate-{item}.json")
 def main() -> None:
     """Predict all splits, score, draw, measure."""
     item = argument("ann", "cnn", "head", "finetuned")
-    params = read_params(PARAMS)
-    spec = Spec.read(SPEC)
-    positive = spec.positive_class
+    params, spec, card = read_params(PARAMS), Spec.read(SPEC), validate(Card, load_yaml(CARD), CARD)
+    views = count_views(params.evaluate.views, spec.symmetry, "evaluate.views")
     fix_seeds(0)
     with measured(fresh_file(fill(COST, item))) as cost:
         model = Evaluator(fill(ARCHITECTURE, item), fill(WEIGHTS, item), params.engine)
-        train, validation, test = (model.predict(records, spec) for records in (TRAIN, VALIDATION, TEST))
-        difference = check_cached_path(validation, fill(CACHED, item))
-        cost["prediction"] = model.prediction_cost()
-    scores = score(test, len(spec.classes), positive)
-    scores |= {"train_accuracy": train.accuracy(), "val_accuracy": validation.accuracy()}
-    write_json({name: round(value, 4) for name, value in scores.items()}, fresh_file(fill(METRICS, item)))
+        by_view = [model.predict(records, spec, views) for records in (TRAIN, VALIDATION, TEST)]
+        difference = check_cached_path(by_view[1][0], fill(CACHED, item))
+        cost["prediction"] = model.prediction_cost(views)
+    train, validation, test = (averaged(predictions) for predictions in by_view)
+    scores, reliability = judge(train, validation, test, spec, card)
+    write_json(scores, fresh_file(fill(METRICS, item)))
+    reliability.to_csv(fresh_file(fill(RELIABILITY, item)), index=False, na_rep="nan")
     report = classification_report(test, spec.classes)
     fresh_file(fill(REPORT, item)).write_text(report, encoding="utf-8")
     predictions_table(test, spec.classes).to_csv(fresh_file(fill(PREDICTIONS, item)), index=False)
-    roc, precision_recall = curves(test, spec.classes, positive)
-    roc.to_csv(fresh_file(fill(ROC, item)), index=False)
-    precision_recall.to_csv(fresh_file(fill(PRECISION_RECALL, item)), index=False)
+    for table, path in zip(curves(test, spec.classes, spec.positive_class), (ROC, PRECISION_RECALL), strict=True):
+        table.to_csv(fresh_file(fill(path, item)), index=False)
     draw_mistakes(worst_mistakes(test, TEST, spec, 12), f"{item}: the worst mistakes", fresh_file(fill(MISTAKES, item)))
-    print(f"read   {fill(WEIGHTS, item)}, {sum(spec.counts.values())} images, computed by {model.engine}")
+    print(f"read   {fill(WEIGHTS, item)}, {sum(spec.counts.values())} images, {views} views, engine {model.engine}")
     print(f"       whole network and training path differ by at most {difference:.4f} in a probability")
     print(f"wrote  {fill(METRICS, item)}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     print(report)

@@ -35,8 +35,9 @@ def main() -> None:
     fix_seeds(params.seed)
     plan = make_plan(params.backbone, finetune.cut, finetune.augment, finetune.views, spec.symmetry, "finetune")
     network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
+    records = (TRAIN, VALIDATION)
     data = training_data(
-        plan, ACTIVATIONS, (TRAIN, VALIDATION), spec, finetune.augmentation, params.batch_size, params.seed
+        plan, ACTIVATIONS, records, spec, finetune.augmentation, params.labels, params.batch_size, params.seed
     )
     recipe = Recipe(
         epochs=finetune.epochs,
@@ -46,6 +47,9 @@ def main() -> None:
         label_smoothing=finetune.label_smoothing,
         clip_norm=finetune.clip_norm,
         class_weights=params.class_weights,
+        patience=finetune.patience,
+        time_budget_s=params.time_budget_s,
+        averaging=finetune.averaging,
     )
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
     around = from_pixels(network) if plan.from_pixels else None

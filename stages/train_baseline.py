@@ -35,12 +35,16 @@ def main() -> None:
     fix_seeds(params.seed)
     architecture = baseline_architecture(baseline, spec.image_size, spec.classes)
     network = build(architecture)
-    images, labels = small_images(network.trunk, TRAIN, spec, views)
-    batches = ViewBatches(images, labels, len(spec.classes), params.batch_size, params.seed)
-    validation = ViewBatches(
-        *small_images(network.trunk, VALIDATION, spec, 1), len(spec.classes), EVALUATION_BATCH, None
+    train = small_images(network.trunk, TRAIN, spec, views, params.labels)
+    batches = ViewBatches(*train, params.batch_size, params.seed)
+    small_validation = small_images(network.trunk, VALIDATION, spec, 1, params.labels)
+    validation = ViewBatches(*small_validation, EVALUATION_BATCH, None)
+    recipe = Recipe(
+        epochs=baseline.epochs,
+        lr=baseline.lr,
+        class_weights=params.class_weights,
+        time_budget_s=params.time_budget_s,
     )
-    recipe = Recipe(epochs=baseline.epochs, lr=baseline.lr, class_weights=params.class_weights)
     model = ModelFiles(fill(ARCHITECTURE, item), fill(WEIGHTS, item), fill(PREDICTED, item))
     outputs = Outputs(model, fill(CURVES, item), fill(METRICS, item), fill(COST, item))
     fit(network, architecture, (batches, validation), spec, recipe, outputs, may_collapse=True)

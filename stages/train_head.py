@@ -34,13 +34,14 @@ def main() -> None:
     )
     network = build(architecture)
     network.backbone.load_weights(BACKBONE)
-    data = view_batches(ACTIVATIONS, len(spec.classes), params.batch_size, params.seed)
+    data = view_batches(ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
     recipe = Recipe(
         epochs=head.epochs,
         lr=head.lr,
         weight_decay=head.weight_decay,
         label_smoothing=head.label_smoothing,
         class_weights=params.class_weights,
+        time_budget_s=params.time_budget_s,
     )
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
     fit(network, architecture, data, spec, recipe, outputs, may_collapse=params.weights == "none")

@@ -46,6 +46,8 @@ SMALL = {
     "split": {"test": 0.25, "validation": 0.25},
     "duplicates": {"distance": 4, "correlation": 0.999},
     "class_weights": "none",
+    "labels": "hard",
+    "time_budget_s": None,
     "backbone": "efficientnet_lite0",
     "weights": "packaged",
     "engine": "auto",
@@ -55,7 +57,7 @@ SMALL = {
     },
     "finetune": {
         "cut": "block1", "epochs": 2, "warmup_epochs": 0.5, "weight_decay": 0.01, "label_smoothing": 0.0,
-        "clip_norm": 1.0, "views": 1, "augment": "cached",
+        "clip_norm": 1.0, "views": 1, "augment": "cached", "averaging": 0.0, "patience": None,
         "augmentation": {
             "rotation": 0.03, "crop": 0.1, "brightness": 0.1, "contrast": 0.1, "rand_augment": 0, "mixup": 0,
             "cutmix": 0,
@@ -66,6 +68,7 @@ SMALL = {
         "ann": {"image_size": 8, "units": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
         "cnn": {"image_size": 8, "filters": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
     },
+    "evaluate": {"views": 1},
     "resamples": 100,
 }  # fmt: skip
 """Params for tiny images."""

@@ -1,9 +1,9 @@
 """Activations of a frozen trunk on disk: computed once, read in every epoch.
 
-A split is a folder of view-0.npy, view-1.npy, … (float16, a row for each image, in the records' order) and
-labels.npy (int64). NumPy's format has no timestamp and can be mapped into memory. Beside the splits stands cached.json,
-which says of which cut they are and how many views of each split there are: of a split that training reads from the
-records there are none.
+A split is a folder of view-0.npy, view-1.npy, … (float16, a row for each image, in the records' order), labels.npy
+(int64) and soft_labels.npy (float32, NaN where there is none). NumPy's format has no timestamp and can be mapped into
+memory. Beside the splits stands cached.json, which says of which cut they are and how many views of each split there
+are: of a split that training reads from the records there are none.
 """
 
 import math
@@ -21,9 +21,11 @@ from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.cost import write_json
 from transfer.engine import BATCH, Engine, EngineName, check_agreement, make_engine
 from transfer.errors import UserError
+from transfer.params import LabelKind
 from transfer.progress import progress_bar
 from transfer.records import normalise, read_records
 from transfer.spec import Spec
+from transfer.targets import targets
 from transfer.views import apply_view, count_views
 
 STORED = np.float16
@@ -73,10 +75,11 @@ def make_plan(backbone: str, cut: str, augment: str, views: str | int, symmetry:
 
 @dataclass(frozen=True)
 class Activations:
-    """The activations of a split: for each view an array (n, …), float16, on disk; labels int64 (n,)."""
+    """The activations of a split: for each view an array (n, …), float16, on disk; labels as in `records.Batch`."""
 
     views: list[NDArray[np.float16]]
     labels: NDArray[np.int64]
+    soft_labels: NDArray[np.float32]
 
 
 def bytes_needed(trunk: keras.Model, images: int) -> int:
@@ -109,11 +112,12 @@ def embed(engine: Engine, trunk: keras.Model, records: Path, spec: Spec, views: 
     folder.mkdir(parents=True)
     shape = (spec.counts[records.name], *trunk.output_shape[1:])
     files = [np.lib.format.open_memmap(_view_file(folder, view), "w+", STORED, shape) for view in range(views)]
-    labels: list[NDArray[np.int64]] = []
+    labels, soft_labels = [], []
 
     def inputs() -> Iterator[NDArray[np.float32]]:
         for batch in read_records(records, spec, BATCH):
             labels.append(batch.labels)
+            soft_labels.append(batch.soft_labels)
             for view in range(views):
                 yield np.ascontiguousarray(normalise(apply_view(batch.pixels, view)))
 
@@ -128,6 +132,7 @@ def embed(engine: Engine, trunk: keras.Model, records: Path, spec: Spec, views: 
             if view == views:
                 start, view = start + len(output), 0
     np.save(folder / "labels.npy", np.concatenate(labels))
+    np.save(folder / "soft_labels.npy", np.concatenate(soft_labels))
 
 
 def embed_splits(
@@ -173,16 +178,20 @@ def open_activations(folder: Path) -> Activations:
     labels = np.load(folder / "labels.npy")
     if any(len(view) != len(labels) for view in views):
         raise UserError(f"{folder}: expected {len(labels)} rows a view, received {[len(view) for view in views]}")
-    return Activations(views, labels)
+    return Activations(views, labels, np.load(folder / "soft_labels.npy"))
 
 
-def view_batches(folder: Path, classes: int, batch_size: int, seed: int) -> tuple[ViewBatches, ViewBatches]:
+def view_batches(
+    folder: Path, classes: tuple[str, ...], kind: LabelKind, batch_size: int, seed: int
+) -> tuple[ViewBatches, ViewBatches]:
     """Return batches of cached activations to train on, and those of the validation split, in order."""
     train = open_activations(folder / "train")
-    return ViewBatches(train.views, train.labels, classes, batch_size, seed), validation_batches(folder, classes)
+    aims = targets(train.labels, train.soft_labels, classes, kind)
+    return ViewBatches(train.views, aims, batch_size, seed), validation_batches(folder, classes, kind)
 
 
-def validation_batches(folder: Path, classes: int) -> ViewBatches:
+def validation_batches(folder: Path, classes: tuple[str, ...], kind: LabelKind) -> ViewBatches:
     """Return batches of the validation split's cached activations, in order."""
     validation = open_activations(folder / "validation")
-    return ViewBatches(validation.views, validation.labels, classes, EVALUATION_BATCH, None)
+    aims = targets(validation.labels, validation.soft_labels, classes, kind)
+    return ViewBatches(validation.views, aims, EVALUATION_BATCH, None)

@@ -7,21 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.engine import BATCH
+from transfer.params import LabelKind
 from transfer.records import normalise, read_records
 from transfer.spec import Spec
+from transfer.targets import targets
 from transfer.views import apply_view
 
 
 def small_images(
-    trunk: keras.Model, records: Path, spec: Spec, views: int
-) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
-    """Return the images of a split as `trunk` shrinks them, float32 (n, s, s, 3), once for each view, and the labels.
+    trunk: keras.Model, records: Path, spec: Spec, views: int, kind: LabelKind
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the images of a split as `trunk` shrinks them, float32 (n, s, s, 3), once for each view, and the targets.
 
     The views share their memory: shrinking by whole factors and turning can be exchanged.
     """
-    images, labels = [], []
+    images, labels, soft_labels = [], [], []
     for batch in read_records(records, spec, BATCH):
         images.append(keras.ops.convert_to_numpy(trunk(normalise(batch.pixels), training=False)))
         labels.append(batch.labels)
+        soft_labels.append(batch.soft_labels)
     small = np.concatenate(images)
-    return [apply_view(small, view) for view in range(views)], np.concatenate(labels)
+    aims = targets(np.concatenate(labels), np.concatenate(soft_labels), spec.classes, kind)
+    return [apply_view(small, view) for view in range(views)], aims

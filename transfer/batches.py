@@ -16,8 +16,8 @@ class Batches(Protocol):
     """What training needs to know of its data, wherever they come from."""
 
     @property
-    def one_hot(self) -> Array:
-        """The labels of all images, in the order of the records: float32 (n, classes)."""
+    def targets(self) -> Array:
+        """A probability of each class for each image, in the order of the records: float32 (n, classes)."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -36,12 +36,11 @@ class Batches(Protocol):
 
 
 class ViewBatches(keras.utils.PyDataset):
-    """Batches for `fit`: inputs float32 (n, …) and one-hot labels float32 (n, classes).
+    """Batches for `fit`: inputs float32 (n, …) and targets float32 (n, classes).
 
     Args:
         views: for each view an array of all images (n, …); they may lie on disk.
-        labels: class numbers, int64 (n,).
-        classes: number of classes.
+        targets: a probability of each class for each image, float32 (n, classes): see `transfer.targets`.
         batch_size: images in a batch; the last one of an epoch may be smaller.
         seed: with the number of the epoch it fixes order and views, whatever came before. None keeps the order and
             takes the first view, for validation.
@@ -52,22 +51,21 @@ class ViewBatches(keras.utils.PyDataset):
     def __init__(
         self,
         views: Sequence[NDArray[np.floating]],
-        labels: NDArray[np.int64],
-        classes: int,
+        targets: Array,
         batch_size: int,
         seed: int | None,
     ) -> None:
         super().__init__()
         self._views, self._batch_size, self._seed = views, batch_size, seed
-        self._one_hot = np.eye(classes, dtype=np.float32)[labels]
+        self._targets = targets
         self._class_weights: Array | None = None
         self._epoch = 0
         self._draw()
 
     @property
-    def one_hot(self) -> Array:
-        """The labels of all images, in order: float32 (n, classes)."""
-        return self._one_hot
+    def targets(self) -> Array:
+        """A probability of each class for each image, in order: float32 (n, classes)."""
+        return self._targets
 
     def feed(self, class_weights: Array | None = None) -> "ViewBatches":
         """Return these batches, with each image's weight where there are class weights: see `Batches`."""
@@ -76,22 +74,22 @@ class ViewBatches(keras.utils.PyDataset):
 
     def _draw(self) -> None:
         if self._seed is None:
-            self._order = np.arange(len(self._one_hot))
-            self._view = np.zeros(len(self._one_hot), np.int64)
+            self._order = np.arange(len(self._targets))
+            self._view = np.zeros(len(self._targets), np.int64)
             return
         random = np.random.default_rng([self._seed, self._epoch])
-        self._order = random.permutation(len(self._one_hot))
-        self._view = random.integers(len(self._views), size=len(self._one_hot))
+        self._order = random.permutation(len(self._targets))
+        self._view = random.integers(len(self._views), size=len(self._targets))
 
     def on_epoch_end(self) -> None:
         self._epoch += 1
         self._draw()
 
     def __len__(self) -> int:
-        return math.ceil(len(self._one_hot) / self._batch_size)
+        return math.ceil(len(self._targets) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Array, ...]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
-        batch = inputs.astype(np.float32), self._one_hot[rows]
+        batch = inputs.astype(np.float32), self._targets[rows]
         return batch if self._class_weights is None else (*batch, batch[1] @ self._class_weights)

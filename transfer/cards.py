@@ -80,7 +80,9 @@ class Table:
 
     The class comes from the column `label`, or from a probability in the column `soft_label`: the second of the two
     classes where it is greater than `threshold`. `confidence` maps values of the soft label to the weight that the
-    image has in the confidence-weighted accuracy. `stratify` names the columns whose proportions every split keeps.
+    image has in the confidence-weighted accuracy. That is given twice where an `alternative_threshold` stands beside
+    `threshold`, as images between the two may count as either class; nothing is trained by it.
+    `stratify` names the columns whose proportions every split keeps.
     Images with the same value in the column `group` (a patient, a module, a video) never lie in two splits; those with
     no value stand for themselves. The column `split` names the split that an image belongs to (train, validation,
     test, or the usual other words for them); images without one are divided as params.yaml says.
@@ -93,6 +95,7 @@ class Table:
     label: Str | None = None
     soft_label: Str | None = None
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.5
+    alternative_threshold: Annotated[Float, Field(ge=0, lt=1)] | None = None
     confidence: tuple[tuple[Float, Float], ...] = ()
     stratify: Names = ()
     group: Str | None = None
@@ -104,6 +107,8 @@ class Table:
             raise ValueError(f"one of label and soft_label, received {'none' if self.label is None else 'both'}")
         if self.confidence and self.soft_label is None:
             raise ValueError("confidence to be given together with soft_label, received confidence alone")
+        if self.alternative_threshold is not None and not self.confidence:
+            raise ValueError("alternative_threshold to be given together with confidence, received it alone")
         return self
 
 

@@ -3,13 +3,16 @@
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import openvino
+import pandas as pd
 from numpy.typing import NDArray
 
+from transfer.calibration import calibrate
+from transfer.cards import Card
 from transfer.engine import BATCH, EngineName, check_agreement, choose, make_engine, to_openvino
 from transfer.errors import UserError
 from transfer.inference import measure
@@ -17,12 +20,24 @@ from transfer.model_files import load
 from transfer.pictures import Mistake
 from transfer.progress import progress_bar
 from transfer.records import Batch, normalise, read_records
-from transfer.scores import Predictions
+from transfer.scores import DIGITS, Predictions, operating_point, score
 from transfer.spec import Spec
+from transfer.views import apply_view
 
 CACHED_PATH_TOLERANCE = 0.02
 """Largest difference of a probability between the whole network from pixels and its top on cached activations, which
 are rounded to float16 (11 bits); measured: 0.001 to 0.004."""
+
+
+def predictions_of(batches: Sequence[Batch], probabilities: NDArray[np.float32]) -> Predictions:
+    """Set probabilities (n, classes) beside what the records say of the same images."""
+    return Predictions(
+        [name for batch in batches for name in batch.images],
+        np.concatenate([batch.labels for batch in batches]),
+        np.concatenate([batch.soft_labels for batch in batches]),
+        np.concatenate([batch.confidence for batch in batches]),
+        probabilities,
+    )
 
 
 class Evaluator:
@@ -39,8 +54,8 @@ class Evaluator:
         self._run = make_engine(self._network.whole, engine)
         self._checked = False
 
-    def predict(self, records: Path, spec: Spec) -> Predictions:
-        """Predict all images of a split.
+    def predict(self, records: Path, spec: Spec, views: int) -> list[Predictions]:
+        """Predict all images of a split, once for each of the first `views` views (see `transfer.views`).
 
         Raises:
             UserError: the engine does not agree with TensorFlow on the first batch, or records are damaged.
@@ -54,34 +69,39 @@ class Evaluator:
                     check_agreement(self._run, self._network.whole, pixels)
                     self._checked = True
                 seen.append(dataclasses.replace(batch, pixels=batch.pixels[:0]))
-                yield pixels
+                for view in range(views):
+                    yield np.ascontiguousarray(apply_view(pixels, view))
 
-        probabilities = []
-        with progress_bar(spec.counts[records.name], f"predict {records.name}") as progress:
+        outputs = []
+        with progress_bar(spec.counts[records.name] * views, f"predict {records.name}") as progress:
             for output in self._run.run(inputs()):
-                probabilities.append(output)
+                outputs.append(output)
                 progress.update(len(output))
-        return Predictions(
-            [name for batch in seen for name in batch.images],
-            np.concatenate([batch.labels for batch in seen]),
-            np.concatenate([batch.confidence for batch in seen]),
-            np.concatenate(probabilities),
-        )
+        return [predictions_of(seen, np.concatenate(outputs[view::views])) for view in range(views)]
 
-    def prediction_cost(self) -> dict[str, object]:
-        """Measure seconds an image and peak memory in a process of its own, and the size of the weights."""
+    def prediction_cost(self, views: int) -> dict[str, object]:
+        """Measure seconds an image and peak memory in a process of its own, and the size of the weights.
+
+        An image takes as many passes as it has views.
+        """
         weights = self._network.whole.weights
         size = {"weights_bytes": sum(math.prod(weight.shape) * 4 for weight in weights)}
         if self.engine != "openvino":
-            return {**measure(self.engine, self._files), **size}
+            return {**measure(self.engine, self._files, views), **size}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.xml"
             openvino.save_model(to_openvino(self._network.whole), file, compress_to_fp16=False)
-            return {**measure(self.engine, [file]), **size}
+            return {**measure(self.engine, [file], views), **size}
+
+
+def averaged(views: Sequence[Predictions]) -> Predictions:
+    """Return the predictions with the mean over the views of each image's probabilities."""
+    stacked = np.stack([view.probabilities for view in views])
+    return dataclasses.replace(views[0], probabilities=np.asarray(stacked.mean(axis=0), np.float32))
 
 
 def check_cached_path(whole: Predictions, cached_file: Path) -> float:
-    """Compare the whole network's predictions for the validation split with those of the training path.
+    """Compare the whole network's predictions for the validation split, in the first view, with the training path's.
 
     Returns the largest difference of a probability.
 
@@ -96,6 +116,26 @@ def check_cached_path(whole: Predictions, cached_file: Path) -> float:
             f"{CACHED_PATH_TOLERANCE}, received a difference of {difference:.3f}; train anew: dvc repro -f"
         )
     return difference
+
+
+def judge(
+    train: Predictions, validation: Predictions, test: Predictions, spec: Spec, card: Card
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Score a model: what is chosen is chosen on the validation split, and judged on the test split.
+
+    Returns:
+        What `scores.score`, `calibration.calibrate` and, where there is a positive class, `scores.operating_point` give
+        for the test split, and train_accuracy and val_accuracy, all rounded to 4 digits; and the table of the
+        reliability diagram.
+    """
+    alternative = card.table.alternative_threshold if card.table is not None else None
+    scores = score(test, len(spec.classes), spec.positive_class, alternative)
+    scores |= {"train_accuracy": train.accuracy(), "val_accuracy": validation.accuracy()}
+    calibrated, reliability = calibrate(validation, test)
+    scores |= calibrated
+    if spec.positive_class is not None:
+        scores |= operating_point(validation, test, spec.positive_class)
+    return {name: round(value, DIGITS) for name, value in scores.items()}, reliability
 
 
 def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int) -> list[Mistake]:

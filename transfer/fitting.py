@@ -13,7 +13,7 @@ from transfer.model_files import ModelFiles, save
 from transfer.network import Architecture, Network
 from transfer.paths import fresh_file
 from transfer.spec import Spec
-from transfer.training import Recipe, predict, train
+from transfer.training import Outcome, Recipe, predict, train
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,31 @@ def fit(
     with measured(fresh_file(outputs.cost)) as cost:
         outcome = train(network.top, batches, validation, spec, recipe, outputs.curves, name, around)
         cost["seconds_per_epoch"] = round(float(np.median(outcome.seconds_per_epoch)), 3)
-        cost["images_per_second"] = round(len(batches.one_hot) / float(np.median(outcome.seconds_per_epoch)), 1)
+        cost["images_per_second"] = round(len(batches.targets) / float(np.median(outcome.seconds_per_epoch)), 1)
     save(network, architecture, predict(network.top, validation), outputs.model)
     total = network.whole.count_params()
     write_json({"parameters": total, **outcome.figures()}, fresh_file(outputs.metrics))
-    figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best.items())
-    print(f"read   {len(batches.one_hot)} images to train on, {len(validation.one_hot)} to validate")
+    print(f"read   {len(batches.targets)} images to train on, {len(validation.targets)} to validate")
     print(f"       {outcome.trainable:,} of {total:,} parameters trainable, {cost['seconds_per_epoch']} s an epoch")
-    print(f"wrote  {outputs.model.weights}: epoch {outcome.best_epoch} of {recipe.epochs}")
-    print(f"       validation {figures}; chance has loss {outcome.chance_loss:.4f}")
-    if outcome.collapsed and may_collapse:
-        print(f"       COLLAPSED: {outcome.collapsed}")
-    elif outcome.collapsed:
+    print(f"wrote  {outputs.model.weights}")
+    _say(outcome, recipe)
+    if outcome.collapsed and not may_collapse:
         raise UserError(
             f"{name}: expected a model better than chance, received one that collapsed: {outcome.collapsed}; try a "
             "lower learning rate or more epochs (params.yaml)"
         )
+
+
+def _say(outcome: Outcome, recipe: Recipe) -> None:
+    """Print what training came to, and what of it was cut."""
+    figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best.items())
+    print(f"       epoch {outcome.best_epoch} of {outcome.epochs} is kept: validation {figures}")
+    print(f"       chance has loss {outcome.chance_loss:.4f}")
+    if outcome.epochs < recipe.epochs:
+        print(f"       CUT: {outcome.epochs} of {recipe.epochs} epochs fit into time_budget_s")
+    if outcome.stopped:
+        print(f"       STOPPED after epoch {len(outcome.seconds_per_epoch)} of {outcome.epochs}: {outcome.stopped}")
+    if outcome.one_class_epochs:
+        print(f"       one class was predicted for everything in epochs {outcome.one_class_epochs}: they were not kept")
+    if outcome.collapsed:
+        print(f"       COLLAPSED: {outcome.collapsed}")

@@ -1,7 +1,8 @@
-"""What prediction costs, measured in a process of its own: python -m transfer.inference ENGINE FILE…
+"""What prediction costs, measured in a process of its own: python -m transfer.inference ENGINE VIEWS FILE…
 
-It imports no more than the engine needs, loads one model, predicts single images and batches of 32, and prints JSON:
-seconds an image for both (medians, after warm-up) and the peak resident memory of the process in bytes.
+It imports no more than the engine needs, loads one model, predicts single images and batches of 32, each image in as
+many views, and prints JSON: seconds an image for both (medians, after warm-up) and the peak resident memory of the
+process in bytes.
 """
 
 import json
@@ -24,9 +25,16 @@ WARM_UP = 5
 REPEATS = {1: 60, BATCH: 12}
 
 
-def measure(engine: str, files: list[Path]) -> dict[str, object]:
+def measure(engine: str, files: list[Path], views: int) -> dict[str, object]:
     """Start the measuring process and return what it printed. `files` are those of `_predictor`."""
-    command = [sys.executable, "-m", "transfer.inference", engine, *(str(file.absolute()) for file in files)]
+    command = [
+        sys.executable,
+        "-m",
+        "transfer.inference",
+        engine,
+        str(views),
+        *(str(file.absolute()) for file in files),
+    ]
     result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     measured: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
     return measured
@@ -51,11 +59,12 @@ def _predictor(engine: str, files: list[Path], batch: int) -> tuple[Callable[[Ar
     return (lambda images: list(graph.run([images]))), (batch, *network.whole.input_shape[1:])
 
 
-def _seconds_per_image(predict: Callable[[Array], object], images: Array) -> float:
+def _seconds_per_image(predict: Callable[[Array], object], images: Array, views: int) -> float:
     times = []
     for i in range(WARM_UP + REPEATS[len(images)]):
         start = time.perf_counter()
-        predict(images)
+        for _ in range(views):
+            predict(images)
         if i >= WARM_UP:
             times.append((time.perf_counter() - start) / len(images))
     return statistics.median(times)
@@ -63,12 +72,12 @@ def _seconds_per_image(predict: Callable[[Array], object], images: Array) -> flo
 
 def main() -> None:
     """Measure, and print JSON."""
-    engine, files = sys.argv[1], [Path(name) for name in sys.argv[2:]]
+    engine, views, files = sys.argv[1], int(sys.argv[2]), [Path(name) for name in sys.argv[3:]]
     result: dict[str, object] = {"engine": engine}
     for batch in (1, BATCH):
         predict, shape = _predictor(engine, files, batch)
         images = np.random.default_rng(0).random(shape, np.float32)
-        result[f"seconds_per_image_batch_{batch}"] = round(_seconds_per_image(predict, images), 6)
+        result[f"seconds_per_image_batch_{batch}"] = round(_seconds_per_image(predict, images, views), 6)
     result["peak_memory_bytes"] = peak_memory()
     print(json.dumps(result))
 

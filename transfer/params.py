@@ -47,6 +47,7 @@ Rate = Annotated[Float, Field(gt=0, le=1)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Count = Annotated[Int, Field(ge=1)]
 Units = tuple[Count, ...]
+LabelKind = Literal["hard", "soft"]
 Views = Literal["all", 1, 2, 4, 8]
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WEIGHTS = ("packaged", "imagenet", "none")
@@ -146,6 +147,9 @@ class Finetune:
 
     `augment` says what is trained on: the cached views of each image, changes on the fly (the trunk then runs in every
     training step), or each image as it is. At the cut "input" nothing is frozen and nothing is cached.
+
+    `averaging` is the momentum of the exponential moving average of the weights, which is what is judged and kept; 0
+    keeps the weights themselves. Training stops after `patience` epochs without a better one; null never stops it.
     """
 
     cut: Str
@@ -156,6 +160,8 @@ class Finetune:
     weight_decay: Annotated[Float, Field(ge=0)]
     label_smoothing: Fraction
     clip_norm: Positive
+    averaging: Fraction
+    patience: Count | None
     views: Views
 
     @model_validator(mode="after")
@@ -199,6 +205,13 @@ class Baselines:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Evaluate:
+    """How an image is judged: by the mean of the probabilities of so many of its views."""
+
+    views: Views
+
+
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """All of params.yaml."""
 
@@ -212,12 +225,15 @@ class Params:
     split: Split
     duplicates: Duplicates
     class_weights: ClassWeights
+    labels: LabelKind
+    time_budget_s: Positive | None
     backbone: Str
     weights: Weights
     engine: Literal["auto", "openvino", "tensorflow"]
     head: Head
     finetune: Finetune
     baselines: Baselines
+    evaluate: Evaluate
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
 
     @model_validator(mode="after")

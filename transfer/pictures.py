@@ -1,6 +1,7 @@
 """Pictures for reports, drawn with matplotlib."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,31 @@ def draw_performance(table: pd.DataFrame, path: Path) -> None:
     axis.set_xlabel("on the test split, with 95 % bootstrap intervals")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def draw_reliability(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
+    """Draw a reliability diagram for each model: accuracy by confidence, before and after the temperature.
+
+    The area of a dot is that of its bin's share of the images; on the diagonal, probabilities mean what they say.
+
+    Args:
+        tables: by model, as `calibration.calibrate` gives them.
+        path: of the PNG.
+    """
+    figure, axes = plt.subplots(1, len(tables), figsize=(3 * len(tables), 3.4), squeeze=False, layout="constrained")
+    for axis, (model, table) in zip(axes.flat, tables.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+        for name, colour in (("before", "#c9822b"), ("after", "#3b6ea5")):
+            bins = table[table[f"images_{name}"] > 0]
+            confidence, accuracy = bins[f"mean_confidence_{name}"], bins[f"accuracy_{name}"]
+            share = bins[f"images_{name}"] / bins[f"images_{name}"].sum()
+            axis.plot(confidence, accuracy, color=colour, linewidth=1, label=name)
+            axis.scatter(confidence, accuracy, 200 * share, color=colour)
+        axis.set(title=model, xlabel="confidence", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel("accuracy on the test split")
+    axes[0, 0].legend(frameon=False, loc="upper left")
     _save(figure, path)
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from transfer.backbones.names import CUTS, DEFAULT_CUTS
-from transfer.comparison import MODELS, read_results, verdicts
-from transfer.comparison import compare as compare_models
+from transfer.comparison import MODELS, verdicts
 from transfer.cost import read_json
+from transfer.delong import AreaComparison
 from transfer.report import markdown_table, performance_markdown
+from transfer.statistics import Comparison
 
 README = Path("README.md")
 WEIGHT_KINDS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
@@ -27,10 +28,10 @@ def _performance(root: Path) -> str:
 
 
 def _verdicts(root: Path) -> str:
-    folders = ("metrics/evaluate", "metrics/train", "plots/predictions", "metrics/cost")
-    evaluated, trained, predicted, cost = (root / folder for folder in folders)
-    results = read_results(evaluated, trained, predicted, cost)
-    return "\n".join(f"- {line}" for line in verdicts(results, compare_models(results)))
+    figures = read_json(root / "metrics/compare.json")
+    pairs = [Comparison(**pair) for pair in figures["pairs"]]
+    areas = [AreaComparison(**pair) for pair in figures["areas"]]
+    return "\n".join(f"- {line}" for line in verdicts(pairs, areas))
 
 
 def _seeds(root: Path) -> str:
@@ -225,6 +226,59 @@ def _mean_error(row: dict[str, Any] | None) -> str:
     return f"{100 * row['mean']:.1f} % {spread}"
 
 
+PEER_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
+
+
+def peers_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each peer and for each model of the pipeline, means ± standard deviations."""
+    rows = results["rows"].values()
+    seeds = {seed for row in rows for seed, run in row["runs"].items() if run["status"] == "ok"}
+    settings = results["settings"]
+    machine = f"{results['cores']} cores with {results['vector_instructions']}"
+    header = [
+        f"{_seed_list(seeds)}, {settings['image_size']} pixels, {machine}",
+        *PEER_SCORES.values(),
+        "training",
+        "peak memory",
+    ]
+    return markdown_table(header, [[_peer_title(row, seeds), *_peer_cells(row["summary"])] for row in rows])
+
+
+def _seed_list(seeds: set[str]) -> str:
+    """Name seeds, in order."""
+    return f"seeds {', '.join(sorted(seeds, key=int))}" if len(seeds) != 1 else f"seed {min(seeds)}"
+
+
+def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
+    """What a row is called; where seeds are missing, with those that it has, and where recipes were shortened, how."""
+    done = {seed: run for seed, run in row["runs"].items() if run["status"] == "ok"}
+    notes = [] if set(done) in (seeds, set()) else [_seed_list(set(done))]
+    scales = {run["epochs_scale"] for run in done.values()} - {1.0}
+    notes += [f"{scale:g} of the epochs" for scale in sorted(scales)]
+    return f"{row['title']} ({', '.join(notes)})" if notes else str(row["title"])
+
+
+def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
+    """Scores, seconds and megabytes."""
+    if not summary:
+        return ["not run"] * (len(PEER_SCORES) + 2)
+    spread = {name: value["sd"] for name, value in summary.items()}
+
+    def cell(name: str, form: str, unit: str = "", scale: float = 1.0) -> str:
+        mean, deviation = summary[name]["mean"], spread[name]
+        assert mean is not None
+        more = "" if deviation is None else f" ± {deviation * scale:{form}}"
+        return f"{mean * scale:{form}}{more}{unit}"
+
+    scores = [cell(name, ".4f") for name in PEER_SCORES]
+    return [*scores, cell("seconds", ".0f", " s"), cell("peak_memory_bytes", ",.0f", " MB", 1e-6)]
+
+
+def _peers(root: Path) -> str:
+    path = root / "benchmarks/results/peers.json"
+    return peers_markdown(read_json(path)) if path.exists() else "Not measured yet."
+
+
 def _dag(root: Path) -> str:
     graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
     return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
@@ -241,6 +295,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "augment": _augment,
     "sweep": _sweep,
     "learning-curve": _learning_curve,
+    "peers": _peers,
     "dag": _dag,
 }
 

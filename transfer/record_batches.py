@@ -13,9 +13,10 @@ from transfer.activations import Plan, validation_batches, view_batches
 from transfer.augmentation import OFF, Augmenter
 from transfer.batches import Array, Batches
 from transfer.engine import BATCH
-from transfer.params import Augmentation
+from transfer.params import Augmentation, LabelKind
 from transfer.records import CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
 from transfer.spec import Spec
+from transfer.targets import targets
 
 SCALED = normalise(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))[:, 0]
 """What `normalise` makes of each value of a pixel: looked up in tf.data, where a division may be computed otherwise."""
@@ -38,7 +39,7 @@ def record_places(folder: Path) -> list[tuple[Path, int, int]]:
 
 
 class RecordBatches:
-    """Batches of pixels float32 (n, S, S, 3) in 0–1 and labels float32 (n, classes), from a split's records.
+    """Batches of pixels float32 (n, S, S, 3) in 0–1 and targets float32 (n, classes), from a split's records.
 
     Each image comes once an epoch, in a truly random order, and is read when its turn comes: what stays in memory is
     the place of each record (some 200 bytes an image), its label and a few batches, however many images there are. A
@@ -47,6 +48,7 @@ class RecordBatches:
     Args:
         records: folder of the split.
         spec: what the records hold.
+        kind: of the targets: see `transfer.targets`.
         batch_size: images in a batch; the last one of an epoch may be smaller.
         seed: with the number of the epoch it fixes order and changes, whatever came before and on however many
             threads. None keeps the order, for validation.
@@ -54,13 +56,14 @@ class RecordBatches:
         parallel: images that are decoded and changed at a time.
 
     Raises:
-        UserError: damaged records, or not as many as `spec` says.
+        UserError: damaged records, not as many as `spec` says, or no soft labels that could be targets.
     """
 
     def __init__(
         self,
         records: Path,
         spec: Spec,
+        kind: LabelKind,
         batch_size: int,
         seed: int | None,
         augmenter: Augmenter | None = None,
@@ -68,17 +71,18 @@ class RecordBatches:
     ) -> None:
         self._spec, self._batch_size, self._seed = spec, batch_size, seed
         self._augmenter, self._parallel = augmenter or Augmenter(OFF, views=1), parallel
-        labels = np.concatenate([batch.labels for batch in read_records(records, spec, BATCH)])
-        self._one_hot: Array = np.eye(len(spec.classes), dtype=np.float32)[labels]
+        columns = [(batch.labels, batch.soft_labels) for batch in read_records(records, spec, BATCH)]
+        labels, soft_labels = (np.concatenate(column) for column in zip(*columns, strict=True))
+        self._targets: Array = targets(labels, soft_labels, spec.classes, kind)
         self._places = record_places(records)
 
     @property
-    def one_hot(self) -> Array:
-        """The labels of all images, unmixed, in the order of the records: float32 (n, classes)."""
-        return self._one_hot
+    def targets(self) -> Array:
+        """A probability of each class for each image, unmixed, in the order of the records: float32 (n, classes)."""
+        return self._targets
 
     def __len__(self) -> int:
-        return math.ceil(len(self._one_hot) / self._batch_size)
+        return math.ceil(len(self._targets) / self._batch_size)
 
     @property
     def steps(self) -> int | None:
@@ -87,31 +91,31 @@ class RecordBatches:
 
     def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the order of an epoch and a seed for each image."""
-        count = len(self._one_hot)
+        count = len(self._targets)
         if self._seed is None:
             return np.arange(count), np.zeros(count, np.int64)
         random = np.random.default_rng([self._seed, epoch])
         return random.permutation(count), random.integers(MAX_SEED, size=count)
 
-    def _read(self, epoch: int) -> Iterator[tuple[bytes, int]]:
-        """Read the records of an epoch in its order, each with the seed of its image."""
+    def _read(self, epoch: int) -> Iterator[tuple[bytes, Array, int]]:
+        """Read the records of an epoch in its order, each with its image's target and seed."""
         for row, seed in zip(*self._draw(int(epoch)), strict=True):
             shard, start, length = self._places[row]
             with shard.open("rb") as file:
                 file.seek(start)
-                yield file.read(length), seed
+                yield file.read(length), self._targets[row], seed
 
-    def _decode(self, record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Turn a record into pixels float32 (S, S, 3), changed at random, and a one-hot label; the seed goes along."""
+    def _decode(self, record: tf.Tensor, target: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Turn a record into pixels float32 (S, S, 3), changed at random; target and seed go along."""
         features = parse(record[None], self._spec)
         pixels = tf.gather(SCALED, tf.cast(features["pixels"][0], tf.int32))
         pixels = pixels if self._spec.channels == 3 else tf.repeat(pixels, 3, axis=-1)
-        label = tf.one_hot(features["label"][0], len(self._spec.classes))
-        return self._augmenter.image(pixels, seed), label, seed
+        return self._augmenter.image(pixels, seed), target, seed
 
     def epoch(self, number: int | tf.Tensor) -> tf.data.Dataset:
-        """Return the batches of an epoch, counted from 0: pixels and labels."""
-        signature = (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int32))
+        """Return the batches of an epoch, counted from 0: pixels and targets."""
+        target = tf.TensorSpec((len(self._spec.classes),), tf.float32)
+        signature = (tf.TensorSpec((), tf.string), target, tf.TensorSpec((), tf.int32))
         records = tf.data.Dataset.from_generator(self._read, args=(number,), output_signature=signature)
         images = records.map(self._decode, num_parallel_calls=self._parallel, deterministic=True)
         return images.batch(self._batch_size).map(lambda x, y, seeds: self._augmenter.batch(x, y, seeds[0]))
@@ -133,6 +137,7 @@ def training_data(
     records: tuple[Path, Path],
     spec: Spec,
     augmentation: Augmentation,
+    kind: LabelKind,
     batch_size: int,
     seed: int,
 ) -> tuple[Batches, Batches]:
@@ -144,17 +149,18 @@ def training_data(
         records: folders of the training and the validation split.
         spec: what the records hold.
         augmentation: changes made on the fly, where the plan says so.
+        kind: of the targets: see `transfer.targets`.
         batch_size: images in a batch.
         seed: of order, views and changes.
 
     Raises:
-        UserError: damaged or missing records or activations.
+        UserError: damaged or missing records or activations, or no soft labels that could be targets.
     """
     if not plan.from_pixels:
-        return view_batches(activations, len(spec.classes), batch_size, seed)
+        return view_batches(activations, spec.classes, kind, batch_size, seed)
     augmenter = Augmenter(augmentation if plan.augment == "on_the_fly" else OFF, plan.views)
     train, validation = records
-    batches = RecordBatches(train, spec, batch_size, seed, augmenter)
+    batches = RecordBatches(train, spec, kind, batch_size, seed, augmenter)
     if plan.cut == "input":
-        return batches, RecordBatches(validation, spec, BATCH, None)
-    return batches, validation_batches(activations, len(spec.classes))
+        return batches, RecordBatches(validation, spec, kind, BATCH, None)
+    return batches, validation_batches(activations, spec.classes, kind)

@@ -34,11 +34,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), confidence float32 (n,)."""
+    """Images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), confidence float32 (n,).
+
+    `soft_labels` float32 (n,) are probabilities of the second class, NaN where an image has none.
+    """
 
     images: list[str]
     pixels: Pixels
     labels: NDArray[np.int64]
+    soft_labels: NDArray[np.float32]
     confidence: NDArray[np.float32]
 
 
@@ -143,7 +147,8 @@ def read_records(folder: Path, spec: Spec, batch_size: int) -> Iterator[Batch]:
         for features in dataset.as_numpy_iterator():
             count += len(features["label"])
             images = [name.decode() for name in features["image"]]
-            yield Batch(images, features["pixels"], features["label"], features["confidence"])
+            columns = (features[name] for name in ("pixels", "label", "soft_label", "confidence"))
+            yield Batch(images, *columns)
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
             f"{folder}: expected {spec.counts[folder.name]} whole records, received a damaged one after about {count}: "

@@ -1,16 +1,18 @@
 """metrics/REPORT.md: the results, readable on their own."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from transfer.cards import Card
-from transfer.comparison import MODELS, Results, verdicts
+from transfer.calibration import BINS, COLDEST, HOTTEST
+from transfer.cards import Card, Table
+from transfer.comparison import MODELS, TWO, Findings, Results, verdicts
 from transfer.spec import Spec
-from transfer.statistics import Comparison
 
 MANY_CLASSES = 20  # more than these do not fit side by side
+LONG_NUMBER = 5  # characters: 0.333 is not shortened
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
@@ -42,11 +44,171 @@ def performance_markdown(table: pd.DataFrame) -> str:
     return markdown_table(header, rows)
 
 
-def _scores(results: Results) -> str:
-    header = ["model", "accuracy", "weighted accuracy", "F1", "macro F1", "ROC AUC", "log loss"]
-    names = ["accuracy", "weighted", "f1", "f1_macro", "auc", "log_loss"]
-    rows = [[f"`{model}`", *(f"{results.scores[model][name]:.3f}" for name in names)] for model in MODELS]
-    return markdown_table(header, rows)
+def _interval(value: float, low: float, high: float, form: str = ".3f") -> str:
+    """Write a figure with its interval; without one where there is none."""
+    return f"{value:{form}} ({low:{form}} to {high:{form}})" if pd.notna(low) else f"{value:{form}}"
+
+
+def _scores(results: Results, table: pd.DataFrame) -> str:
+    names = {"accuracy": "accuracy", "weighted": "weighted accuracy"}
+    if "weighted_alternative" in results.scores["head"]:
+        names["weighted_alternative"] = "weighted, alternative"
+    names |= {"f1": "F1", "f1_macro": "macro F1", "log_loss": "log loss"}
+    areas = {row["model"]: _interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
+    rows = [[f"`{model}`", *(f"{results.scores[model][name]:.3f}" for name in names), areas[model]] for model in MODELS]
+    return markdown_table(["model", *names.values(), "ROC AUC (95 %)"], rows)
+
+
+def short(value: str) -> str:
+    """Write a number of many digits with three, and leave any other text as it is."""
+    try:
+        return f"{float(value):.3g}" if len(value) > LONG_NUMBER else value
+    except ValueError:
+        return value
+
+
+def weighting(card: Card) -> str:
+    """Say how the weighted accuracies count, and which class uncertain images belong to in each."""
+    table = card.table
+    if table is None or not table.confidence:
+        return "The dataset's card gives no confidences of labels, so that weighted accuracy is plain accuracy."
+    second = card.classes[1]
+    levels, weights = (", ".join(f"{value:.3g}" for value in column) for column in zip(*table.confidence, strict=True))
+    lines = (
+        "Weighted accuracy counts each image by the confidence of its label, as the dataset's card gives it: "
+        f"{weights} where the probability of *{second}* is {levels}. It is not plain accuracy, and not to be set "
+        "against one."
+    )
+    between = [level for level, _ in table.confidence if _uncertain(level, table)]
+    if table.alternative_threshold is None or not between:
+        return lines
+    low, high = sorted((table.threshold, table.alternative_threshold))
+    named = {table.threshold: "*weighted accuracy*", table.alternative_threshold: "*weighted, alternative*"}
+    uncertain = " and ".join(f"{level:.3g}" for level in between)
+    return (
+        f"{lines} Images of probability {uncertain} count as *{second}* in {named[low]}, and as *{card.classes[0]}* in "
+        f"{named[high]}. The models are the same in both, and call *{second}* what they give a probability above 0.5."
+    )
+
+
+def _uncertain(level: float, table: Table) -> bool:
+    """Say whether a level of the soft label is of different classes by the two thresholds."""
+    return table.alternative_threshold is not None and (level > table.threshold) != (
+        level > table.alternative_threshold
+    )
+
+
+def _pairs(findings: Findings) -> str:
+    areas = {(pair.first, pair.second): pair for pair in findings.areas}
+    header = ["second less first", "test accuracy, points (95 %)", "right only by second / first", "p (McNemar, Holm)"]
+    rows = []
+    for pair in findings.pairs:
+        points = _interval(100 * pair.difference, 100 * pair.low, 100 * pair.high, "+.1f")
+        row = [f"`{pair.second}` − `{pair.first}`", points]
+        row += [f"{pair.only_second} / {pair.only_first}", f"{pair.p_holm:.2g}"]
+        if area := areas.get((pair.first, pair.second)):
+            row += [_interval(area.difference, area.low, area.high, "+.3f"), f"{area.p_holm:.2g}"]
+        rows.append(row)
+    more = ["ROC AUC (95 %)", "p (DeLong, Holm)"] if areas else []
+    note = (
+        ""
+        if areas
+        else (
+            "\n\nAreas under the ROC curve are not compared: DeLong's test is for two classes, and takes two test "
+            "images of each at least."
+        )
+    )
+    return markdown_table(header + more, rows) + note
+
+
+def calibration(results: Results) -> str:
+    """Return the calibration before and after in Markdown, and name temperatures that ran into a limit."""
+    header = ["model", "temperature", "ECE", "log loss", "Brier score"]
+    rows, limits = [], []
+    for model in MODELS:
+        scores = results.scores[model]
+        changes = [f"{scores[name]:.3f} → {scores[f'{name}_calibrated']:.3f}" for name in ("ece", "log_loss", "brier")]
+        rows.append([f"`{model}`", f"{scores['temperature']:.2f}", *changes])
+        if not COLDEST * 1.01 < scores["temperature"] < HOTTEST / 1.01:
+            limits.append(f"`{model}`")
+    if not limits:
+        return markdown_table(header, rows)
+    return (
+        f"{markdown_table(header, rows)}\n\nThe temperature of {', '.join(limits)} is at a limit of the search "
+        f"({COLDEST} to {HOTTEST}): the validation split has no error to learn it from, or the model is no better than "
+        "chance there. It is not to be used."
+    )
+
+
+def threshold(results: Results, spec: Spec) -> str:
+    """Return what the operating threshold does to the test scores, in Markdown, or why there is none."""
+    if spec.positive_class is None:
+        reason = "there are more than two classes" if len(spec.classes) > TWO else "the card names no positive class"
+        return f"No threshold is chosen, as {reason}: the most likely class is predicted."
+    names = ("accuracy", "precision", "recall", "f1")
+    rows = []
+    for model in MODELS:
+        scores = results.scores[model]
+        changes = [f"{scores[name]:.3f} → {scores[f'{name}_at_threshold']:.3f}" for name in names]
+        rows.append([f"`{model}`", f"{scores['threshold']:.4f}", *changes])
+    return f"""The threshold of the probability of *{spec.positive}* with the highest F1 on the validation split (of
+equals the one nearest to 0.5), and the test scores at 0.5 → at that threshold. It rests on {spec.counts["validation"]}
+images, and need not be better on others. All other figures here are at 0.5.
+
+{markdown_table(["model", "threshold", "accuracy", "precision", "recall", "F1"], rows)}"""
+
+
+def subgroup_tables(subgroups: pd.DataFrame, positive: str | None) -> str:
+    """Return the scores by subgroup in Markdown, a table for each column, of many values the most frequent ones."""
+    if subgroups.empty:
+        return (
+            "The dataset's card names no columns to stratify by, so that there are no subgroups but the classes: "
+            "metrics/evaluate/MODEL.txt has recall by class."
+        )
+    return "\n\n".join(
+        _subgroup_table(str(name), rows, positive) for name, rows in subgroups.groupby("column", sort=False)
+    )
+
+
+def _subgroup_table(column: str, rows: pd.DataFrame, positive: str | None) -> str:
+    sizes = rows.drop_duplicates("value")
+    shown = sizes if len(sizes) <= MANY_CLASSES else sizes.nlargest(MANY_CLASSES, "images")
+    lines = []
+    for value, images in zip(shown["value"], shown["images"], strict=True):
+        of_model = rows[rows["value"] == value].set_index("model")
+        cells = []
+        for model in MODELS:
+            found = of_model.loc[model]
+            cell = _interval(found["accuracy"], found["accuracy_low"], found["accuracy_high"])
+            cells.append(cell + (f"; F1 {found['f1']:.3f}" if pd.notna(found["f1"]) else ""))
+        lines.append([short(value), str(images), *cells])
+    title = f"By *{column}*: accuracy (95 %, exact binomial)"
+    title += f", and F1 of *{positive}* where the subgroup has images of both classes" if positive else ""
+    if len(shown) < len(sizes):
+        title += f"; the {len(shown)} largest of {len(sizes)} subgroups, all are in metrics/compare.json"
+    return f"{title}\n\n{markdown_table([column, 'images', *(f'`{model}`' for model in MODELS)], lines)}"
+
+
+def limits(data: dict[str, Any], pairs: int) -> list[str]:
+    """Say what the figures do not show. `data` is metrics/data.json, `pairs` the number of pairs compared."""
+    groups = (
+        f"The {data['groups']} groups that the dataset names lie whole in one split, but images of one group are alike"
+        if data["groups"]
+        else "The dataset names no groups, and images may belong together all the same (one module, patient or place)"
+    )
+    return [
+        "Intervals and p-values are about other test images, drawn as these were. They say nothing of other splits or "
+        "of other seeds: whether a recipe is better takes several of them (`python -m benchmarks.seeds 1 2 3`).",
+        "*May be chance* does not mean equal: the interval says which differences the test images leave open. Whether "
+        "the intervals of two models overlap is no test; the interval of their difference is.",
+        f"p is corrected for the {pairs} pairs, the intervals are those of one pair alone: at the margin, an interval "
+        "may leave 0 out where the corrected p is above 0.05.",
+        f"Images count as independent. {groups}, which makes intervals too narrow and p too small.",
+        "Figures published elsewhere are comparable only if they count alike (plain or weighted, and by which labels) "
+        "and come from a split made alike.",
+        "Subgroups, calibration and thresholds are described, not tested: there are many of them, and some rest on few "
+        "images.",
+    ]
 
 
 def _confusion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> str:
@@ -110,54 +272,108 @@ def _same(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Where the bar chart and the reliability diagrams are, relative to the report."""
+
+    performance: str
+    reliability: str
+
+
 def report(
-    card: Card,
-    spec: Spec,
-    data: dict[str, Any],
-    results: Results,
-    table: pd.DataFrame,
-    comparisons: list[Comparison],
-    picture: str,
+    card: Card, spec: Spec, data: dict[str, Any], results: Results, findings: Findings, pictures: Pictures
 ) -> str:
-    """Return the report in Markdown. `picture` is the bar chart, relative to the report."""
+    """Return the report in Markdown. `data` is metrics/data.json."""
+    parts = (
+        _performance(spec, data, results, findings, pictures),
+        _conclusions(data, findings),
+        _details(card, spec, results, findings, pictures),
+        _background(card, spec, data, results),
+    )
+    return f"# Model report: {card.title}\n\n" + "\n".join(parts)
+
+
+def _performance(spec: Spec, data: dict[str, Any], results: Results, findings: Findings, pictures: Pictures) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in spec.counts.items())
     engine = results.costs["evaluate-head"]["prediction"]["engine"]
     positive = f"F1 is that of the class *{spec.positive}*." if spec.positive else "F1 is the mean over the classes."
-    confusion = "\n\n".join(
-        f"`{model}` (columns: predicted)\n\n{_confusion(results.predictions[model], spec.classes)}" for model in MODELS
-    )
-    lines = "\n".join(f"- {line}" for line in verdicts(results, comparisons))
     more = ", …" if len(spec.classes) > MANY_CLASSES else ""
     names = ", ".join(spec.classes[:MANY_CLASSES]) + more
-    return f"""# Model report: {card.title}
-
-Made by `dvc repro`; do not edit. {data["images"]} images ({counts}) of {spec.image_size} × {spec.image_size} pixels,
+    size = f"{spec.image_size} × {spec.image_size}"
+    return f"""Made by `dvc repro`; do not edit. {data["images"]} images ({counts}) of {size} pixels,
 {len(spec.classes)} classes ({names}); {data["quarantined"]} images could not be used. {positive}
 
 ## Model Performance Table
 
-{performance_markdown(table)}
+{performance_markdown(findings.table)}
 
-![Test accuracy and F1 of the models]({picture})
+![Test accuracy and F1 of the models]({pictures.performance})
 
 Memory is the peak resident memory of a process that predicts, and prediction time the median for an image, one or 32
 at a time, both with {engine}, after warm-up, from decoded pixels. Training time counts everything that a model needs:
 the pass of the frozen trunk over all images and views, and for `finetuned` the training of the head that it starts
-from. Intervals are bootstrap percentiles over the test images; they say nothing of other splits or other seeds.
-{without_error(table, spec.counts["test"])}
-## What may be concluded
+from. Intervals are bootstrap percentiles over the test images.
+{without_error(findings.table, spec.counts["test"])}"""
 
-{lines}
 
-The test split was read by the stage evaluate alone; epochs were chosen by validation loss.
+def _conclusions(data: dict[str, Any], findings: Findings) -> str:
+    said, not_said = (
+        "\n".join(f"- {line}" for line in lines)
+        for lines in (verdicts(findings.pairs, findings.areas), limits(data, len(findings.pairs)))
+    )
+    return f"""## What may be concluded
 
-## Scores on the test split
+{said}
 
-{_scores(results)}
+The test split was read by the stage evaluate alone; epochs were chosen by validation loss, temperatures and thresholds
+on the validation split.
 
-Weighted accuracy counts each image by the confidence of its label, as the dataset's card gives it.
+## What may not be concluded
 
-## Training
+{not_said}
+
+## Every pair on the test split
+
+{_pairs(findings)}
+
+Intervals of accuracy are bootstrap percentiles, paired: the same images are drawn for both models.
+"""
+
+
+def _details(card: Card, spec: Spec, results: Results, findings: Findings, pictures: Pictures) -> str:
+    positive = spec.positive if spec.positive_class is not None else None
+    return f"""## Scores on the test split
+
+{_scores(results, findings.table)}
+
+{weighting(card)}
+
+## Calibration
+
+{calibration(results)}
+
+Before → after a temperature that divides the logits (Guo et al. 2017), fitted on the validation split: above 1 the
+model was too sure, below 1 not sure enough. It changes no prediction. ECE is the mean distance between confidence and
+accuracy over {BINS} bins; of few images it is above 0 for a perfectly calibrated model, too. As epochs were chosen on
+the validation split as well, the temperature may be a little low for other images.
+
+![Reliability diagrams of the models]({pictures.reliability})
+
+## Operating threshold
+
+{threshold(results, spec)}
+
+## Subgroups of the test split
+
+{subgroup_tables(findings.subgroups, positive)}
+"""
+
+
+def _background(card: Card, spec: Spec, data: dict[str, Any], results: Results) -> str:
+    confusion = "\n\n".join(
+        f"`{model}` (columns: predicted)\n\n{_confusion(results.predictions[model], spec.classes)}" for model in MODELS
+    )
+    return f"""## Training
 
 {_training(results)}
 

@@ -1,6 +1,7 @@
 """How good predictions are."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ from sklearn import metrics
 
 MANY_CLASSES = 20
 """More classes than these get one ROC and one precision-recall curve together, and not one each."""
+DEFAULT_THRESHOLD = 0.5  # the more likely of two classes
+DIGITS = 4  # that metrics are written with
 CURVE_POINTS = 1000  # at most so many of a curve over many classes are kept, more than a plot can show
 
 Array = NDArray[np.float32]
@@ -17,10 +20,13 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions for a split: image names, true class numbers (n,), weights (n,), probabilities (n, classes)."""
+    """Predictions for a split: image names, true class numbers (n,), soft labels (n,), NaN where there is none, weights
+    (n,), probabilities (n, classes).
+    """
 
     images: list[str]
     labels: Labels
+    soft_label: Array
     confidence: Array
     probabilities: Array
 
@@ -51,32 +57,104 @@ def f1(labels: Labels, predicted: Labels, classes: int, positive: int | None, ax
     return mean
 
 
-def score(test: Predictions, classes: int, positive: int | None) -> dict[str, float]:
+def score(test: Predictions, classes: int, positive: int | None, alternative: float | None = None) -> dict[str, float]:
     """Score the test split.
 
+    Args:
+        test: the predictions.
+        classes: how many there are.
+        positive: number of the positive class, where there are two and one of them is.
+        alternative: another threshold of the soft label, for `weighted_alternative`.
+
     Returns:
-        accuracy; weighted, the accuracy with each image's confidence as its weight; f1 of the positive class (where
-        there is none, the mean over the classes); f1_macro; auc, the area under the ROC curve (more than two classes:
-        each against the rest, mean); log_loss (natural logarithm, mean over images).
+        accuracy; weighted, the accuracy with each image's confidence as its weight; weighted_alternative, the same with
+        the class that the other threshold gives (only where there is one); f1 of the positive class (where there is
+        none, the mean over the classes); f1_macro; precision and recall of the positive class (only where there is
+        one); auc, the area under the ROC curve (more than two classes: each against the rest, mean); log_loss (natural
+        logarithm, mean over images).
     """
     if classes == 2:
         counted = 1 if positive is None else positive
         area = metrics.roc_auc_score(test.labels == counted, test.probabilities[:, counted])
     else:
-        area = metrics.roc_auc_score(test.labels, _sum_to_one(test.probabilities), multi_class="ovr")
-    right = test.predicted == test.labels
-    return {
-        "accuracy": float(np.mean(right)),
-        "weighted": float(np.average(right, weights=test.confidence)),
-        "f1": float(f1(test.labels, test.predicted, classes, positive)),
-        "f1_macro": float(f1(test.labels, test.predicted, classes, None)),
-        "auc": float(area),
-        "log_loss": float(metrics.log_loss(test.labels, _sum_to_one(test.probabilities), labels=np.arange(classes))),
-    }
+        area = metrics.roc_auc_score(test.labels, sum_to_one(test.probabilities), multi_class="ovr")
+    scores = {"accuracy": test.accuracy(), "weighted": _weighted(test, test.labels)}
+    if alternative is not None:
+        scores["weighted_alternative"] = _weighted(test, labels_above(test.soft_label, alternative))
+    scores["f1"] = float(f1(test.labels, test.predicted, classes, positive))
+    scores["f1_macro"] = float(f1(test.labels, test.predicted, classes, None))
+    if positive is not None:
+        of_class = called_scores(test.labels == positive, test.predicted == positive)
+        scores |= {"precision": of_class["precision"], "recall": of_class["recall"]}
+    loss = metrics.log_loss(test.labels, sum_to_one(test.probabilities), labels=np.arange(classes))
+    return scores | {"auc": float(area), "log_loss": float(loss)}
 
 
-def _sum_to_one(probabilities: Array) -> NDArray[np.float64]:
-    """Float32 probabilities sum to 1 only nearly, and scikit-learn insists."""
+def labels_above(soft_label: Array, threshold: float) -> Labels:
+    """Return 1 where a soft label is above the threshold, else 0, both as the float32 that records keep."""
+    labels: Labels = (soft_label > np.float32(threshold)).astype(np.int64)
+    return labels
+
+
+def _weighted(test: Predictions, labels: Labels) -> float:
+    return float(np.average(test.predicted == labels, weights=test.confidence))
+
+
+def called_scores(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, float]:
+    """Score a decision between two classes.
+
+    Args:
+        positive: whether each image is of the positive class, (n,).
+        called: whether each is taken for it, (n,).
+
+    Returns:
+        accuracy; precision, recall and f1 of the positive class, 0 where they are 0 / 0.
+    """
+    precision, recall, score, _ = metrics.precision_recall_fscore_support(
+        positive, called, average="binary", zero_division=0
+    )
+    accuracy = np.mean(positive == called)
+    return {"accuracy": float(accuracy), "precision": float(precision), "recall": float(recall), "f1": float(score)}
+
+
+def choose_threshold(positive: NDArray[np.bool_], probability: NDArray[Any]) -> float:
+    """Return the threshold above which a probability is best taken for the positive class: that of the highest F1.
+
+    It is looked for among 0.5 and the midpoints between probabilities that are neighbours in size, the lowest of which
+    is the one between 0 and the smallest, all rounded to `DIGITS`, so that a threshold read from the metrics
+    decides as the one chosen did. Of several with the same F1 it is the one nearest to 0.5, and of two as near the
+    lower one.
+
+    Args:
+        positive: whether each image is of the positive class, (n,).
+        probability: that it is, (n,).
+    """
+    probability = probability.astype(np.float64)
+    ordered = np.unique(np.concatenate([[0.0], probability]))
+    midpoints = (ordered[:-1] + ordered[1:]) / 2
+    thresholds = np.unique(np.concatenate([midpoints, [DEFAULT_THRESHOLD]]).round(DIGITS))
+    called = len(probability) - np.searchsorted(np.sort(probability), thresholds, side="right")
+    hits = np.sum(positive) - np.searchsorted(np.sort(probability[positive]), thresholds, side="right")
+    # The F1 of two thresholds is equal as a fraction, and nearly so as a float.
+    scores = (2 * hits / np.maximum(np.sum(positive) + called, 1)).round(12)
+    best = thresholds[scores == scores.max()]
+    return float(best[np.argmin(np.abs(best - DEFAULT_THRESHOLD).round(12))])
+
+
+def operating_point(validation: Predictions, test: Predictions, positive: int) -> dict[str, float]:
+    """Choose the threshold of the positive class's probability on the validation split, and score the test split at it.
+
+    Returns:
+        threshold; accuracy, precision, recall and f1 of the test split at it, named …_at_threshold.
+    """
+    threshold = choose_threshold(validation.labels == positive, validation.probabilities[:, positive])
+    called = test.probabilities[:, positive].astype(np.float64) > threshold
+    scores = called_scores(test.labels == positive, called)
+    return {"threshold": threshold, **{f"{name}_at_threshold": value for name, value in scores.items()}}
+
+
+def sum_to_one(probabilities: Array) -> NDArray[np.float64]:
+    """Return probabilities (n, classes) as float64 that sum to 1: float32 ones do nearly, and scikit-learn insists."""
     exact = probabilities.astype(np.float64)
     normalised: NDArray[np.float64] = exact / exact.sum(axis=1, keepdims=True)
     return normalised

@@ -8,6 +8,7 @@ import pandas as pd
 from transfer.cards import Card, Table
 from transfer.errors import UserError
 from transfer.layouts import SPLIT_WORDS
+from transfer.strata import join_stratum
 
 LABEL_COLUMNS = ["image", "label", "soft_label", "confidence", "stratum", "group", "split"]
 SEPARATORS = {"comma": ",", "tab": "\t", "whitespace": r"\s+"}
@@ -32,7 +33,7 @@ def read_table(card: Card, table: Table, folder: Path) -> tuple[tuple[str, ...],
         soft, names, confidence = pd.Series(math.nan, rows.index), list(rows[table.label]), [1.0] * len(rows)
         classes = card.classes or tuple(sorted(set(names)))
         _check_names(names, classes, path)
-    strata = ["/".join(parts) for parts in zip(names, *(rows[name] for name in table.stratify), strict=True)]
+    strata = [join_stratum(*parts) for parts in zip(names, *(rows[name] for name in table.stratify), strict=True)]
     groups = list(rows[table.group]) if table.group is not None else [""] * len(rows)
     splits = _splits(rows[table.split], path) if table.split is not None else [""] * len(rows)
     columns = (rows[table.image], names, soft, confidence, strata, groups, splits)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -12,6 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from transfer.batches import Batches
+from transfer.budget import epochs_within
 from transfer.errors import UserError
 from transfer.history import CURVES, LearningCurves
 from transfer.progress import progress_bar
@@ -25,7 +26,9 @@ NOT_DECAYED = ["bias", "gamma", "beta"]  # shifts and scales are few, and pullin
 class Recipe:
     """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping.
 
-    `class_weights` is "none", "balanced" or a weight for each class by its name, for the loss.
+    `class_weights` is "none", "balanced" or a weight for each class by its name, for the loss. `averaging` is the
+    momentum of the exponential moving average of the weights, 0 for none. `patience` is the number of epochs without a
+    better one, and `time_budget_s` the seconds, after which training stops.
     """
 
     epochs: int
@@ -35,26 +38,41 @@ class Recipe:
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     class_weights: str | dict[str, float] = "none"
+    averaging: float = 0.0
+    patience: int | None = None
+    time_budget_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training came to. `best` holds the validation figures of the epoch whose weights were kept."""
+    """What training came to.
 
+    `epochs` is the number that was planned; `best` holds the validation figures of the epoch whose weights were kept,
+    `one_class_epochs` the numbers of those in which one class was predicted for every validation image, `stopped` why
+    training ended before its last epoch, and `collapsed` what is wrong with the best epoch, where it is no better than
+    chance.
+    """
+
+    epochs: int
     best_epoch: int
     best: dict[str, float]
     chance_loss: float
     trainable: int
     seconds_per_epoch: list[float]
+    one_class_epochs: list[int]
+    stopped: str | None
     collapsed: str | None
 
     def figures(self) -> dict[str, object]:
         """Give what goes to metrics/train: all but the seconds."""
         return {
+            "epochs": self.epochs,
             "best_epoch": self.best_epoch,
             "trainable": self.trainable,
             "validation": self.best,
             "chance_loss": self.chance_loss,
+            "one_class_epochs": self.one_class_epochs,
+            "stopped": self.stopped,
             "collapsed": self.collapsed,
         }
 
@@ -110,22 +128,25 @@ class _Validation(keras.callbacks.Callback):
 
 
 class _BestEpoch(keras.callbacks.Callback):
-    """Keep the weights of the epoch with the lowest validation loss, time epochs, and stop where the loss is no number.
+    """Keep the weights of the epoch with the lowest validation loss, time epochs, and stop where more are no use.
 
     Only those of `top` are kept, which is all that changes: its trainable variables, and the moving averages of a
     baseline's batch normalisation. An epoch in which one class is predicted for everything is kept only while there is
-    no other.
+    no other. Training stops where the loss is no number, after `patience` epochs without a better one, and where
+    another epoch would end after the time budget.
     """
 
-    def __init__(self, top: keras.Model, epochs: int, title: str) -> None:
+    def __init__(self, top: keras.Model, recipe: Recipe, started: float, title: str) -> None:
         super().__init__()
-        self._top = top
+        self._top, self._recipe, self._started = top, recipe, started
         self.seconds: list[float] = []
+        self.one_class: list[int] = []
+        self.stopped: str | None = None
         self.epoch = 0
         self.figures: dict[str, float] = {}
         self.rank = (True, math.inf)  # one class only; validation loss
         self._weights: list[Array] = []
-        self._bar = progress_bar(epochs, title, "epoch")
+        self._bar = progress_bar(recipe.epochs, title, "epoch")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._start = time.perf_counter()
@@ -134,12 +155,11 @@ class _BestEpoch(keras.callbacks.Callback):
         values = {name: float(value) for name, value in (logs or {}).items()}
         self.seconds.append(time.perf_counter() - self._start)
         if not (math.isfinite(values["loss"]) and math.isfinite(values["val_loss"])):
-            self._bar.close()
-            raise UserError(
-                f"epoch {epoch + 1}: expected a finite loss, received {values['loss']} in training and "
-                f"{values['val_loss']} in validation: training diverged; try a lower learning rate"
-            )
+            self._diverged(epoch + 1, values["loss"], values["val_loss"])
+            return
         rank = (values["val_predicted_classes"] < 2, values["val_loss"])
+        if rank[0]:
+            self.one_class.append(epoch + 1)
         if rank < self.rank:
             self.rank, self.epoch = rank, epoch + 1
             self.figures = {name: round(values[f"val_{name}"], 6) for name in CURVES}
@@ -147,6 +167,31 @@ class _BestEpoch(keras.callbacks.Callback):
         state = f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}"
         self._bar.set_postfix_str(state, refresh=False)
         self._bar.update()
+        if epoch + 1 < self._recipe.epochs and (reason := self._enough(epoch + 1)):
+            self._stop(reason)
+
+    def _diverged(self, epoch: int, loss: float, val_loss: float) -> None:
+        """Stop; with nothing to keep, that is an error."""
+        losses = f"received {loss} in training and {val_loss} in validation"
+        if not self.epoch:
+            self._bar.close()
+            raise UserError(
+                f"epoch {epoch}: expected a finite loss, {losses}: training diverged; try a lower learning rate"
+            )
+        self._stop(f"training diverged in epoch {epoch}: expected a finite loss, {losses}")
+
+    def _enough(self, epochs: int) -> str | None:
+        """Say why training is to stop after so many epochs."""
+        patience, budget = self._recipe.patience, self._recipe.time_budget_s
+        if patience is not None and epochs - self.epoch >= patience:
+            return f"finetune.patience: none of the last {patience} epochs was better than epoch {self.epoch}"
+        if budget is not None and time.perf_counter() - self._started + max(self.seconds[-2:]) > budget:
+            return f"time_budget_s: another epoch would end after the {budget:g} s"
+        return None
+
+    def _stop(self, reason: str) -> None:
+        self.stopped = reason
+        self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
@@ -161,23 +206,30 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
         rate = keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=recipe.lr, warmup_steps=warm_up)
     else:
         rate = keras.optimizers.schedules.CosineDecay(recipe.lr, decay)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm,
+        use_ema=recipe.averaging > 0,
+        ema_momentum=recipe.averaging,
+    )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer
 
 
-def chance_loss(one_hot: Array, smoothing: float, weights: Array | None = None) -> float:
+def chance_loss(aims: Array, smoothing: float, weights: Array | None = None) -> float:
     """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach.
 
+    `aims` are the targets, float32 (n, classes).
     `weights` are those of the classes, float32 (classes,); the cross-entropy is then the weighted one, as in training.
     """
-    images = np.ones(len(one_hot)) if weights is None else one_hot @ weights
-    targets = images @ (one_hot * (1 - smoothing) + smoothing / one_hot.shape[1]) / len(one_hot)  # (classes,)
-    present = targets[targets > 0]
-    return float(-np.sum(present * np.log(present / np.sum(targets))))
+    images = np.ones(len(aims)) if weights is None else aims @ weights
+    mean = images @ (aims * (1 - smoothing) + smoothing / aims.shape[1]) / len(aims)  # (classes,)
+    present = mean[mean > 0]
+    return float(-np.sum(present * np.log(present / np.sum(mean))))
 
 
-def class_weights(wanted: str | dict[str, float], classes: Sequence[str], one_hot: Array) -> Array | None:
+def class_weights(wanted: str | dict[str, float], classes: Sequence[str], aims: Array) -> Array | None:
     """Return what the param class_weights comes to: a weight for each class, float32 (classes,), or None.
 
     "balanced" is images / (classes × images of the class) (King and Zeng 2001, as in scikit-learn's
@@ -189,8 +241,8 @@ def class_weights(wanted: str | dict[str, float], classes: Sequence[str], one_ho
     if wanted == "none":
         return None
     if isinstance(wanted, str):
-        counts = np.maximum(one_hot.sum(axis=0), 1)
-        return np.array(len(one_hot) / (len(classes) * counts), np.float32)
+        counts = np.maximum(aims.sum(axis=0), 1)
+        return np.array(len(aims) / (len(classes) * counts), np.float32)
     if set(wanted) != set(classes):
         raise UserError(
             f"params.yaml: class_weights: expected a weight for each class, {', '.join(classes)}, received weights for "
@@ -218,6 +270,12 @@ def compiled(
         jit_compile=False,  # XLA on a CPU compiles for minutes
     )
     return top
+
+
+def _compile(top: keras.Model, trained: keras.Model, recipe: Recipe, steps: int, spec: Spec) -> None:
+    """Compile both networks, or the one that both are, with fresh metrics and a fresh optimizer."""
+    for model in {id(top): top, id(trained): trained}.values():
+        compiled(model, recipe, steps, ["accuracy", F1(spec.positive_class), PredictedClasses(len(spec.classes))])
 
 
 def train(
@@ -249,23 +307,37 @@ def train(
     Raises:
         UserError: the loss becomes infinite or NaN, or class weights do not fit the classes.
     """
-    weights = class_weights(recipe.class_weights, spec.classes, batches.one_hot)
+    started = time.perf_counter()
+    weights = class_weights(recipe.class_weights, spec.classes, batches.targets)
     trained = top if around is None else around
-    for model in {id(top): top, id(trained): trained}.values():
-        metrics = ["accuracy", F1(spec.positive_class), PredictedClasses(len(spec.classes))]
-        compiled(model, recipe, len(batches), metrics)
-    best = _BestEpoch(top, recipe.epochs, title)
+    _compile(top, trained, recipe, len(batches), spec)
+    if recipe.time_budget_s is not None:
+        epochs = epochs_within(recipe.time_budget_s, recipe.epochs, trained, top, batches, validation)
+        recipe = replace(recipe, epochs=epochs, warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs)
+        _compile(top, trained, recipe, len(batches), spec)
+    best = _BestEpoch(top, recipe, started, title)
+    averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.averaging else []
     trained.fit(
         batches.feed(weights),
         steps_per_epoch=batches.steps,
         epochs=recipe.epochs,
-        callbacks=[_Validation(top, validation, weights), LearningCurves(curves), best],
+        callbacks=[*averages, _Validation(top, validation, weights), LearningCurves(curves), best],  # in this order
         shuffle=False,  # `batches` shuffles
         verbose=0,
     )
-    chance = chance_loss(validation.one_hot, recipe.label_smoothing, weights)
+    chance = chance_loss(validation.targets, recipe.label_smoothing, weights)
     trainable = sum(math.prod(variable.shape) for variable in top.trainable_variables)
-    return Outcome(best.epoch, best.figures, round(chance, 6), trainable, best.seconds, _collapse(best, chance))
+    return Outcome(
+        epochs=recipe.epochs,
+        best_epoch=best.epoch,
+        best=best.figures,
+        chance_loss=round(chance, 6),
+        trainable=trainable,
+        seconds_per_epoch=best.seconds,
+        one_class_epochs=best.one_class,
+        stopped=best.stopped,
+        collapsed=_collapse(best, chance),
+    )
 
 
 def predict(top: keras.Model, inputs: Batches) -> Array:

@@ -33,7 +33,15 @@ REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding=
 def _cell(status: str = "ok", **values: Any) -> dict[str, Any]:
     done = status == "ok"
     scores = {"head": 0.5 if done else None, "finetuned": 0.625 if done else None}
-    return {"status": status, "seconds": 61.4, "stages": ["compare"], "weights": "none", **scores, **values}
+    return {
+        "commit": "abc",
+        "status": status,
+        "seconds": 61.4,
+        "stages": ["compare"],
+        "weights": "none",
+        **scores,
+        **values,
+    }
 
 
 def _results() -> dict[str, Any]:
@@ -44,13 +52,11 @@ def _results() -> dict[str, Any]:
         "params": SMALL,
         "datasets": {
             "elpv": {
-                "commit": "abc",
                 "chance": 0.6875,
                 "shared": shared,
                 "backbones": {"efficientnet_lite0": _cell(weights="packaged"), "vgg16": _cell("error: a | b")},
             },
             "digits": {
-                "commit": "abc",
                 "chance": None,
                 "shared": broken,
                 "backbones": {"vgg16": _cell(finetuned=0.1)},
@@ -141,26 +147,19 @@ def test_what_failed_is_named() -> None:
     assert failed(_results()) == ["elpv vgg16"]
 
 
-def test_resuming_runs_what_is_missing_or_failed() -> None:
+def test_resuming_runs_what_is_missing_failed_or_of_another_commit() -> None:
     names = ["efficientnet_lite0", "vgg16", "resnet50"]
-    assert left_to_run(_results(), "elpv", names) == ["vgg16", "resnet50"]
-    assert left_to_run(_results(), "digits", names) == ["efficientnet_lite0", "resnet50"]
+    assert left_to_run(_results(), "elpv", names, "abc") == ["vgg16", "resnet50"]
+    assert left_to_run(_results(), "digits", names, "abc") == ["efficientnet_lite0", "resnet50"]
+    assert left_to_run(_results(), "gratings", names, "abc") == names
+    assert left_to_run(_results(), "digits", names, "def") == names
 
 
 def test_what_is_not_run_again_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrix, "RESULTS", tmp_path / "matrix.json")
-    monkeypatch.setattr(matrix, "CACHE", tmp_path / "cache")
-    old = _results()["datasets"]
+    assert started()["datasets"] == {name: {"backbones": {}} for name in DATASETS}
     write_json(_results(), tmp_path / "matrix.json")
-    (tmp_path / "cache").mkdir()
-    assert started(True, "abc", ["elpv", "digits"]) == _results()
-    assert (tmp_path / "cache").exists()
-    new = {"commit": "def", "backbones": {}}
-    assert started(True, "def", ["digits"])["datasets"] == {"elpv": old["elpv"], "digits": new}
-    assert not (tmp_path / "cache").exists()
-    new = {"commit": "abc", "backbones": {}}
-    found = started(False, "abc", DATASETS)["datasets"]
-    assert found == {"elpv": new, "gratings": new, "digits": new}
+    assert started()["datasets"] == {**_results()["datasets"], "gratings": {"backbones": {}}}
 
 
 def test_the_datasets_are_the_three() -> None:

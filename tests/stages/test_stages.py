@@ -43,12 +43,18 @@ def test_the_whole_chain_learns_two_colours(
         assert scores["accuracy"] == 1.0, (model, scores)
         table = pd.read_csv(f"plots/predictions/{model}.csv")
         assert len(table) == 12
+        assert scores["log_loss_calibrated"] is not None
+        reliability = pd.read_csv(f"plots/reliability/{model}.csv")
+        assert reliability["images_before"].sum() == reliability["images_after"].sum() == 12
         assert list(table["actual"]) == list(table["predicted"])
         curve = pd.read_csv(f"plots/history/{model}/plots/metrics/validation/loss.tsv", sep="\t")
         assert len(curve) == {"head": 25, "finetuned": 2}.get(model, 8)
     assert _json("metrics/data.json")["splits"] == {"train": 24, "validation": 12, "test": 12}
     report = Path("metrics/REPORT.md").read_text(encoding="utf-8")
-    assert "`finetuned` is not better than `head`: +0.0 points" in report
+    assert (
+        "`finetuned` is not shown to be better than `head`: +0.0 points of test accuracy (95 %: +0.0 to +0.0)" in report
+    )
+    assert "No threshold is chosen, as the card names no positive class" in report
     assert "may be as low as 0.779 (exact binomial, 95 %)" in report  # 12 test images, all right: 0.05^(1/12)
     performance = pd.read_csv("plots/performance_table.csv").set_index("model")
     head = _json("metrics/cost/train-head.json")["seconds"]
@@ -108,12 +114,13 @@ def trained_head(
     shutil.copytree(kept, project, dirs_exist_ok=True)
 
 
+LABELS = ["train/labels.npy", "train/soft_labels.npy"]
 CACHED = {
-    ("cached", "block1"): ["cached.json", "train/labels.npy", "train/view-0.npy", "train/view-1.npy"],
-    ("none", "block1"): ["cached.json", "train/labels.npy", "train/view-0.npy"],
+    ("cached", "block1"): ["cached.json", *LABELS, "train/view-0.npy", "train/view-1.npy"],
+    ("none", "block1"): ["cached.json", *LABELS, "train/view-0.npy"],
     ("on_the_fly", "block1"): ["cached.json"],
 }
-VALIDATION = ["validation/labels.npy", "validation/view-0.npy"]
+VALIDATION = ["validation/labels.npy", "validation/soft_labels.npy", "validation/view-0.npy"]
 SAID = {
     ("cached", "block1"): "cached activations at the cut block1; a random one of 2 views of each image; finetune.augm",
     ("none", "block1"): "cached activations at the cut block1; each image as it is; finetune.augmentation has no eff",
@@ -141,8 +148,11 @@ def test_fine_tuning_learns_above_the_cut_whatever_it_is_fed(
     before, after = (_json(f"metrics/train/{model}.json")["validation"] for model in ("head", "finetuned"))
     assert after["loss"] < 0.8 * before["loss"], (before, after)  # type: ignore[index]
     model = Evaluator(Path("models/finetuned.json"), Path("models/finetuned.weights.h5"), "tensorflow")
-    whole = model.predict(Path("data/records/validation"), Spec.read(spec))
-    assert whole.accuracy() == 1.0
+    (whole,) = model.predict(Path("data/records/validation"), Spec.read(spec), views=1)
+    one, other = model.predict(Path("data/records/validation"), Spec.read(spec), views=2)
+    np.testing.assert_array_equal(one.probabilities, whole.probabilities)
+    assert not np.array_equal(one.probabilities, other.probabilities)
+    assert whole.accuracy() == other.accuracy() == 1.0
     check_cached_path(whole, Path("models/finetuned.validation.npy"))  # raises where the two differ
     _assert_only_what_is_above_the_cut_changed(cut)
 

@@ -73,7 +73,7 @@ def test_a_disk_without_space_is_an_error_with_both_figures(tmp_path: Path, monk
 
 def test_missing_activations_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train: expected activations .*, received none"):
-        view_batches(tmp_path, 2, 8, 1)
+        view_batches(tmp_path, ("a", "b"), "hard", 8, 1)
 
 
 def test_a_view_that_misses_rows_is_an_error(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from transfer.batches import ViewBatches
 def _batches(seed: int | None, images: int = 10, views: int = 3) -> ViewBatches:
     """The value of an image is 10 times its number, plus the number of the view."""
     numbers = 10.0 * np.arange(images)[:, None]
-    return ViewBatches([numbers + view for view in range(views)], np.arange(images) % 2, 2, 4, seed)
+    targets = np.eye(2, dtype=np.float32)[np.arange(images) % 2]
+    return ViewBatches([numbers + view for view in range(views)], targets, 4, seed)
 
 
 def _epoch(batches: ViewBatches) -> np.ndarray:

@@ -23,6 +23,8 @@ def test_the_card_of_the_default_dataset_is_valid() -> None:
     card, _ = read_card(ROOT / "data/cards/elpv.yaml")
     assert card.classes == ("intact", "defective")
     assert card.symmetry == "dihedral"
+    assert card.table is not None
+    assert (card.table.threshold, card.table.alternative_threshold) == (0.5, 0.0)
     assert "CC BY-NC-SA 4.0" in card.licence
 
 
@@ -49,6 +51,7 @@ def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
         (VALID + "table: {file: a, image: b}\n", "one of label and soft_label"),
         (VALID + "table: {file: a, image: b, label: c, soft_label: d}\n", "one of label and soft_label"),
         (VALID + "table: {file: a, image: b, label: c, confidence: [[0, 1]]}\n", "together with soft_label"),
+        (VALID + "table: {file: a, image: b, soft_label: d, alternative_threshold: 0}\n", "together with confidence"),
         ("title: t\nclasses: [a, b, c]\ntable: {file: a, image: b, soft_label: d}\n", "two classes, where a soft"),
         (VALID + PACKAGE, "a table, where the source is a package"),
         (VALID + TABLE + PACKAGE, "received one with a source"),

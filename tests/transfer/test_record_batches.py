@@ -48,17 +48,17 @@ def _bytes(batches: RecordBatches, number: int) -> bytes:
 
 
 def test_unchanged_pixels_are_those_of_normalise_bit_for_bit(pixels: np.ndarray, tmp_path: Path) -> None:
-    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), 5, None)
+    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), "hard", 5, None)
     images, labels = _epoch(batches, 0)
     assert images.tobytes() == normalise(pixels).tobytes()
     np.testing.assert_array_equal(labels, np.eye(3)[np.arange(IMAGES) % 3])
-    np.testing.assert_array_equal(batches.one_hot, labels)
+    np.testing.assert_array_equal(batches.targets, labels)
     every = np.arange(256, dtype=np.uint8)[:, None]
     assert normalise(every)[:, 0].tobytes() == SCALED.tobytes()
 
 
 def test_an_epoch_has_every_image_once_with_its_label_in_a_valid_view(pixels: np.ndarray, tmp_path: Path) -> None:
-    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), 5, 1, Augmenter(OFF, 2))
+    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), "hard", 5, 1, Augmenter(OFF, 2))
     known = {normalise(apply_view(pixels, view))[i].tobytes(): (i, view) for i in range(IMAGES) for view in range(2)}
     orders, views = [], set()
     for epoch in range(3):
@@ -76,19 +76,19 @@ def test_an_epoch_has_every_image_once_with_its_label_in_a_valid_view(pixels: np
 @pytest.mark.parametrize("pixels", [3], indirect=True)
 def test_seed_and_epoch_fix_every_byte_on_however_many_threads(pixels: np.ndarray, tmp_path: Path) -> None:
     fix_seeds(0)
-    one = RecordBatches(tmp_path / "train", _spec(), 5, 1, Augmenter(SOME, 8), parallel=1)
+    one = RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1, Augmenter(SOME, 8), parallel=1)
     first = [_bytes(one, epoch) for epoch in range(3)]
     fix_seeds(9)
-    four = RecordBatches(tmp_path / "train", _spec(), 5, 1, Augmenter(SOME, 8), parallel=4)
+    four = RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1, Augmenter(SOME, 8), parallel=4)
     assert _bytes(four, 2) == first[2]  # without the epochs before it
     assert _bytes(four, 0) == first[0]
     assert len(set(first)) == 3
-    assert _bytes(RecordBatches(tmp_path / "train", _spec(), 5, 2, Augmenter(SOME, 8)), 0) != first[0]
+    assert _bytes(RecordBatches(tmp_path / "train", _spec(), "hard", 5, 2, Augmenter(SOME, 8)), 0) != first[0]
 
 
 @pytest.mark.parametrize("pixels", [3], indirect=True)
 def test_the_feed_is_epoch_after_epoch(pixels: np.ndarray, tmp_path: Path) -> None:
-    batches = RecordBatches(tmp_path / "train", _spec(), 5, 1, Augmenter(SOME, 8))
+    batches = RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1, Augmenter(SOME, 8))
     assert batches.steps == len(batches) == 5
     weights = np.array([1.0, 2.0, 5.0], np.float32)
     fed = list(batches.feed(weights).take(10).as_numpy_iterator())
@@ -97,7 +97,7 @@ def test_the_feed_is_epoch_after_epoch(pixels: np.ndarray, tmp_path: Path) -> No
         np.testing.assert_array_equal(images, x)
         np.testing.assert_array_equal(labels, y)
         np.testing.assert_allclose(weight, y @ weights, rtol=1e-6)  # of a mixed image, the mean by its labels
-    validation = RecordBatches(tmp_path / "train", _spec(), 5, None)
+    validation = RecordBatches(tmp_path / "train", _spec(), "hard", 5, None)
     assert validation.steps is None
     assert int(validation.feed().cardinality()) == 5
     assert isinstance(validation.feed(), tf.data.Dataset)
@@ -119,4 +119,4 @@ def test_a_damaged_record_is_an_error_before_training_begins(pixels: np.ndarray,
     content[200] ^= 1
     shard.write_bytes(content)
     with pytest.raises(UserError, match=r"train: expected 22 whole records, received a damaged one"):
-        RecordBatches(tmp_path / "train", _spec(), 5, 1)
+        RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1)

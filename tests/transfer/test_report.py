@@ -1,8 +1,36 @@
-"""Tests of transfer/report.py; the whole report is read in tests/stages."""
+"""Tests of transfer/report.py."""
+
+import re
+from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from transfer.report import _confusion, markdown_table, without_error
+from tests.conftest import ROOT
+from tests.transfer.test_comparison import make_findings, make_results, make_spec
+from transfer.calibration import COLDEST
+from transfer.cards import Card, read_card
+from transfer.report import (
+    Pictures,
+    _confusion,
+    calibration,
+    markdown_table,
+    report,
+    short,
+    subgroup_tables,
+    threshold,
+    weighting,
+    without_error,
+)
+from transfer.subgroups import subgroups
+
+DATA = {
+    "images": 318,
+    "quarantined": 0,
+    "groups": 0,
+    "duplicates": {"identical": 0, "near": 0, "identical_with_several_labels": 0, "taken_out_of_given_splits": 0},
+}
+PICTURES = Pictures("bars.png", "diagrams.png")
 
 
 def test_a_score_without_an_error_is_said_to_prove_little() -> None:
@@ -22,3 +50,75 @@ def test_of_many_classes_the_most_frequent_confusions_are_shown() -> None:
 
 def test_a_class_name_cannot_break_a_table() -> None:
     assert markdown_table(["a|b"], [["c"]]).splitlines()[0] == "| a&#124;b |"
+
+
+def test_the_report_says_what_may_be_concluded_and_what_not(tmp_path: Path) -> None:
+    spec = make_spec(("7", "NA"), "NA", 300)
+    results = make_results(spec, tmp_path)
+    findings = make_findings(spec, results, pd.DataFrame({"kind": ["one"] + ["rest"] * 299}))
+    text = report(Card(title="t", classes=("7", "NA"), positive="NA"), spec, DATA, results, findings, PICTURES)
+    headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "Model Performance Table", "What may be concluded", "What may not be concluded", "Every pair on the test split",
+        "Scores on the test split", "Calibration", "Operating threshold", "Subgroups of the test split", "Training",
+        "Confusion matrices", "Data",
+    ]  # fmt: skip
+    assert "- `head` is better than `ann`: +" in text
+    assert "p is corrected for the 6 pairs" in text
+    assert "The dataset names no groups" in text
+    assert "| `head` − `ann` | +" in text
+    assert "![Reliability diagrams of the models](diagrams.png)" in text
+    assert "The threshold of the probability of *NA*" in text
+    assert "| one | 1 | " in text
+    assert "nan" not in text
+    grouped = report(Card(title="t"), spec, {**DATA, "groups": 44}, results, findings, PICTURES)
+    assert "The 44 groups that the dataset names lie whole in one split" in grouped
+
+
+def test_of_many_classes_the_report_says_what_is_left_out(tmp_path: Path) -> None:
+    spec = make_spec(tuple(f"class {i}" for i in range(200)), None, 400)
+    results = make_results(spec, tmp_path)
+    text = report(Card(title="t"), spec, DATA, results, make_findings(spec, results), PICTURES)
+    assert "Areas under the ROC curve are not compared" in text
+    assert "No threshold is chosen, as there are more than two classes" in text
+    assert "so that there are no subgroups but the classes" in text
+    assert "gives no confidences of labels, so that weighted accuracy is plain accuracy" in text
+    assert "nan" not in text
+
+
+def test_two_classes_of_which_none_is_positive_have_no_threshold(tmp_path: Path) -> None:
+    spec = make_spec(("a", "b"), None, 12)
+    assert "as the card names no positive class" in threshold(make_results(spec, tmp_path), spec)
+
+
+def test_a_temperature_at_the_limit_is_not_to_be_used(tmp_path: Path) -> None:
+    results = make_results(make_spec(("a", "b"), "b", 12), tmp_path)
+    assert "limit" not in calibration(results)
+    results.scores["cnn"]["temperature"] = round(COLDEST, 4)
+    assert "The temperature of `cnn` is at a limit of the search (0.05 to 20.0)" in calibration(results)
+
+
+def test_the_report_says_which_class_an_uncertain_image_counts_as() -> None:
+    card, _ = read_card(ROOT / "data/cards/elpv.yaml")
+    said = weighting(card)
+    assert "1, 0.333, 0.667, 1 where the probability of *defective* is 0, 0.333, 0.667, 1." in said
+    assert (
+        "of probability 0.333 count as *defective* in *weighted, alternative*, and as *intact* in *weighted acc" in said
+    )
+
+
+def test_of_many_subgroups_the_largest_are_shown() -> None:
+    strata = pd.DataFrame({"patient": [f"p{i:02}" for i in range(30)] + ["p29"]})
+    predictions = pd.DataFrame({"actual": ["a"] * 31, "predicted": ["a"] * 31})
+    models = dict.fromkeys(("ann", "cnn", "head", "finetuned"), predictions)
+    shown = subgroup_tables(subgroups(models, strata, None), None)
+    assert "the 20 largest of 30 subgroups" in shown
+    assert "| p29 | 2 | 1.000 (0.158 to 1.000) |" in shown
+    assert len(re.findall(r"\n\| p\d", shown)) == 20
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("0.3333333333333333", "0.333"), ("1.0", "1.0"), ("mono-crystalline", "mono-crystalline")]
+)
+def test_a_long_number_is_shortened(value: str, said: str) -> None:
+    assert short(value) == said

@@ -29,6 +29,7 @@ def test_a_table_of_classes_becomes_labels(tmp_path: Path) -> None:
     labels = _table(tmp_path, HARD, "path,class,kind\nred/000.png,yes,big\nblue/000.png,no,small\n")
     assert list(labels["label"]) == ["yes", "no"]
     assert list(labels["stratum"]) == ["yes/big", "no/small"]
+    assert list(_table(tmp_path, HARD, "path,class,kind\na.png,yes,N/A\n")["stratum"]) == ["yes/N%2FA"]
 
 
 def test_a_table_of_probabilities_becomes_labels_and_confidences(tmp_path: Path) -> None:

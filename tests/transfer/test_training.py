@@ -1,6 +1,7 @@
 """Tests of transfer/training.py."""
 
 import math
+import time
 from pathlib import Path
 
 import keras
@@ -19,9 +20,11 @@ from transfer.training import (
     Outcome,
     PredictedClasses,
     Recipe,
+    _BestEpoch,
     _optimizer,
     chance_loss,
     class_weights,
+    compiled,
     predict,
     train,
 )
@@ -35,7 +38,7 @@ def _data(seed: int | None = 1, scale: float = 1.0, images: int = 40) -> ViewBat
     labels = np.arange(images) % 2
     values = random.normal(0, 0.3, (images, 3))
     values[:, 0] += 2.0 * labels - 1.0
-    return ViewBatches([values * scale], labels, 2, 8, seed)
+    return ViewBatches([values * scale], np.eye(2, dtype=np.float32)[labels], 8, seed)
 
 
 def _top(initial: str = "glorot_uniform") -> keras.Model:
@@ -60,7 +63,7 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     validation = _data(seed=None)
     probabilities = predict(top, validation)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    loss = -np.mean(np.log(probabilities[validation.one_hot == 1]))
+    loss = -np.mean(np.log(probabilities[validation.targets == 1]))
     assert loss == pytest.approx(outcome.best["loss"], abs=1e-5)
 
 
@@ -75,18 +78,143 @@ def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(tmp_pa
     _train(top, tmp_path, Recipe(epochs=10, lr=0.1))
     validation = _data(seed=None)
     inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
-    wrong = ViewBatches([inputs], 1 - validation.one_hot.argmax(axis=1), 2, 8, 1)
+    wrong = ViewBatches([inputs], 1 - validation.targets, 8, 1)
     outcome = train(top, wrong, validation, SPEC, Recipe(epochs=8, lr=0.2), tmp_path / "wrong", "test")
     last = (tmp_path / "wrong/plots/metrics/validation/loss.tsv").read_text(encoding="utf-8").splitlines()[-1]
     assert outcome.best_epoch == 1
     assert float(last.split("\t")[1]) > outcome.best["loss"] + 0.5
     probabilities = predict(top, validation)
-    assert -np.mean(np.log(probabilities[validation.one_hot == 1])) == pytest.approx(outcome.best["loss"], abs=1e-5)
+    assert -np.mean(np.log(probabilities[validation.targets == 1])) == pytest.approx(outcome.best["loss"], abs=1e-5)
 
 
 def test_a_loss_that_is_no_number_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"epoch 1: expected a finite loss, received nan"):
         _train(_top(), tmp_path, Recipe(epochs=2, lr=0.1), scale=float("nan"))
+
+
+class _Scripted(ViewBatches):
+    """Validation data whose inputs turn into NaN, or to zero, from an epoch on."""
+
+    def __init__(self, data: ViewBatches, factors: list[float]) -> None:
+        inputs = np.concatenate([data[i][0] for i in range(len(data))])
+        super().__init__([inputs], data.targets, 8, None)
+        self._factors = iter(factors)
+
+    def feed(self, class_weights: np.ndarray | None = None) -> ViewBatches:
+        factor = next(self._factors)
+        inputs = np.concatenate([self[i][0] for i in range(len(self))])
+        return ViewBatches([inputs * factor], self.targets, 8, None)
+
+
+def test_a_run_that_diverges_keeps_the_best_epoch_before_and_says_so(tmp_path: Path) -> None:
+    fix_seeds(1)
+    top = _top()
+    validation = _Scripted(_data(seed=None), [1.0, 1.0, float("nan")])
+    outcome = train(top, _data(), validation, SPEC, Recipe(epochs=5, lr=0.1), tmp_path / "curves", "test")
+    assert outcome.best_epoch == 2
+    assert len(outcome.seconds_per_epoch) == 3
+    assert outcome.stopped is not None
+    assert outcome.stopped.startswith("training diverged in epoch 3: expected a finite loss, received 0.")
+    assert outcome.stopped.endswith("nan in validation")
+    assert np.isfinite(predict(top, _data(seed=None))).all()
+
+
+def test_an_epoch_that_predicts_one_class_is_named_and_not_kept(tmp_path: Path) -> None:
+    """With inputs of 0 only the biases count, and one class is predicted for everything."""
+    fix_seeds(1)
+    top = _top()
+    top.layers[1].bias.assign([0.01, 0.0])
+    validation = _Scripted(_data(seed=None), [1.0, 0.0, 0.0])
+    outcome = train(top, _data(), validation, SPEC, Recipe(epochs=3, lr=1e-4), tmp_path / "curves", "test")
+    assert outcome.one_class_epochs == [2, 3]
+    assert outcome.best_epoch == 1
+    assert outcome.figures()["one_class_epochs"] == [2, 3]
+
+
+def test_patience_ends_training_and_says_why(tmp_path: Path) -> None:
+    fix_seeds(1)
+    top = _top()
+    _train(top, tmp_path, Recipe(epochs=10, lr=0.1))
+    validation = _data(seed=None)
+    inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
+    wrong = ViewBatches([inputs], 1 - validation.targets, 8, 1)
+    recipe = Recipe(epochs=8, lr=0.2, patience=2)
+    outcome = train(top, wrong, validation, SPEC, recipe, tmp_path / "wrong", "test")
+    assert outcome.stopped == "finetune.patience: none of the last 2 epochs was better than epoch 1"
+    assert (outcome.best_epoch, len(outcome.seconds_per_epoch), outcome.epochs) == (1, 3, 8)
+
+
+def test_patience_that_is_not_used_up_stops_nothing(tmp_path: Path) -> None:
+    fix_seeds(1)
+    outcome = _train(_top(), tmp_path, Recipe(epochs=4, lr=0.01, patience=1))
+    assert outcome.stopped is None
+    assert len(outcome.seconds_per_epoch) == 4
+
+
+def test_a_time_budget_plans_fewer_epochs_and_the_learning_rate_still_falls_to_the_end(tmp_path: Path) -> None:
+    fix_seeds(1)
+    outcome = _train(_top(), tmp_path, Recipe(epochs=50, lr=0.1, time_budget_s=1e-3))
+    assert outcome.epochs == 1
+    assert outcome.best_epoch == 1
+    assert float(_curve(tmp_path, "lr")[-1].split("\t")[1]) == pytest.approx(0, abs=1e-4)
+
+
+def test_a_time_budget_that_suffices_changes_nothing(tmp_path: Path) -> None:
+    fix_seeds(1)
+    assert _train(_top(), tmp_path, Recipe(epochs=3, lr=0.1, time_budget_s=3600)).epochs == 3
+
+
+def test_training_stops_where_another_epoch_would_end_after_the_budget() -> None:
+    best = _BestEpoch(_top(), Recipe(epochs=9, lr=0.1, time_budget_s=100), time.perf_counter() - 80, "test")
+    best.seconds = [19.0]
+    assert best._enough(1) is None
+    best.seconds = [19.0, 21.0]
+    assert best._enough(2) == "time_budget_s: another epoch would end after the 100 s"
+
+
+def test_averaged_weights_are_those_that_are_kept(tmp_path: Path) -> None:
+    """The exponential moving average of what the same steps without averaging went through, computed by hand."""
+    momentum = 0.9
+    weights: list[np.ndarray] = []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            weights.append(self.model.get_weights()[0])
+
+    plain, averaged = Recipe(epochs=1, lr=0.05), Recipe(epochs=1, lr=0.05, averaging=momentum)
+    tops = []
+    for _ in range(2):
+        fix_seeds(1)
+        tops.append(_top())
+    compiled(tops[0], plain, 5).fit(_data(), epochs=1, callbacks=[Record()], shuffle=False, verbose=0)
+    _train(tops[1], tmp_path, averaged)
+    expected = weights[0]
+    for value in weights[1:]:
+        expected = momentum * expected + (1 - momentum) * value
+    np.testing.assert_allclose(tops[1].get_weights()[0], expected, atol=1e-5)
+    assert np.abs(weights[-1] - expected).max() > 0.01
+
+
+def test_averaging_keeps_the_average_of_the_best_epoch(tmp_path: Path) -> None:
+    fix_seeds(1)
+    top = _top()
+    outcome = _train(top, tmp_path, Recipe(epochs=6, lr=0.1, averaging=0.8))
+    probabilities, targets = predict(top, _data(seed=None)), _data(seed=None).targets
+    assert -np.mean(np.log(probabilities[targets == 1])) == pytest.approx(outcome.best["loss"], abs=1e-5)
+
+
+def test_soft_targets_reach_the_loss(tmp_path: Path) -> None:
+    fix_seeds(1)
+    top = _top()
+    validation = _data(seed=None)
+    inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
+    soft = 0.8 * validation.targets + 0.1
+    batches = ViewBatches([inputs], soft, 8, None)
+    outcome = train(top, _data(), batches, SPEC, Recipe(epochs=1, lr=1e-9), tmp_path / "curves", "test")
+    assert outcome.best["loss"] == pytest.approx(
+        -np.mean(np.sum(soft * np.log(predict(top, batches)), axis=1)), abs=1e-5
+    )
+    assert outcome.chance_loss == pytest.approx(math.log(2), abs=1e-6)
 
 
 def test_a_run_that_predicts_one_class_is_named(tmp_path: Path) -> None:
@@ -171,11 +299,11 @@ def test_class_weights_reach_the_loss(tmp_path: Path) -> None:
     fix_seeds(1)
     top = _top()
     validation = _data(seed=None, images=30)
-    x, y = np.concatenate([validation[i][0] for i in range(4)]), validation.one_hot
+    x, y = np.concatenate([validation[i][0] for i in range(4)]), validation.targets
     log_probabilities = np.log(keras.ops.convert_to_numpy(keras.ops.softmax(top(x))))
     losses = -np.sum(y * log_probabilities, axis=1)
     recipe = Recipe(epochs=1, lr=1e-9, class_weights={"common": 1.0, "rare": 7.0})
-    batches = ViewBatches([x], np.argmax(y, axis=1), 2, 30, 1)
+    batches = ViewBatches([x], y, 30, 1)
     outcome = train(top, batches, validation, SPEC, recipe, tmp_path / "curves", "test")
     expected = np.mean(losses * np.where(y[:, 1] == 1, 7, 1))
     assert float(_curve(tmp_path, "train/loss")[0].split("\t")[1]) == pytest.approx(expected, rel=1e-5)
@@ -201,7 +329,8 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path: Path) -> No
 
     def data(counts: tuple[int, int], size: int, seed: int | None) -> ViewBatches:
         labels = np.repeat([0, 1], counts)
-        return ViewBatches([random.normal(0, 1, (len(labels), 3)) + 0.8 * labels[:, None]], labels, 2, size, seed)
+        values = random.normal(0, 1, (len(labels), 3)) + 0.8 * labels[:, None]
+        return ViewBatches([values], np.eye(2, dtype=np.float32)[labels], size, seed)
 
     batches, validation = data((60, 6), 22, 1), data((300, 30), 330, None)
     recalls, outcomes = {}, {}
@@ -211,7 +340,7 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path: Path) -> No
         recipe = Recipe(epochs=15, lr=0.05, class_weights=wanted)
         outcomes[wanted] = train(top, batches, validation, SPEC, recipe, tmp_path / wanted, "test")
         predicted = np.argmax(predict(top, validation), axis=1)
-        recalls[wanted] = recall_score(np.argmax(validation.one_hot, axis=1), predicted)
+        recalls[wanted] = recall_score(np.argmax(validation.targets, axis=1), predicted)
     assert recalls["balanced"] > recalls["none"] + 0.3, recalls
     # Without weights in validation this good network would pass for a collapsed one: 0.58, where chance has 0.30.
     assert outcomes["balanced"].collapsed is None

@@ -1,0 +1,239 @@
+"""Recipes tried by cross-validation inside the training part of a seed: python -m benchmarks.tries NAME …
+
+No try opens the test split: folds are drawn from the training and validation split together. Activations of a size and
+a cut are computed once, for all tries and folds, into .bench/tries. Results are written after each try.
+"""
+
+import argparse
+import functools
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+from benchmarks.clones import ROOT, SCRATCH, clone_into
+from transfer.activations import Activations, embed, open_activations
+from transfer.backbones.names import resolve_cut
+from transfer.batches import EVALUATION_BATCH, ViewBatches
+from transfer.cost import read_json, write_json
+from transfer.determinism import fix_seeds
+from transfer.engine import make_engine
+from transfer.evaluation import predictions_of
+from transfer.network import Architecture, Network, build, frozen_trunk
+from transfer.params import Params, validate
+from transfer.records import read_records
+from transfer.scores import Predictions, score
+from transfer.spec import Spec
+from transfer.targets import targets
+from transfer.training import Recipe, predict, train
+
+RESULTS = ROOT / "benchmarks/results/tries.json"
+FOLDER = SCRATCH / "tries"
+FOLDS = 6  # a fold is then an eighth of all images, as large as the validation split of params.yaml
+VIEWS = 8
+
+TRIES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "soft": {"labels": "soft"},
+    "averaged": {"finetune.averaging": 0.98},
+    "soft-averaged": {"labels": "soft", "finetune.averaging": 0.98},
+    "300px": {"image_size": 300, "labels": "soft", "finetune.averaging": 0.98},
+    "256px": {"image_size": 256, "labels": "soft", "finetune.averaging": 0.98},
+    "no-smoothing": {"labels": "soft", "finetune.averaging": 0.98, "finetune.label_smoothing": 0.0},
+    "lower-cut": {"labels": "soft", "finetune.averaging": 0.98, "finetune.cut": "block4"},
+}
+"""What each try changes in params.yaml."""
+
+
+def params_of(changes: dict[str, Any]) -> Params:
+    """Return params.yaml with changes, {"finetune.cut": "block4"}."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        functools.reduce(lambda section, name: section[name], sections, values)[last] = value
+    return validate(Params, values, ROOT / "params.yaml")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images that folds are drawn from: what describes the records, and what they say of each image, in order."""
+
+    spec: Spec
+    truth: Predictions
+
+
+def records_of(params: Params) -> Path:
+    """Return a folder with the records of this size, made in a clone where they are not there yet, and the weights."""
+    clone = FOLDER / f"{params.backbone}-{params.image_size}-{params.seed}"
+    if not clone.exists():
+        clone_into(clone)
+        path = clone / "params.yaml"
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values |= {"image_size": params.image_size, "backbone": params.backbone, "seed": params.seed}
+        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        subprocess.run(["dvc", "repro", "preprocess", "weights"], cwd=clone, check=True, stdout=sys.stderr)
+    return clone
+
+
+def images_of(clone: Path) -> Images:
+    """Read what is known of the training and validation images, without their pixels."""
+    spec = Spec.read(clone / "data/records/spec.json")
+    batches = [
+        replace(batch, pixels=batch.pixels[:0])
+        for split in ("train", "validation")
+        for batch in read_records(clone / f"data/records/{split}", spec, EVALUATION_BATCH)
+    ]
+    return Images(spec, predictions_of(batches, np.empty((0, len(spec.classes)), np.float32)))
+
+
+def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Activations]:
+    """Return the activations of the training and validation images at a cut, in all views, computed once."""
+    folders = [clone / f"activations/{cut}/{split}" for split in ("train", "validation")]
+    if not folders[-1].exists():
+        backbone = build(Architecture("transfer", spec.image_size, spec.classes, (), 0.0, params.backbone)).backbone
+        backbone.load_weights(clone / "models/backbone.weights.h5")
+        trunk = frozen_trunk(backbone, params.backbone, cut)
+        for folder in folders:
+            embed(make_engine(trunk, params.engine), trunk, clone / f"data/records/{folder.name}", spec, VIEWS, folder)
+    return [open_activations(folder) for folder in folders]
+
+
+def _rows(splits: list[Activations], rows: NDArray[np.int64], views: int) -> list[NDArray[np.float16]]:
+    """Take rows of the training and validation split together, in each view, into memory."""
+    first = len(splits[0].labels)
+    return [
+        np.concatenate([splits[0].views[v][rows[rows < first]], splits[1].views[v][rows[rows >= first] - first]])
+        for v in range(views)
+    ]
+
+
+def _network(params: Params, spec: Spec, cut: str) -> Network:
+    head = params.head
+    return build(
+        Architecture("transfer", spec.image_size, spec.classes, head.units, head.dropout, params.backbone), cut
+    )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a fold needs: parameters, images, and the activations at both cuts."""
+
+    params: Params
+    images: Images
+    pooled: list[Activations]
+    cut: list[Activations]
+    clone: Path
+
+    def _batches(
+        self, activations: list[Activations], rows: NDArray[np.int64], validation: NDArray[np.int64]
+    ) -> tuple[ViewBatches, ViewBatches]:
+        truth = self.images.truth
+        aims = targets(truth.labels, truth.soft_label, self.images.spec.classes, self.params.labels)
+        batches = ViewBatches(_rows(activations, rows, VIEWS), aims[rows], self.params.batch_size, self.params.seed)
+        return batches, ViewBatches(_rows(activations, validation, 1), aims[validation], EVALUATION_BATCH, None)
+
+    def head(self, rows: NDArray[np.int64], validation: NDArray[np.int64]) -> Network:
+        """Train the head on a fold."""
+        head = self.params.head
+        network = _network(self.params, self.images.spec, "top")
+        network.backbone.load_weights(self.clone / "models/backbone.weights.h5")
+        recipe = Recipe(head.epochs, head.lr, 0.0, head.weight_decay, head.label_smoothing)
+        data = self._batches(self.pooled, rows, validation)
+        train(network.top, *data, self.images.spec, recipe, FOLDER / "curves/head", "head")
+        return network
+
+    def finetuned(self, rows: NDArray[np.int64], validation: NDArray[np.int64]) -> tuple[keras.Model, dict[str, Any]]:
+        """Fine-tune on a fold; return the part above the cut, and what training came to."""
+        params, finetune = self.params, self.params.finetune
+        whole = self.head(rows, validation).whole.get_weights()
+        network = _network(params, self.images.spec, resolve_cut(params.backbone, finetune.cut))
+        network.whole.set_weights(whole)
+        recipe = Recipe(
+            epochs=finetune.epochs,
+            lr=params.lr,
+            warmup_epochs=finetune.warmup_epochs,
+            weight_decay=finetune.weight_decay,
+            label_smoothing=finetune.label_smoothing,
+            clip_norm=finetune.clip_norm,
+            averaging=finetune.averaging,
+        )
+        data = self._batches(self.cut, rows, validation)
+        outcome = train(network.top, *data, self.images.spec, recipe, FOLDER / "curves/finetuned", "finetune")
+        seconds = float(np.median(outcome.seconds_per_epoch))
+        return network.top, {**outcome.figures(), "seconds_per_epoch": round(seconds, 2)}
+
+    def fold(
+        self, rows: NDArray[np.int64], validation: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Return probabilities of the fold's validation images, (views, n, classes), and what training came to."""
+        fix_seeds(self.params.seed)
+        top, figures = self.finetuned(rows, validation)
+        blank = np.zeros((len(validation), len(self.images.spec.classes)), np.float32)
+        views = _rows(self.cut, validation, VIEWS)
+        return np.stack([predict(top, ViewBatches([view], blank, EVALUATION_BATCH, None)) for view in views]), figures
+
+
+def scored(images: Images, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, float]:
+    """Score the probabilities (n, classes) of some images."""
+    truth = images.truth
+    names = [truth.images[row] for row in rows]
+    labels, soft_label, confidence = truth.labels[rows], truth.soft_label[rows], truth.confidence[rows]
+    predictions = Predictions(names, labels, soft_label, confidence, probabilities)
+    figures = score(predictions, len(images.spec.classes), images.spec.positive_class)
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def run_try(name: str, folds: int) -> dict[str, Any]:
+    """Cross-validate a try on the first few folds; its probabilities are kept in .bench/tries/NAME.npz."""
+    start = time.monotonic()
+    params = params_of(TRIES[name])
+    clone = records_of(params)
+    images = images_of(clone)
+    cuts = ("top", resolve_cut(params.backbone, params.finetune.cut))
+    pooled, cut = (activations_of(clone, params, images.spec, name) for name in cuts)
+    trial = Trial(params, images, pooled, cut, clone)
+    truth = images.truth
+    strata = truth.labels + 2 * np.nan_to_num(np.round(3 * truth.soft_label)).astype(np.int64)
+    drawn = list(StratifiedKFold(FOLDS, shuffle=True, random_state=params.seed).split(strata, strata))[:folds]
+    done = []
+    for rows, validation in drawn:  # both in ascending order
+        done.append((validation, *trial.fold(rows, validation)))
+        one = scored(images, done[-1][0], done[-1][1][0])
+        print(f"{name}: {one}; epoch {done[-1][2]['best_epoch']}, {done[-1][2]['seconds_per_epoch']} s", flush=True)
+    validation = np.concatenate([part[0] for part in done])
+    probabilities = np.concatenate([part[1] for part in done], axis=1)
+    np.savez(FOLDER / f"{name}.npz", rows=validation, probabilities=probabilities)
+    return {
+        "changes": TRIES[name],
+        "images": len(validation),
+        "one_view": scored(images, validation, probabilities[0]),
+        "all_views": scored(images, validation, probabilities.mean(axis=0)),
+        "folds": [part[2] for part in done],
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def main() -> None:
+    """Run the tries that are asked for."""
+    parser = argparse.ArgumentParser(prog="benchmarks.tries", description=__doc__)
+    parser.add_argument("tries", nargs="+", choices=tuple(TRIES))
+    parser.add_argument("--folds", type=int, default=3, choices=range(1, FOLDS + 1))
+    arguments = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in arguments.tries:
+        result = run_try(name, arguments.folds)
+        results = read_json(RESULTS) if RESULTS.exists() else {}
+        write_json({**results, name: result}, RESULTS)
+        print(f"{name}: one view {result['one_view']}\n{' ' * len(name)}  all views {result['all_views']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
