@@ -1,11 +1,13 @@
 # Two commands: `make run` and `make test`. Each sets up what it needs: Python 3.11 or what PYTHON names, git, make.
 PYTHON ?= python3.11
+SEEDS ?= 1 2 3
+MODEL ?= head
 VENV := .venv
 PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint bench augment matrix seeds peers readme clean
+.PHONY: run test lint bench augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -30,8 +32,14 @@ augment: $(VENV)/run  ## what cached views and changes on the fly cost and give,
 matrix: $(VENV)/run  ## every backbone on three datasets, at a small size, into benchmarks/results
 	python -m benchmarks.matrix
 
-seeds: $(VENV)/run  ## the default pipeline with three seeds, into benchmarks/results
-	python -m benchmarks.seeds 1 2 3
+seeds: $(VENV)/run  ## the default pipeline with SEEDS, into benchmarks/results; those already there are kept
+	python -m benchmarks.seeds --resume $(SEEDS)
+
+sweep: $(VENV)/run  ## a grid of head settings, beside the loop of TensorFlow's tutorial, into benchmarks/results
+	python -m benchmarks.sweep
+
+learning_curve: $(VENV)/run  ## the error of MODEL (head or finetuned) over the training-set size, likewise; after run
+	python -m benchmarks.learning_curve --model $(MODEL)
 
 peers: $(VENV)/test $(PEERS_VENV)/run  ## what a user would pick instead, three seeds, into benchmarks/results; hours
 	PYTHONPATH=$$(echo $(CURDIR)/$(PEERS_VENV)/lib/python*/site-packages) python -m pytest tests/benchmarks/peers

@@ -6,7 +6,6 @@ after each backbone, so that --resume goes on where a run was cut off.
 """
 
 import argparse
-import copy
 import os
 import re
 import shutil
@@ -20,8 +19,9 @@ from typing import Any
 
 import yaml
 
-from benchmarks.clones import ROOT, SCRATCH, clone_into, git
+from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment
 from benchmarks.datasets import WRITERS
+from benchmarks.overrides import merged
 from transfer.backbones.names import CUTS
 from transfer.cost import read_json, write_json
 from transfer.readme import matrix_cell, matrix_markdown
@@ -58,21 +58,9 @@ class Run:
 
 def small_params(params: dict[str, Any], dataset: str, backbone: str) -> dict[str, Any]:
     """Return the content of params.yaml for one dataset (as params.yaml names it) and backbone, at a small size."""
-    result = _merged(params, SMALL)
+    result = merged(params, SMALL, "benchmarks/matrix.py")
     weights = "packaged" if backbone in PACKAGED else "none"
     return {**result, "dataset": dataset, "backbone": backbone, "weights": weights}
-
-
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return `old` with the values of `new`, section by section.
-
-    Raises:
-        KeyError: `new` names a parameter that `old` has not.
-    """
-    result = copy.deepcopy(old)
-    for name, value in new.items():
-        result[name] = _merged(result[name], value) if isinstance(result[name], dict) else value
-    return result
 
 
 def status_of(code: int, output: str) -> str:
@@ -87,12 +75,11 @@ def status_of(code: int, output: str) -> str:
 
 def repro(clone: Path, *targets: str) -> Run:
     """Run dvc repro in a clone; its output goes to standard error at the end, if it fails."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     start = time.monotonic()
     done = subprocess.run(
         ["dvc", "repro", *targets],
         cwd=clone,
-        env={**os.environ, "PATH": path},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -193,10 +180,9 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the datasets and backbones that are asked for, print the table, and exit with 1 if one failed."""
     arguments = _arguments()
-    if changes := git("status", "--porcelain", "--untracked-files=no"):
-        print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
+    commit = committed()
     SCRATCH.mkdir(exist_ok=True)
-    results, commit = started(), git("rev-parse", "HEAD")
+    results = started()
     if not arguments.resume:
         shutil.rmtree(CACHE, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:

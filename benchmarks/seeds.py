@@ -1,59 +1,162 @@
 """The pipeline with several seeds, that is splits and initial weights: python -m benchmarks.seeds 1 2 3
 
 Each seed runs in a clone that shares this checkout's cache, so that what was computed before is not computed again.
+Results are written after each seed; --resume keeps those that there are of the same commit and parameters. Another
+recipe than the one in params.yaml has its results beside those of the default, under a name:
+
+    python -m benchmarks.seeds 1 2 3 --name slow --preset slow.yaml -S finetune.epochs=60
 """
 
-import json
+import argparse
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.clones import ROOT, SCRATCH, clone_into
+import yaml
+
+from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment, git
+from benchmarks.overrides import differences, overlaid
 from transfer.comparison import MODELS
-from transfer.cost import write_json
+from transfer.cost import read_json, write_json
+from transfer.errors import UserError, run
+from transfer.params import Params, validate
 
-RESULTS = ROOT / "benchmarks/results/seeds.json"
-SCORES = ("accuracy", "weighted", "f1", "auc", "val_accuracy")
+RESULTS = ROOT / "benchmarks/results"
+DEFAULT_SEEDS = (1, 2, 3)
+
+Scores = dict[str, dict[str, float]]  # of each model
 
 
-def run_seed(seed: int, folder: Path) -> dict[str, dict[str, float]]:
-    """Run the pipeline with one seed, and return the scores of each model."""
-    clone = folder / f"seed-{seed}"
-    clone_into(clone)
-    params = clone / "params.yaml"
-    text, changes = re.subn(r"(?m)^seed: \d+", f"seed: {seed}", params.read_text(encoding="utf-8"))
-    assert changes == 1
-    params.write_text(text, encoding="utf-8")
-    subprocess.run(["dvc", "repro"], cwd=clone, check=True, stdout=sys.stderr)
+def results_file(name: str | None) -> Path:
+    """Return where the results of a recipe stand; the default recipe has no name.
+
+    Raises:
+        UserError: a name that is not of small letters, digits and hyphens.
+    """
+    if name is None:
+        return RESULTS / "seeds.json"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise UserError(f"--name: expected small letters, digits and hyphens, received {name!r}")
+    return RESULTS / f"seeds-{name}.json"
+
+
+def scores_of(project: Path) -> Scores:
+    """Return every number that evaluate wrote of each model, by name."""
     scores = {}
     for model in MODELS:
-        values = json.loads((clone / f"metrics/evaluate/{model}.json").read_text(encoding="utf-8"))
-        scores[model] = {name: values[name] for name in SCORES}
+        values = read_json(project / f"metrics/evaluate/{model}.json")
+        scores[model] = {name: float(value) for name, value in values.items() if type(value) in (int, float)}
     return scores
 
 
-def main() -> None:
-    """Run all seeds and write their scores, means and standard deviations."""
-    seeds = [int(argument) for argument in sys.argv[1:]]
-    SCRATCH.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-        scores = {seed: run_seed(seed, Path(folder)) for seed in seeds}
-    summary = {
-        model: {
-            name: {
-                "mean": round(statistics.mean(scores[seed][model][name] for seed in seeds), 4),
-                "sd": round(statistics.stdev(scores[seed][model][name] for seed in seeds), 4),
-            }
-            for name in SCORES
-        }
-        for model in MODELS
+def run_seed(params: dict[str, Any], folder: Path) -> Scores:
+    """Run the pipeline in a clone with these parameters, and return the scores of each model.
+
+    Raises:
+        UserError: DVC or a stage failed.
+    """
+    clone = folder / "clone"
+    clone_into(clone)
+    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    done = subprocess.run(["dvc", "repro"], cwd=clone, env=environment(), check=False, stdout=sys.stderr)
+    if done.returncode:
+        raise UserError(f"seed {params['seed']}: dvc repro ended with status {done.returncode}; its output is above")
+    return scores_of(clone)
+
+
+def summarise(scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return mean and standard deviation (n − 1; None of a single seed) of the scores that all seeds have.
+
+    Args:
+        scores: of each model, for each seed.
+    """
+    summary: dict[str, dict[str, dict[str, float | None]]] = {}
+    for model in next(iter(scores.values()), {}):
+        of_model = [of_seed[model] for of_seed in scores.values()]
+        names = [name for name in of_model[0] if all(name in values for values in of_model)]
+        summary[model] = {}
+        for name in names:
+            values = [values[name] for values in of_model]
+            sd = round(statistics.stdev(values), 4) if len(values) > 1 else None
+            summary[model][name] = {"mean": round(statistics.mean(values), 4), "sd": sd}
+    return summary
+
+
+def collected(commit: str, overrides: dict[str, Any], scores: dict[str, Scores]) -> dict[str, Any]:
+    """Return what is written of all seeds so far."""
+    return {
+        "commit": commit,
+        "overrides": overrides,
+        "seeds": [int(seed) for seed in scores],
+        "summary": summarise(scores),
+        "scores": scores,
     }
-    write_json({"seeds": seeds, "summary": summary, "scores": scores}, RESULTS)
-    print(RESULTS.read_text(encoding="utf-8"))
+
+
+def kept(path: Path, commit: str, overrides: dict[str, Any]) -> dict[str, Scores]:
+    """Return the scores of the seeds in a file that are of this commit and these parameters."""
+    if not path.exists():
+        return {}
+    old = read_json(path)
+    if (old.get("commit"), old.get("overrides")) != (commit, overrides):
+        print(f"{path.name}: its seeds are of another commit or other parameters, and run again", file=sys.stderr)
+        return {}
+    scores: dict[str, Scores] = old["scores"]
+    return scores
+
+
+def run_seeds(seeds: Sequence[int], params: dict[str, Any], overrides: dict[str, Any], path: Path, resume: bool) -> int:
+    """Run the seeds that have no results to keep, and write the results after each. Return how many failed."""
+    commit = committed()
+    scores = kept(path, commit, overrides) if resume else {}
+    failed = 0
+    for seed in [seed for seed in dict.fromkeys(seeds) if str(seed) not in scores]:
+        with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+            try:
+                scores[str(seed)] = run_seed({**params, "seed": seed}, Path(folder))
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                failed += 1
+                continue
+        write_json(collected(commit, overrides, scores), path)
+        print(f"seed {seed}: {scores[str(seed)]['finetuned']}", file=sys.stderr, flush=True)
+    return failed
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.seeds", description="The pipeline with several seeds.")
+    parser.add_argument("seeds", nargs="*", type=int, default=DEFAULT_SEEDS, metavar="SEED")
+    parser.add_argument("--resume", action="store_true", help="run only seeds without a result at this commit")
+    parser.add_argument("--name", help="of the recipe: results go to seeds-NAME.json")
+    parser.add_argument("--preset", type=Path, metavar="FILE", help="YAML, laid over params.yaml")
+    parser.add_argument("-S", action="append", default=[], dest="assignments", metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the seeds that are asked for, and print their means and standard deviations.
+
+    Raises:
+        UserError: an override that params.yaml cannot take, one without a name for the results, or a failed seed.
+    """
+    given = _arguments()
+    path = results_file(given.name)
+    default = yaml.safe_load(git("show", "HEAD:params.yaml"))
+    params = overlaid(default, given.preset, given.assignments)
+    validate(Params, params, Path("params.yaml"))
+    overrides = differences(default, params)
+    if overrides and given.name is None:
+        raise UserError(f"--name: expected one for a recipe that differs from params.yaml, in {', '.join(overrides)}")
+    SCRATCH.mkdir(exist_ok=True)
+    if failed := run_seeds(given.seeds, params, overrides, path, given.resume):
+        raise UserError(f"expected a result of every seed, received none of {failed}")
+    print(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -35,15 +35,31 @@ def _verdicts(root: Path) -> str:
 
 
 def _seeds(root: Path) -> str:
-    results = read_json(root / "benchmarks/results/seeds.json")
+    """The default recipe, and below it those that have a name."""
+    folder = root / "benchmarks/results"
+    tables = [_seeds_table(read_json(folder / "seeds.json"), "")]
+    for path in sorted(folder.glob("seeds-*.json")):
+        results = read_json(path)
+        tables.append(_seeds_table(results, f"`{path.stem.removeprefix('seeds-')}`, "))
+        changes = ", ".join(f"`{key}={value}`" for key, value in results["overrides"].items())
+        tables.append(f"`{path.stem.removeprefix('seeds-')}` is params.yaml with {changes or 'no change'}.")
+    return "\n\n".join(tables)
+
+
+def _seeds_table(results: dict[str, Any], recipe: str) -> str:
     names = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
-    header = [f"mean ± standard deviation of seeds {', '.join(map(str, results['seeds']))}", *names.values()]
+    seeds = ", ".join(map(str, results["seeds"]))
+    header = [f"{recipe}mean ± standard deviation of seeds {seeds}", *names.values()]
     summary = results["summary"]
-    rows = [
-        [f"`{model}`", *(f"{summary[model][name]['mean']:.4f} ± {summary[model][name]['sd']:.4f}" for name in names)]
-        for model in MODELS
-    ]
+    rows = [[f"`{model}`", *(_mean_and_sd(summary[model].get(name)) for name in names)] for model in MODELS]
     return markdown_table(header, rows)
+
+
+def _mean_and_sd(score: dict[str, float | None] | None) -> str:
+    """One seed has no standard deviation, and not every dataset has every score."""
+    if score is None:
+        return "–"
+    return f"{score['mean']:.4f}" + ("" if score["sd"] is None else f" ± {score['sd']:.4f}")
 
 
 def _speed(root: Path) -> str:
@@ -150,6 +166,66 @@ def _augment(root: Path) -> str:
     return markdown_table(header, rows)
 
 
+def _sweep(root: Path) -> str:
+    path = root / "benchmarks/results/sweep.json"
+    if not path.exists():
+        return "Not measured yet: `make sweep`."
+    results = read_json(path)
+    parts, loop, ratio = results["seconds"], results["tutorial"], results["ratio"]
+    count, cores = len(results["settings"]), f"{results['cores']} cores with {loop['vector_instructions']}"
+    sweep = parts["queue"] + parts["run"] + parts["show"]
+    header = [f"{count} settings, {results['epochs']} epochs each, on {cores}", "seconds", "times as fast"]
+    rows = [
+        ["the tutorial's loop", f"{loop['seconds']:,.0f}", "1"],
+        ["this pipeline, frozen pass included", f"{sweep + parts['embed']:,.0f}", f"{ratio['with_embed']:.1f}"],
+        ["this pipeline, where the frozen pass is cached", f"{sweep:,.0f}", f"{ratio['without_embed']:.1f}"],
+    ]
+    picture = "![Validation loss and accuracy of each setting](benchmarks/results/sweep.png)"
+    return "\n\n".join([markdown_table(header, rows), f"{_reckoned(loop, count)} {_best(results)}", picture])
+
+
+def _reckoned(loop: dict[str, Any], settings: int) -> str:
+    if not loop["reckoned"]:
+        return "The tutorial's loop was run whole."
+    return (
+        f"The tutorial's loop was not run whole: its seconds are reckoned from the median of {loop['measured_steps']} "
+        f"training steps and of all validation steps in each of {loop['measured_settings']} of the {settings} settings."
+    )
+
+
+def _best(results: dict[str, Any]) -> str:
+    """Name the setting that was chosen, and how many failed."""
+    best = results["settings"][0]
+    if best["status"] != "ok":
+        return "No setting was better than chance."
+    values = ", ".join(f"`{key}={value}`" for key, value in best["changed"].items())
+    wrong = sum(setting["status"] != "ok" for setting in results["settings"])
+    said = f"Chosen: {values}, with a validation loss of {best['loss']:.3f} and accuracy of {best['accuracy']:.3f}."
+    return said + (f" {wrong} settings failed or collapsed." if wrong else "")
+
+
+def _learning_curve(root: Path) -> str:
+    path = root / "benchmarks/results/learning_curve.json"
+    if not path.exists():
+        return "Not measured yet: `make learning_curve`."
+    models = read_json(path)["models"]
+    summaries = {model: {row["images"]: row for row in curve["summary"]} for model, curve in models.items()}
+    sizes = sorted({size for of_size in summaries.values() for size in of_size})
+    rows = [[f"{size:,}", *(_mean_error(of_size.get(size)) for of_size in summaries.values())] for size in sizes]
+    table = markdown_table(["training images", *(f"`{model}`" for model in models)], rows)
+    said = [f"`{model}`: {curve['conclusion']}" for model, curve in models.items()]
+    picture = "![Validation error over the training-set size](benchmarks/results/learning_curve.png)"
+    return "\n\n".join([table, *said, picture])
+
+
+def _mean_error(row: dict[str, Any] | None) -> str:
+    """Mean ± standard deviation of the validation error, in per cent and points."""
+    if row is None or row["mean"] is None:
+        return "–"
+    spread = f"({row['trained']} trained)" if row["sd"] is None else f"± {100 * row['sd']:.1f}"
+    return f"{100 * row['mean']:.1f} % {spread}"
+
+
 PEER_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
 
 
@@ -217,6 +293,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "backbones": _backbones,
     "matrix": _matrix,
     "augment": _augment,
+    "sweep": _sweep,
+    "learning-curve": _learning_curve,
     "peers": _peers,
     "dag": _dag,
 }

@@ -23,6 +23,7 @@ from benchmarks.matrix import (
 from tests.conftest import ROOT
 from transfer.backbones.names import CUTS, SIZE_MULTIPLES
 from transfer.cost import write_json
+from transfer.errors import UserError
 from transfer.params import read_params
 from transfer.readme import matrix_markdown
 
@@ -85,7 +86,7 @@ def test_what_is_not_made_small_stays_as_it_is() -> None:
 
 def test_a_parameter_that_is_no_more_is_an_error() -> None:
     renamed = {**REAL, "head": {name: value for name, value in REAL["head"].items() if name != "views"}}
-    with pytest.raises(KeyError, match="views"):
+    with pytest.raises(UserError, match=r"expected keys of params.yaml .*, received head\.views"):
         small_params(renamed, "d", "vgg16")
 
 
