@@ -5,7 +5,6 @@ a cut are computed once, for all tries and folds, into .bench/tries. Results are
 """
 
 import argparse
-import functools
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into
+from benchmarks.overrides import overlaid
 from transfer.activations import Activations, embed, open_activations
 from transfer.backbones.names import resolve_cut
 from transfer.batches import EVALUATION_BATCH, ViewBatches
@@ -28,7 +28,7 @@ from transfer.determinism import fix_seeds
 from transfer.engine import make_engine
 from transfer.evaluation import predictions_of
 from transfer.network import Architecture, Network, build, frozen_trunk
-from transfer.params import Params, validate
+from transfer.params import Params, load_yaml, validate
 from transfer.records import read_records
 from transfer.scores import Predictions, score
 from transfer.spec import Spec
@@ -40,26 +40,22 @@ FOLDER = SCRATCH / "tries"
 FOLDS = 6  # a fold is then an eighth of all images, as large as the validation split of params.yaml
 VIEWS = 8
 
-TRIES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "soft": {"labels": "soft"},
-    "averaged": {"finetune.averaging": 0.98},
-    "soft-averaged": {"labels": "soft", "finetune.averaging": 0.98},
-    "300px": {"image_size": 300, "labels": "soft", "finetune.averaging": 0.98},
-    "256px": {"image_size": 256, "labels": "soft", "finetune.averaging": 0.98},
-    "no-smoothing": {"labels": "soft", "finetune.averaging": 0.98, "finetune.label_smoothing": 0.0},
-    "lower-cut": {"labels": "soft", "finetune.averaging": 0.98, "finetune.cut": "block4"},
+TRIES: dict[str, list[str]] = {
+    "hard": ["labels=hard", "finetune.averaging=0"],
+    "soft": ["labels=soft", "finetune.averaging=0"],
+    "soft-averaged": ["labels=soft", "finetune.averaging=0.98"],
+    "soft-averaged-300px": ["labels=soft", "finetune.averaging=0.98", "image_size=300"],
+    "soft-averaged-256px": ["labels=soft", "finetune.averaging=0.98", "image_size=256"],
+    "soft-averaged-fast": ["labels=soft", "finetune.averaging=0.98", "lr=1e-3"],
+    "soft-averaged-lower-cut": ["labels=soft", "finetune.averaging=0.98", "finetune.cut=block4"],
 }
-"""What each try changes in params.yaml."""
+"""What each try lays over params.yaml, as `dvc exp run -S` takes it."""
 
 
-def params_of(changes: dict[str, Any]) -> Params:
-    """Return params.yaml with changes, {"finetune.cut": "block4"}."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for key, value in changes.items():
-        *sections, last = key.split(".")
-        functools.reduce(lambda section, name: section[name], sections, values)[last] = value
-    return validate(Params, values, ROOT / "params.yaml")
+def params_of(assignments: list[str]) -> Params:
+    """Return params.yaml with changes laid over it."""
+    path = ROOT / "params.yaml"
+    return validate(Params, overlaid(load_yaml(path), None, assignments), path)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A figure in README.md between <!-- NAME --> and <!-- end --> comes from a file, 
 """
 
 import re
+import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +167,17 @@ def _augment(root: Path) -> str:
     return markdown_table(header, rows)
 
 
+def _tries(root: Path) -> str:
+    header = ["try: what it lays over params.yaml", "images", "accuracy, 1 view / 8", "F1", "ROC AUC", "log loss"]
+    rows = []
+    for name, found in read_json(root / "benchmarks/results/tries.json").items():
+        one, all_views = found["one_view"], found["all_views"]
+        pairs = [f"{one[key]:.3f} / {all_views[key]:.3f}" for key in ("accuracy", "f1", "auc", "log_loss")]
+        seconds = statistics.median(fold["seconds_per_epoch"] for fold in found["folds"])
+        rows.append([f"`{name}`: {', '.join(found['changes'])}", str(found["images"]), *pairs, f"{seconds:.0f} s"])
+    return markdown_table([*header, "an epoch"], rows)
+
+
 def _sweep(root: Path) -> str:
     path = root / "benchmarks/results/sweep.json"
     if not path.exists():
@@ -293,6 +305,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "backbones": _backbones,
     "matrix": _matrix,
     "augment": _augment,
+    "tries": _tries,
     "sweep": _sweep,
     "learning-curve": _learning_curve,
     "peers": _peers,
