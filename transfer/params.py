@@ -47,7 +47,7 @@ Rate = Annotated[Float, Field(gt=0, le=1)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Count = Annotated[Int, Field(ge=1)]
 Units = tuple[Count, ...]
-LabelKind = Literal["hard", "soft"]
+LabelKind = Literal["auto", "hard", "soft"]
 Views = Literal["all", 1, 2, 4, 8]
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WEIGHTS = ("packaged", "imagenet", "none")

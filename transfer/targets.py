@@ -17,23 +17,24 @@ def targets(
         soft_labels: probabilities of the second of two classes, float32 (n,); NaN where an image has none.
         classes: their names.
         kind: "hard" gives 1 to the class and 0 to the others; "soft" gives the soft label to the second class and the
-            rest to the first. An image without one keeps its class.
+            rest to the first, and an image without one keeps its class; "auto" is soft where that is possible.
 
     Raises:
         UserError: soft labels are asked for and there are none, or they do not turn to the other class at 0.5: the
             accuracy would then be another one in training than in the end.
     """
-    result = np.eye(len(classes), dtype=np.float32)[labels]
-    if kind == "hard":
-        return result
+    hard = np.eye(len(classes), dtype=np.float32)[labels]
     known = ~np.isnan(soft_labels)
+    if kind == "hard" or (kind == "auto" and (len(classes) != 2 or not known.any())):
+        return hard
     if len(classes) != 2 or not known.any():
         raise UserError("params.yaml: labels: expected hard, as the dataset has no soft labels, received soft")
-    result[known] = np.stack([1 - soft_labels[known], soft_labels[known]], axis=1)
-    if (other := np.flatnonzero(np.argmax(result, axis=1) != labels)).size:
+    soft = hard.copy()
+    soft[known] = np.stack([1 - soft_labels[known], soft_labels[known]], axis=1)
+    if (other := np.flatnonzero(np.argmax(soft, axis=1) != labels)).size and kind == "soft":
         raise UserError(
             "params.yaml: labels: expected hard, or a dataset whose soft labels have their threshold at 0.5, received "
             f"soft, and {other.size} images like one with soft label {soft_labels[other[0]]:.3g} and class "
             f"{classes[labels[other[0]]]}"
         )
-    return result
+    return hard if other.size else soft

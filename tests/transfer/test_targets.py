@@ -38,3 +38,12 @@ def test_soft_labels_with_another_threshold_are_an_error() -> None:
     """An image of soft label 1/3 is defective where the card's threshold is 0.2."""
     with pytest.raises(UserError, match=r"threshold at 0\.5, received soft, and 1 images .* 0\.333"):
         targets(np.array([0, 1, 1, 1]), SOFT, CLASSES, "soft")
+
+
+def test_auto_is_soft_where_that_is_possible_and_hard_elsewhere() -> None:
+    np.testing.assert_array_equal(targets(LABELS, SOFT, CLASSES, "auto"), targets(LABELS, SOFT, CLASSES, "soft"))
+    hard = targets(LABELS, SOFT, CLASSES, "hard")
+    none = np.full(4, np.nan, np.float32)
+    np.testing.assert_array_equal(targets(LABELS, none, CLASSES, "auto"), hard)
+    np.testing.assert_array_equal(targets(np.array([0, 1, 1, 1]), SOFT, CLASSES, "auto"), np.eye(2)[[0, 1, 1, 1]])
+    assert targets(LABELS, SOFT, (*CLASSES, "third"), "auto").shape == (4, 3)
