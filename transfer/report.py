@@ -226,18 +226,28 @@ def _confusion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> str:
 
 
 def _training(results: Results) -> str:
-    header = ["model", "kept epoch", "validation loss", "loss of chance", "collapsed"]
+    header = ["model", "kept epoch", "validation loss", "loss of chance", "remarks"]
     rows = [
         [
             f"`{model}`",
-            str(results.training[model]["best_epoch"]),
-            f"{results.training[model]['validation']['loss']:.3f}",
-            f"{results.training[model]['chance_loss']:.3f}",
-            results.training[model]["collapsed"] or "no",
+            f"{training['best_epoch']} of {training['epochs']}",
+            f"{training['validation']['loss']:.3f}",
+            f"{training['chance_loss']:.3f}",
+            remarks(training),
         ]
-        for model in MODELS
+        for model, training in ((model, results.training[model]) for model in MODELS)
     ]
     return markdown_table(header, rows)
+
+
+def remarks(training: dict[str, Any]) -> str:
+    """Say what went wrong in training, or ended it early. `training` is metrics/train/MODEL.json."""
+    found = [
+        f"collapsed: {training['collapsed']}" if training["collapsed"] else "",
+        f"stopped: {training['stopped']}" if training["stopped"] else "",
+        f"one class predicted in epochs {training['one_class_epochs']}" if training["one_class_epochs"] else "",
+    ]
+    return "; ".join(filter(None, found)) or "none"
 
 
 def without_error(table: pd.DataFrame, images: int) -> str:

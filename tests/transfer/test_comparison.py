@@ -53,7 +53,8 @@ def make_results(spec: Spec, folder: Path, skill: dict[str, float] = SKILL) -> R
             scores |= {f"{name}{end}": 0.5 for name in ("accuracy", "precision", "recall", "f1") for end in ends}
             scores["threshold"] = 0.4321
         _write_json(folder / f"evaluated/{model}.json", {**scores, "accuracy": accuracy})
-        losses = {"validation": {"loss": 0.5}, "best_epoch": 3, "chance_loss": 0.7, "collapsed": None}
+        losses = {"validation": {"loss": 0.5}, "epochs": 9, "best_epoch": 3, "chance_loss": 0.7}
+        losses |= {"collapsed": None, "stopped": None, "one_class_epochs": []}
         _write_json(folder / f"trained/{model}.json", {"parameters": 10, "trainable": 5, **losses})
     prediction = {"weights_bytes": 1, "peak_memory_bytes": 1, "engine": "tensorflow"}
     prediction |= {"seconds_per_image_batch_1": 1, "seconds_per_image_batch_32": 1}

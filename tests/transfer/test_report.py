@@ -15,6 +15,7 @@ from transfer.report import (
     _confusion,
     calibration,
     markdown_table,
+    remarks,
     report,
     short,
     subgroup_tables,
@@ -122,3 +123,10 @@ def test_of_many_subgroups_the_largest_are_shown() -> None:
 )
 def test_a_long_number_is_shortened(value: str, said: str) -> None:
     assert short(value) == said
+
+
+def test_what_went_wrong_in_training_is_remarked() -> None:
+    fine: dict[str, object] = {"collapsed": None, "stopped": None, "one_class_epochs": []}
+    assert remarks(fine) == "none"
+    found = remarks({"collapsed": "x", "stopped": "time_budget_s: y", "one_class_epochs": [1, 4]})
+    assert found == "collapsed: x; stopped: time_budget_s: y; one class predicted in epochs [1, 4]"
