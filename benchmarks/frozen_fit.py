@@ -23,7 +23,8 @@ import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from benchmarks.speed import StepClock, vector_instructions
+from benchmarks.speed import vector_instructions
+from transfer.budget import StepClock
 from transfer.cost import write_json
 from transfer.errors import UserError, run
 from transfer.network import Architecture, build

@@ -69,6 +69,12 @@ def run_seed(params: dict[str, Any], folder: Path) -> Scores:
     return scores_of(clone)
 
 
+def mean_and_sd(values: Sequence[float], digits: int) -> dict[str, float | None]:
+    """Return mean and standard deviation (n − 1; None of a single value), rounded."""
+    sd = round(statistics.stdev(values), digits) if len(values) > 1 else None
+    return {"mean": round(statistics.mean(values), digits), "sd": sd}
+
+
 def summarise(scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float | None]]]:
     """Return mean and standard deviation (n − 1; None of a single seed) of the scores that all seeds have.
 
@@ -81,9 +87,7 @@ def summarise(scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float 
         names = [name for name in of_model[0] if all(name in values for values in of_model)]
         summary[model] = {}
         for name in names:
-            values = [values[name] for values in of_model]
-            sd = round(statistics.stdev(values), 4) if len(values) > 1 else None
-            summary[model][name] = {"mean": round(statistics.mean(values), 4), "sd": sd}
+            summary[model][name] = mean_and_sd([values[name] for values in of_model], 4)
     return summary
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from transfer.activations import view_batches
 from transfer.batches import ViewBatches
+from transfer.budget import StepClock
 from transfer.cost import write_json
 from transfer.determinism import fix_seeds
 from transfer.engine import Engine, make_engine
@@ -46,22 +47,6 @@ def rates(contestants: Contestants) -> dict[str, float]:
                 measured[name].append(rate)
             print(f"{name}: {rate:.1f} images/s", file=sys.stderr, flush=True)
     return {name: round(statistics.median(values), 1) for name, values in measured.items()}
-
-
-class StepClock(keras.callbacks.Callback):
-    """Note when each training step ends. `fit` needs seconds to begin, which a whole training pays only once."""
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Forget the steps of an earlier `fit`."""
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Note the time."""
-        self.ends.append(time.perf_counter())
-
-    def seconds_per_step(self) -> float:
-        """Return the median from one step's end to the next one's, the wait for data included."""
-        return float(np.median(np.diff(self.ends)))
 
 
 def frozen_pass(network: Network, params: Params, pixels: NDArray[np.uint8]) -> dict[str, float]:

@@ -18,22 +18,24 @@ import yaml
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from benchmarks.clones import ROOT, SCRATCH, clone_into
+from benchmarks.clones import ROOT, SCRATCH, clone_into, environment
 from benchmarks.overrides import overlaid
+from stages import finetune, train_head
 from transfer.activations import Activations, embed, open_activations
 from transfer.backbones.names import resolve_cut
+from transfer.backbones.registry import trained_backbone
 from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.cost import read_json, write_json
 from transfer.determinism import fix_seeds
 from transfer.engine import make_engine
 from transfer.evaluation import predictions_of
-from transfer.network import Architecture, Network, build, frozen_trunk
+from transfer.network import Network, build, frozen_trunk
 from transfer.params import Params, load_yaml, validate
 from transfer.records import read_records
 from transfer.scores import Predictions, score
 from transfer.spec import Spec
 from transfer.targets import targets
-from transfer.training import Recipe, predict, train
+from transfer.training import predict, train
 
 RESULTS = ROOT / "benchmarks/results/tries.json"
 FOLDER = SCRATCH / "tries"
@@ -75,7 +77,9 @@ def records_of(params: Params) -> Path:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         values |= {"image_size": params.image_size, "backbone": params.backbone, "seed": params.seed}
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
-        subprocess.run(["dvc", "repro", "preprocess", "weights"], cwd=clone, check=True, stdout=sys.stderr)
+        subprocess.run(
+            ["dvc", "repro", "preprocess", "weights"], cwd=clone, env=environment(), check=True, stdout=sys.stderr
+        )
     return clone
 
 
@@ -94,8 +98,7 @@ def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Ac
     """Return the activations of the training and validation images at a cut, in all views, computed once."""
     folders = [clone / f"activations/{cut}/{split}" for split in ("train", "validation")]
     if not folders[-1].exists():
-        backbone = build(Architecture("transfer", spec.image_size, spec.classes, (), 0.0, params.backbone)).backbone
-        backbone.load_weights(clone / "models/backbone.weights.h5")
+        backbone = trained_backbone(params.backbone, spec.image_size, clone / "models/backbone.weights.h5")
         trunk = frozen_trunk(backbone, params.backbone, cut)
         for folder in folders:
             embed(make_engine(trunk, params.engine), trunk, clone / f"data/records/{folder.name}", spec, VIEWS, folder)
@@ -109,13 +112,6 @@ def _rows(splits: list[Activations], rows: NDArray[np.int64], views: int) -> lis
         np.concatenate([splits[0].views[v][rows[rows < first]], splits[1].views[v][rows[rows >= first] - first]])
         for v in range(views)
     ]
-
-
-def _network(params: Params, spec: Spec, cut: str) -> Network:
-    head = params.head
-    return build(
-        Architecture("transfer", spec.image_size, spec.classes, head.units, head.dropout, params.backbone), cut
-    )
 
 
 @dataclass(frozen=True)
@@ -138,31 +134,20 @@ class Trial:
 
     def head(self, rows: NDArray[np.int64], validation: NDArray[np.int64]) -> Network:
         """Train the head on a fold."""
-        head = self.params.head
-        network = _network(self.params, self.images.spec, "top")
+        network = build(train_head.architecture_of(self.params, self.images.spec))
         network.backbone.load_weights(self.clone / "models/backbone.weights.h5")
-        recipe = Recipe(head.epochs, head.lr, 0.0, head.weight_decay, head.label_smoothing)
         data = self._batches(self.pooled, rows, validation)
-        train(network.top, *data, self.images.spec, recipe, FOLDER / "curves/head", "head")
+        train(network.top, *data, self.images.spec, train_head.recipe_of(self.params), FOLDER / "curves/head", "head")
         return network
 
     def finetuned(self, rows: NDArray[np.int64], validation: NDArray[np.int64]) -> tuple[keras.Model, dict[str, Any]]:
         """Fine-tune on a fold; return the part above the cut, and what training came to."""
-        params, finetune = self.params, self.params.finetune
+        params, spec = self.params, self.images.spec
         whole = self.head(rows, validation).whole.get_weights()
-        network = _network(params, self.images.spec, resolve_cut(params.backbone, finetune.cut))
+        network = build(train_head.architecture_of(params, spec), params.finetune.cut)
         network.whole.set_weights(whole)
-        recipe = Recipe(
-            epochs=finetune.epochs,
-            lr=params.lr,
-            warmup_epochs=finetune.warmup_epochs,
-            weight_decay=finetune.weight_decay,
-            label_smoothing=finetune.label_smoothing,
-            clip_norm=finetune.clip_norm,
-            averaging=finetune.averaging,
-        )
         data = self._batches(self.cut, rows, validation)
-        outcome = train(network.top, *data, self.images.spec, recipe, FOLDER / "curves/finetuned", "finetune")
+        outcome = train(network.top, *data, spec, finetune.recipe_of(params), FOLDER / "curves/finetuned", "finetune")
         seconds = float(np.median(outcome.seconds_per_epoch))
         return network.top, {**outcome.figures(), "seconds_per_epoch": round(seconds, 2)}
 

@@ -6,7 +6,7 @@ from transfer.errors import run
 from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles, load
 from transfer.network import from_pixels
-from transfer.params import read_params
+from transfer.params import Params, read_params
 from transfer.paths import reads, writes
 from transfer.record_batches import training_data
 from transfer.spec import Spec
@@ -27,6 +27,23 @@ METRICS = writes("metrics/train/finetuned.json")
 COST = writes("metrics/cost/train-finetuned.json")
 
 
+def recipe_of(params: Params) -> Recipe:
+    """Return how params.yaml has the upper blocks trained."""
+    finetune = params.finetune
+    return Recipe(
+        epochs=finetune.epochs,
+        lr=params.lr,
+        warmup_epochs=finetune.warmup_epochs,
+        weight_decay=finetune.weight_decay,
+        label_smoothing=finetune.label_smoothing,
+        clip_norm=finetune.clip_norm,
+        class_weights=params.class_weights,
+        patience=finetune.patience,
+        time_budget_s=params.time_budget_s,
+        averaging=finetune.averaging,
+    )
+
+
 def main() -> None:
     """Load the model with the trained head, cut it lower, train what is above, write the whole."""
     params = read_params(PARAMS)
@@ -39,22 +56,11 @@ def main() -> None:
     data = training_data(
         plan, ACTIVATIONS, records, spec, finetune.augmentation, params.labels, params.batch_size, params.seed
     )
-    recipe = Recipe(
-        epochs=finetune.epochs,
-        lr=params.lr,
-        warmup_epochs=finetune.warmup_epochs,
-        weight_decay=finetune.weight_decay,
-        label_smoothing=finetune.label_smoothing,
-        clip_norm=finetune.clip_norm,
-        class_weights=params.class_weights,
-        patience=finetune.patience,
-        time_budget_s=params.time_budget_s,
-        averaging=finetune.averaging,
-    )
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
     around = from_pixels(network) if plan.from_pixels else None
     print(f"train on {plan.describe()}")
-    fit(network, architecture, data, spec, recipe, outputs, may_collapse=params.weights == "none", around=around)
+    recipe, may_collapse = recipe_of(params), params.weights == "none"
+    fit(network, architecture, data, spec, recipe, outputs, may_collapse, around)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from transfer.errors import run
 from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles
 from transfer.network import Architecture, build
-from transfer.params import read_params
+from transfer.params import Params, read_params
 from transfer.paths import reads, writes
 from transfer.spec import Spec
 from transfer.training import Recipe
@@ -23,19 +23,16 @@ METRICS = writes("metrics/train/head.json")
 COST = writes("metrics/cost/train-head.json")
 
 
-def main() -> None:
-    """Build the head, train it on cached activations, write it together with its backbone."""
-    params = read_params(PARAMS)
+def architecture_of(params: Params, spec: Spec) -> Architecture:
+    """Describe the network that params.yaml asks for."""
     head = params.head
-    spec = Spec.read(SPEC)
-    fix_seeds(params.seed)
-    architecture = Architecture(
-        "transfer", spec.image_size, spec.classes, head.units, head.dropout, backbone=params.backbone
-    )
-    network = build(architecture)
-    network.backbone.load_weights(BACKBONE)
-    data = view_batches(ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
-    recipe = Recipe(
+    return Architecture("transfer", spec.image_size, spec.classes, head.units, head.dropout, backbone=params.backbone)
+
+
+def recipe_of(params: Params) -> Recipe:
+    """Return how params.yaml has the head trained."""
+    head = params.head
+    return Recipe(
         epochs=head.epochs,
         lr=head.lr,
         weight_decay=head.weight_decay,
@@ -43,8 +40,19 @@ def main() -> None:
         class_weights=params.class_weights,
         time_budget_s=params.time_budget_s,
     )
+
+
+def main() -> None:
+    """Build the head, train it on cached activations, write it together with its backbone."""
+    params = read_params(PARAMS)
+    spec = Spec.read(SPEC)
+    fix_seeds(params.seed)
+    architecture = architecture_of(params, spec)
+    network = build(architecture)
+    network.backbone.load_weights(BACKBONE)
+    data = view_batches(ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
-    fit(network, architecture, data, spec, recipe, outputs, may_collapse=params.weights == "none")
+    fit(network, architecture, data, spec, recipe_of(params), outputs, may_collapse=params.weights == "none")
 
 
 if __name__ == "__main__":

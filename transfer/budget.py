@@ -12,15 +12,20 @@ PROBED = 6  # steps, of which the first ones, that build the graph and fill cach
 NOT_COUNTED = 2
 
 
-class _StepClock(keras.callbacks.Callback):
-    """When each step ended, in seconds."""
+class StepClock(keras.callbacks.Callback):
+    """Note when each training step ends. `fit` needs seconds to begin, which a whole training pays only once."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Forget the steps of an earlier `fit`."""
         self.ends: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Note the time."""
         self.ends.append(time.perf_counter())
+
+    def seconds_per_step(self, first: int = 0) -> float:
+        """Return the median from one step's end to the next one's, the wait for data included, from step `first` on."""
+        return float(np.median(np.diff(self.ends[first:])))
 
 
 def epochs_within(
@@ -41,13 +46,13 @@ def epochs_within(
     """
     start = time.perf_counter()
     weights: list[Array] = trained.get_weights()
-    clock = _StepClock()
+    clock = StepClock()
     trained.fit(batches.feed(), steps_per_epoch=min(PROBED, len(batches)), callbacks=[clock], shuffle=False, verbose=0)
     trained.set_weights(weights)
     before = time.perf_counter()
     top.evaluate(validation.feed(), verbose=0)
     end = time.perf_counter()
-    steps = np.diff(clock.ends[NOT_COUNTED:])
-    step = float(np.median(steps)) if steps.size else before - start
+    timed = len(clock.ends) > NOT_COUNTED + 1
+    step = clock.seconds_per_step(NOT_COUNTED) if timed else before - start
     fitting = math.floor((budget_s - (end - start)) / (step * len(batches) + end - before))
     return max(1, min(epochs, fitting))

@@ -25,9 +25,10 @@ def targets(
     """
     hard = np.eye(len(classes), dtype=np.float32)[labels]
     known = ~np.isnan(soft_labels)
-    if kind == "hard" or (kind == "auto" and (len(classes) != 2 or not known.any())):
+    possible = len(classes) == 2 and known.any()
+    if kind == "hard" or (kind == "auto" and not possible):
         return hard
-    if len(classes) != 2 or not known.any():
+    if not possible:
         raise UserError("params.yaml: labels: expected hard, as the dataset has no soft labels, received soft")
     soft = hard.copy()
     soft[known] = np.stack([1 - soft_labels[known], soft_labels[known]], axis=1)

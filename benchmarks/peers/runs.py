@@ -6,7 +6,6 @@ after each run, so that --resume goes on where a run was cut off.
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.clones import ROOT, SCRATCH, clone_into, git
+from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, git
 from benchmarks.matrix import small_params, write_params
 from benchmarks.peers import ours
 from benchmarks.peers.jobs import CLASSES, Job, predictions_file, write_pixels
+from benchmarks.seeds import mean_and_sd
 from benchmarks.speed import vector_instructions
 from transfer.backbones.registry import BACKBONES
 from transfer.backbones.weights import PackagedWeights
@@ -230,9 +230,7 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | None
         return {}
     result: dict[str, dict[str, float | None]] = {}
     for name, digits in DIGITS.items():
-        values = [run[name] for run in done]
-        deviation = round(statistics.stdev(values), digits) if len(values) > 1 else None
-        result[name] = {"mean": round(statistics.mean(values), digits), "sd": deviation}
+        result[name] = mean_and_sd([run[name] for run in done], digits)
     return result
 
 
@@ -336,10 +334,9 @@ def main() -> None:
     settings = Settings(arguments.smoke, params["image_size"], params["max_images"])
     scale = SMOKE_SCALE if arguments.smoke else arguments.epochs_scale
     path = SMOKE_RESULTS if arguments.smoke else RESULTS
-    if changes := git("status", "--porcelain", "--untracked-files=no"):
-        print(f"{len(changes.splitlines())} changed files are not committed, and take no part", file=sys.stderr)
+    commit = committed()
     cells = {(row, str(seed)) for row in rows_of(arguments.peers) for seed in arguments.seeds}
-    resumed = {"commit": git("rev-parse", "HEAD"), "epochs_scale": scale} if arguments.resume else None
+    resumed = {"commit": commit, "epochs_scale": scale} if arguments.resume else None
     results = started(read_json(path) if path.exists() else {}, settings, cells, resumed)
     SCRATCH.mkdir(exist_ok=True)
     for seed in arguments.seeds:

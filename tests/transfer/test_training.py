@@ -41,6 +41,11 @@ def _data(seed: int | None = 1, scale: float = 1.0, images: int = 40) -> ViewBat
     return ViewBatches([values * scale], np.eye(2, dtype=np.float32)[labels], 8, seed)
 
 
+def _inputs(batches: ViewBatches) -> np.ndarray:
+    """All inputs of batches in order, (n, 3)."""
+    return np.concatenate([batches[i][0] for i in range(len(batches))])
+
+
 def _top(initial: str = "glorot_uniform") -> keras.Model:
     entry = keras.Input((3,))
     return keras.Model(entry, layers.Dense(2, kernel_initializer=initial)(entry))
@@ -48,6 +53,16 @@ def _top(initial: str = "glorot_uniform") -> keras.Model:
 
 def _train(top: keras.Model, folder: Path, recipe: Recipe, scale: float = 1.0) -> Outcome:
     return train(top, _data(scale=scale), _data(seed=None, scale=scale), SPEC, recipe, folder / "curves", "test")
+
+
+def _unlearn(folder: Path, recipe: Recipe) -> tuple[keras.Model, Outcome]:
+    """Train on labels that contradict what was learnt, so that every epoch makes validation worse."""
+    fix_seeds(1)
+    top = _top()
+    _train(top, folder, Recipe(epochs=10, lr=0.1))
+    validation = _data(seed=None)
+    wrong = ViewBatches([_inputs(validation)], 1 - validation.targets, 8, 1)
+    return top, train(top, wrong, validation, SPEC, recipe, folder / "wrong", "test")
 
 
 def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
@@ -72,14 +87,8 @@ def _curve(folder: Path, name: str) -> list[str]:
 
 
 def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(tmp_path: Path) -> None:
-    """With labels that contradict what was learnt, every epoch of training makes validation worse."""
-    fix_seeds(1)
-    top = _top()
-    _train(top, tmp_path, Recipe(epochs=10, lr=0.1))
+    top, outcome = _unlearn(tmp_path, Recipe(epochs=8, lr=0.2))
     validation = _data(seed=None)
-    inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
-    wrong = ViewBatches([inputs], 1 - validation.targets, 8, 1)
-    outcome = train(top, wrong, validation, SPEC, Recipe(epochs=8, lr=0.2), tmp_path / "wrong", "test")
     last = (tmp_path / "wrong/plots/metrics/validation/loss.tsv").read_text(encoding="utf-8").splitlines()[-1]
     assert outcome.best_epoch == 1
     assert float(last.split("\t")[1]) > outcome.best["loss"] + 0.5
@@ -96,7 +105,7 @@ class _Scripted(ViewBatches):
     """Validation data whose inputs turn into NaN, or to zero, from an epoch on."""
 
     def __init__(self, data: ViewBatches, factors: list[float]) -> None:
-        inputs = np.concatenate([data[i][0] for i in range(len(data))])
+        inputs = _inputs(data)
         super().__init__([inputs], data.targets, 8, None)
         self._factors = iter(factors)
 
@@ -132,14 +141,7 @@ def test_an_epoch_that_predicts_one_class_is_named_and_not_kept(tmp_path: Path) 
 
 
 def test_patience_ends_training_and_says_why(tmp_path: Path) -> None:
-    fix_seeds(1)
-    top = _top()
-    _train(top, tmp_path, Recipe(epochs=10, lr=0.1))
-    validation = _data(seed=None)
-    inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
-    wrong = ViewBatches([inputs], 1 - validation.targets, 8, 1)
-    recipe = Recipe(epochs=8, lr=0.2, patience=2)
-    outcome = train(top, wrong, validation, SPEC, recipe, tmp_path / "wrong", "test")
+    _, outcome = _unlearn(tmp_path, Recipe(epochs=8, lr=0.2, patience=2))
     assert outcome.stopped == "finetune.patience: none of the last 2 epochs was better than epoch 1"
     assert (outcome.best_epoch, len(outcome.seconds_per_epoch), outcome.epochs) == (1, 3, 8)
 
@@ -207,7 +209,7 @@ def test_soft_targets_reach_the_loss(tmp_path: Path) -> None:
     fix_seeds(1)
     top = _top()
     validation = _data(seed=None)
-    inputs = np.concatenate([validation[i][0] for i in range(len(validation))])
+    inputs = _inputs(validation)
     soft = 0.8 * validation.targets + 0.1
     batches = ViewBatches([inputs], soft, 8, None)
     outcome = train(top, _data(), batches, SPEC, Recipe(epochs=1, lr=1e-9), tmp_path / "curves", "test")
