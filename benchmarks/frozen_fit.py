@@ -24,10 +24,11 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from benchmarks.speed import vector_instructions
+from stages import train_head
 from transfer.budget import StepClock
 from transfer.cost import write_json
 from transfer.errors import UserError, run
-from transfer.network import Architecture, build
+from transfer.network import build
 from transfer.params import Params, validate
 from transfer.records import read_records
 from transfer.spec import Spec
@@ -98,12 +99,11 @@ def augmentation(views: int) -> keras.Sequential:
 
 def tutorial_model(params: Params, spec: Spec) -> keras.Model:
     """Return the network with frozen backbone: float32 pixels (n, S, S, 3) in 0–1 to logits (n, classes)."""
-    head = params.head
-    network = build(Architecture("transfer", spec.image_size, spec.classes, head.units, head.dropout, params.backbone))
+    network = build(train_head.architecture_of(params, spec))
     network.backbone.load_weights(BACKBONE)
     network.backbone.trainable = False
     pixels = keras.Input((spec.image_size, spec.image_size, 3))
-    views = augmentation(count_views(head.views, spec.symmetry, "head.views"))(pixels)
+    views = augmentation(count_views(params.head.views, spec.symmetry, "head.views"))(pixels)
     return keras.Model(pixels, network.top(network.trunk(views, training=False)))
 
 

@@ -22,14 +22,14 @@ import yaml
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment
 from benchmarks.datasets import WRITERS
 from benchmarks.overrides import merged
-from transfer.backbones.names import CUTS
+from transfer.backbones.names import CUTS, LITE_REPEATS
 from transfer.cost import read_json, write_json
 from transfer.readme import matrix_cell, matrix_markdown
 
 RESULTS = ROOT / "benchmarks/results/matrix.json"
 CACHE = SCRATCH / "cache/matrix"  # emptied at the start: DVC would restore what an earlier run has left, in no time
 DATASETS = ("elpv", *WRITERS)
-PACKAGED = ("efficientnet_lite0",)  # backbones whose trained weights a package carries; the others get random ones
+PACKAGED = tuple(LITE_REPEATS)  # backbones whose trained weights a package carries; the others get random ones
 SHARED = ("evaluate@ann", "evaluate@cnn")  # the last stages that do not depend on the backbone
 SMALL: dict[str, Any] = {
     "image_size": 64,

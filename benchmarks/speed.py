@@ -51,7 +51,7 @@ def rates(contestants: Contestants) -> dict[str, float]:
 
 def frozen_pass(network: Network, params: Params, pixels: NDArray[np.uint8]) -> dict[str, float]:
     """The frozen trunk over images, from uint8 pixels."""
-    trunk = frozen_trunk(network.backbone, params.backbone, "top")
+    trunk = frozen_trunk(network.backbone, params.backbone, "top", params.head.pooling)
 
     def by(engine: Engine) -> Callable[[], float]:
         def measure() -> float:

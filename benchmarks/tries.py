@@ -99,7 +99,7 @@ def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Ac
     folders = [clone / f"activations/{cut}/{split}" for split in ("train", "validation")]
     if not folders[-1].exists():
         backbone = trained_backbone(params.backbone, spec.image_size, clone / "models/backbone.weights.h5")
-        trunk = frozen_trunk(backbone, params.backbone, cut)
+        trunk = frozen_trunk(backbone, params.backbone, cut, params.head.pooling)
         for folder in folders:
             embed(make_engine(trunk, params.engine), trunk, clone / f"data/records/{folder.name}", spec, VIEWS, folder)
     return [open_activations(folder) for folder in folders]

@@ -34,7 +34,8 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     fix_seeds(0)
     with measured(fresh_file(fill(COST, item))) as cost:
-        trunk = frozen_trunk(trained_backbone(params.backbone, spec.image_size, WEIGHTS), params.backbone, plan.cut)
+        backbone = trained_backbone(params.backbone, spec.image_size, WEIGHTS)
+        trunk = frozen_trunk(backbone, params.backbone, plan.cut, params.head.pooling)
         cost["images"] = embed_splits(trunk, (TRAIN, VALIDATION), spec, plan, params.engine, folder)
     print(f"read   {TRAIN.parent}: {spec.counts['train']} images to train on, {spec.counts['validation']} to validate")
     print(f"wrote  {folder}: {plan.cached} views at the cut {plan.cut}")

@@ -26,7 +26,9 @@ COST = writes("metrics/cost/train-head.json")
 def architecture_of(params: Params, spec: Spec) -> Architecture:
     """Describe the network that params.yaml asks for."""
     head = params.head
-    return Architecture("transfer", spec.image_size, spec.classes, head.units, head.dropout, backbone=params.backbone)
+    return Architecture(
+        "transfer", spec.image_size, spec.classes, head.units, head.dropout, params.backbone, head.pooling
+    )
 
 
 def recipe_of(params: Params) -> Recipe:

@@ -52,8 +52,8 @@ SMALL = {
     "weights": "packaged",
     "engine": "auto",
     "head": {
-        "units": [8], "dropout": 0.1, "epochs": 25, "lr": 1e-2, "weight_decay": 0.01, "label_smoothing": 0.0,
-        "views": 1,
+        "pooling": "average", "units": [8], "dropout": 0.1, "epochs": 25, "lr": 1e-2, "weight_decay": 0.01,
+        "label_smoothing": 0.0, "views": 1,
     },
     "finetune": {
         "cut": "block1", "epochs": 2, "warmup_epochs": 0.5, "weight_decay": 0.01, "label_smoothing": 0.0,

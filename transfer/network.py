@@ -11,7 +11,7 @@ from keras import layers
 from transfer.backbones.names import resolve_cut
 from transfer.backbones.registry import BACKBONES, frozen_output
 from transfer.fused import Inference, layers_above
-from transfer.params import Ann, Baseline, Cnn, validate
+from transfer.params import Ann, Baseline, Cnn, Pooling, validate
 
 Kind = Literal["ann", "cnn", "transfer"]
 
@@ -21,7 +21,8 @@ class Architecture:
     """All that it takes to build a network. Written beside its weights, so that they can be used without params.yaml.
 
     `inner_size` is the size that a baseline averages images down to, and `filters` are those of the CNN. `backbone` is
-    that of a transfer model, and `units` and `dropout` those of the fully connected layers.
+    that of a transfer model, `pooling` what stands behind it, and `units` and `dropout` are those of the fully
+    connected layers.
     """
 
     kind: Kind
@@ -30,6 +31,7 @@ class Architecture:
     units: tuple[int, ...]
     dropout: float
     backbone: str = ""
+    pooling: Pooling = "average"
     inner_size: int = 0
     filters: tuple[int, ...] = ()
 
@@ -113,7 +115,7 @@ def baseline_architecture(baseline: Baseline, image_size: int, classes: tuple[st
     return Architecture("ann", image_size, classes, units, dropout, inner_size=size)
 
 
-def frozen_trunk(backbone: keras.Model, name: str, cut: str) -> keras.Model:
+def frozen_trunk(backbone: keras.Model, name: str, cut: str, pooling: Pooling = "average") -> keras.Model:
     """Return the part of a backbone below a cut: pixels (n, S, S, 3) to activations.
 
     At the cut "top" these are pooled, (n, channels): the head has no use for their places. Elsewhere they are
@@ -123,7 +125,7 @@ def frozen_trunk(backbone: keras.Model, name: str, cut: str) -> keras.Model:
     Raises:
         UserError: the backbone has no such cut.
     """
-    activations = frozen_output(backbone, name, cut)
+    activations = frozen_output(backbone, name, cut, pooling)
     if activations is backbone.input:
         activations = layers.Identity(name="nothing_frozen")(activations)
     return keras.Model(backbone.input, activations, name="trunk")
@@ -144,14 +146,14 @@ def build(architecture: Architecture, cut: str = "top") -> Network:
     cut = resolve_cut(name, cut)
     entry = BACKBONES[name]
     backbone = entry.build(architecture.image_size)
-    pooled = entry.pool(backbone.output)
+    pooled = entry.pool(backbone.output, architecture.pooling)
     head = _head(architecture, pooled.shape[-1])
     whole = _probabilities(backbone.input, head(pooled))
-    trunk = frozen_trunk(backbone, name, cut)
+    trunk = frozen_trunk(backbone, name, cut, architecture.pooling)
     if cut == "top":
         return Network(whole, trunk, head, backbone)
     above = layers_above(backbone, entry.activations(backbone, cut))
-    top = keras.Model(above.input, head(entry.pool(above.output)), name="top")
+    top = keras.Model(above.input, head(entry.pool(above.output, architecture.pooling)), name="top")
     return Network(whole, trunk, top, backbone)
 
 

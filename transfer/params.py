@@ -48,6 +48,7 @@ Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Count = Annotated[Int, Field(ge=1)]
 Units = tuple[Count, ...]
 LabelKind = Literal["auto", "hard", "soft"]
+Pooling = Literal["average", "max", "average_max"]
 Views = Literal["all", 1, 2, 4, 8]
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WEIGHTS = ("packaged", "imagenet", "none")
@@ -112,8 +113,13 @@ class Duplicates:
 
 @dataclass(frozen=True, config=STRICT)
 class Head:
-    """The fully connected head on the frozen backbone, and its training."""
+    """The fully connected head on the frozen backbone, and its training.
 
+    `pooling` is how the backbone's activations become features: by their mean over all places, by their largest, or
+    both side by side. ConvNeXt and the Vision Transformer have their own way, whatever is asked for.
+    """
+
+    pooling: Pooling
     units: Units
     dropout: Fraction
     epochs: Count

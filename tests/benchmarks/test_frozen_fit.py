@@ -8,9 +8,10 @@ import pytest
 
 from benchmarks import frozen_fit
 from benchmarks.frozen_fit import Clocked, augmentation, dataset, fit, measure, read_images, reckoned, tutorial_model
+from stages import train_head
 from tests.conftest import RunStage
 from transfer.errors import UserError
-from transfer.network import Architecture, build
+from transfer.network import build
 from transfer.params import Params, read_params
 from transfer.records import normalise
 from transfer.spec import Spec
@@ -40,8 +41,7 @@ def test_training_images_come_in_each_of_the_views_and_no_other(views: int) -> N
 def test_the_network_is_that_of_the_pipeline_with_the_backbone_frozen(prepared: tuple[Params, Spec]) -> None:
     params, spec = prepared
     model = tutorial_model(params, spec)
-    head = params.head
-    network = build(Architecture("transfer", spec.image_size, spec.classes, head.units, head.dropout, params.backbone))
+    network = build(train_head.architecture_of(params, spec))
     network.backbone.load_weights("models/backbone.weights.h5")
     network.top.set_weights(model.get_layer("head").get_weights())
     pixels = normalise(read_images(Path("data/records/validation"), spec).pixels)

@@ -10,11 +10,13 @@ from transfer.backbones.names import CUTS
 from transfer.errors import UserError
 from transfer.fused import FusedConvolution, Inference, layers_above
 
+NAME = "efficientnet_lite0"
+
 
 def _random_backbone(seed: int = 0) -> keras.Model:
     """EfficientNet-Lite0 for 32 pixels, with batch normalisation that does something and features that are not 0."""
     keras.utils.set_random_seed(seed)
-    model = efficientnet_lite.build(32)
+    model = efficientnet_lite.build(NAME, 32)
     random = np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -32,10 +34,10 @@ def _plain_tail(model: keras.Model, last_below: str) -> keras.Model:
     return keras.Model(model.get_layer(last_below).output, model.output)
 
 
-@pytest.mark.parametrize("cut", CUTS["efficientnet_lite0"][:-1])
+@pytest.mark.parametrize("cut", CUTS[NAME][:-1])
 def test_cut_in_two_gives_what_the_uncut_network_gives(cut: str) -> None:
     model = _random_backbone()
-    last = efficientnet_lite.last_layer_below(cut)
+    last = efficientnet_lite.last_layer_below(NAME, cut)
     pixels = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
     expected = model(pixels, training=False).numpy()
     assert np.std(expected) > 0.1
@@ -49,7 +51,7 @@ def test_gradients_are_those_of_batch_normalisation_in_inference_mode() -> None:
     import tensorflow as tf
 
     model = _random_backbone()
-    last = efficientnet_lite.last_layer_below("block6")
+    last = efficientnet_lite.last_layer_below(NAME, "block6")
     activations = np.random.default_rng(1).normal(0, 1, (4, 1, 1, 192)).astype(np.float32)
     gradients = []
     for top in (_above(model, last), _plain_tail(model, last)):
@@ -66,7 +68,7 @@ def test_gradients_are_those_of_batch_normalisation_in_inference_mode() -> None:
 
 
 def test_every_convolution_of_lite0_is_fused() -> None:
-    above = _above(_random_backbone(), efficientnet_lite.last_layer_below("block5"))
+    above = _above(_random_backbone(), efficientnet_lite.last_layer_below(NAME, "block5"))
     kinds = [type(layer) for layer in above.layers]
     assert kinds.count(FusedConvolution) == 5 * 3 + 1
     assert layers.BatchNormalization not in kinds
@@ -74,7 +76,7 @@ def test_every_convolution_of_lite0_is_fused() -> None:
 
 def test_moving_averages_stay_in_training_mode() -> None:
     model = _random_backbone()
-    above = _above(model, efficientnet_lite.last_layer_below("block6"))
+    above = _above(model, efficientnet_lite.last_layer_below(NAME, "block6"))
     before = model.get_layer("top_bn").get_weights()[2:]
     above(np.ones((4, 1, 1, 192), np.float32), training=True)
     for one, other in zip(before, model.get_layer("top_bn").get_weights()[2:], strict=True):

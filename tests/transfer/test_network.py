@@ -1,6 +1,9 @@
 """Tests of transfer/network.py and transfer/model_files.py."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, load, save
 from transfer.network import Architecture, baseline_architecture, build, from_pixels
-from transfer.params import Ann, Cnn
+from transfer.params import Ann, Cnn, Pooling
 
 PIXELS = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
 ANN = baseline_architecture(Ann(image_size=8, dropout=0.1, epochs=1, lr=0.1, units=(5,)), 32, ("a", "b", "c"))
@@ -25,6 +28,26 @@ def test_the_whole_is_trunk_and_top(architecture: Architecture) -> None:
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     np.testing.assert_allclose(whole, exponents / exponents.sum(axis=1, keepdims=True), atol=1e-6)
     assert whole.shape == (3, len(architecture.classes))
+
+
+POOLED: dict[Pooling, tuple[Callable[..., Any], ...]] = {
+    "average": (np.mean,),
+    "max": (np.max,),
+    "average_max": (np.mean, np.max),
+}
+
+
+@pytest.mark.parametrize("pooling", POOLED)
+@pytest.mark.parametrize("cut", ["top", "block6"])
+def test_features_are_pooled_as_wanted(pooling: Pooling, cut: str) -> None:
+    pixels = np.random.default_rng(2).random((3, 64, 64, 3), np.float32)
+    network = build(replace(TRANSFER, image_size=64, pooling=pooling, units=()), cut)
+    maps = network.backbone(pixels, training=False).numpy()  # (3, 2, 2, 1280)
+    features = np.concatenate([pool(maps, axis=(1, 2)) for pool in POOLED[pooling]], axis=1)
+    kernel, bias = np.random.default_rng(1).normal(size=(features.shape[1], 2)), np.array([0.5, -0.5])
+    network.whole.get_layer("head").set_weights([kernel, bias])
+    logits = network.top(network.trunk(pixels, training=False), training=False).numpy()
+    np.testing.assert_allclose(logits, features @ kernel + bias, rtol=1e-4, atol=1e-4)
 
 
 def test_the_ann_has_the_parameters_of_its_layers() -> None:

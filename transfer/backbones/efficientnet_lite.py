@@ -1,16 +1,19 @@
-"""EfficientNet-Lite0 for images of any size, and its ImageNet weights.
+"""EfficientNet-Lite for images of any size, and its ImageNet weights.
 
-The network is EfficientNet-B0 (Tan and Le 2019, arXiv:1905.11946, table 1) without squeeze-and-excitation and with
-ReLU6 for swish, so that it quantises well. The weights come as a PyTorch file converted from the original release.
+Lite0 is EfficientNet-B0 (Tan and Le 2019, arXiv:1905.11946, table 1) without squeeze-and-excitation and with ReLU6 for
+swish, so that it quantises well. Lite1 and Lite2 have more blocks, and Lite2 has wider ones. The weights come as
+PyTorch files converted from the original release.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
 
+from transfer.backbones.names import LITE_REPEATS
 from transfer.errors import UserError
 from transfer.legacy_pickle import Tensor, read_tensors
 
@@ -39,18 +42,31 @@ STAGES = (
     Stage(4, 192, 5, 2, 6),
     Stage(1, 320, 3, 1, 6),
 )
+"""Those of EfficientNet-B0."""
+
+WIDTHS = {"efficientnet_lite2": 1.1}
+"""How much wider than in EfficientNet-B0 the blocks of a network are, where they are."""
 
 
-def _block_names() -> list[str]:
+def stages_of(name: str) -> tuple[Stage, ...]:
+    """Return the stages of a network. Channels are rounded to multiples of 8, as the paper's code does it."""
+    width = WIDTHS.get(name, 1.0)
+    return tuple(
+        replace(stage, repeats=repeats, channels=int(stage.channels * width + 4) // 8 * 8)
+        for stage, repeats in zip(STAGES, LITE_REPEATS[name], strict=True)
+    )
+
+
+def _block_names(stages: tuple[Stage, ...]) -> list[str]:
     """Names of the blocks in order: block1a, block2a, block2b, … ."""
-    return [f"block{number}{'abcd'[i]}" for number, stage in enumerate(STAGES, 1) for i in range(stage.repeats)]
+    return [f"block{number}{'abcde'[i]}" for number, stage in enumerate(stages, 1) for i in range(stage.repeats)]
 
 
-def last_layer_below(cut: str) -> str:
+def last_layer_below(name: str, cut: str) -> str:
     """Return the name of the last layer below a cut: block5a is a block, block5 the end of the fifth stage."""
     if cut in ("stem", "top"):
         return f"{cut}_relu"
-    return f"{cut}_out" if cut[-1].isalpha() else f"{cut}{'abcd'[STAGES[int(cut[-1]) - 1].repeats - 1]}_out"
+    return f"{cut}_out" if cut[-1].isalpha() else f"{cut}{'abcde'[LITE_REPEATS[name][int(cut[-1]) - 1] - 1]}_out"
 
 
 def _normalise_batch(x: keras.KerasTensor, name: str, activate: bool) -> keras.KerasTensor:
@@ -77,8 +93,8 @@ def _block(x: keras.KerasTensor, stage: Stage, stride: int, name: str) -> keras.
     return layers.Identity(name=f"{name}_out")(x)
 
 
-def build(image_size: int) -> keras.Model:
-    """Build EfficientNet-Lite0 without its classifier.
+def build(name: str, image_size: int) -> keras.Model:
+    """Build efficientnet_lite0, 1 or 2 without its classifier.
 
     Takes float32 pixels (n, image_size, image_size, 3) in 0–1 and gives activations (n, s, s, 1280), all >= 0, where s
     is image_size / 32 rounded up. The weights are random: see `load_packaged`.
@@ -86,22 +102,28 @@ def build(image_size: int) -> keras.Model:
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     x = layers.Rescaling(255 / 128, -127 / 128, name="rescale")(pixels)  # (255 x - 127) / 128, as it was trained
     x = _normalise_batch(_convolve(x, STEM_CHANNELS, 3, 2, "stem"), "stem", activate=True)
-    names = iter(_block_names())
-    for stage in STAGES:
+    stages = stages_of(name)
+    blocks = iter(_block_names(stages))
+    for stage in stages:
         for i in range(stage.repeats):
-            x = _block(x, stage, stage.stride if i == 0 else 1, next(names))
+            x = _block(x, stage, stage.stride if i == 0 else 1, next(blocks))
     x = _normalise_batch(_convolve(x, TOP_CHANNELS, 1, 1, "top"), "top", activate=True)
-    return keras.Model(pixels, x, name="efficientnet_lite0")
+    return keras.Model(pixels, x, name=name)
 
 
-def _torch_prefixes() -> dict[str, str]:
+def builder(name: str) -> Callable[[int], keras.Model]:
+    """Return `build` of a network by its name."""
+    return lambda image_size: build(name, image_size)
+
+
+def _torch_prefixes(name: str) -> dict[str, str]:
     """Keras layer name: the prefix of its tensors in the PyTorch file."""
     prefixes = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
-    for i, name in enumerate(_block_names()):
+    for i, block in enumerate(_block_names(stages_of(name))):
         steps = ("expand", "depthwise", "project")
         for j, step in list(enumerate(steps))[i == 0 :]:  # the first block does not expand
-            prefixes[f"{name}_{step}_conv"] = f"_blocks.{i}._{step}_conv"
-            prefixes[f"{name}_{step}_bn"] = f"_blocks.{i}._bn{j}"
+            prefixes[f"{block}_{step}_conv"] = f"_blocks.{i}._{step}_conv"
+            prefixes[f"{block}_{step}_bn"] = f"_blocks.{i}._bn{j}"
     return prefixes
 
 
@@ -125,9 +147,9 @@ def load_packaged(model: keras.Model, path: Path) -> Tensor:
     """
     tensors = read_tensors(path)
     try:
-        for name, prefix in _torch_prefixes().items():
+        for name, prefix in _torch_prefixes(model.name).items():
             layer = model.get_layer(name)
             layer.set_weights(_layer_weights(layer, prefix, tensors))
         return np.vstack([tensors["_fc.weight"].T, tensors["_fc.bias"][None]])
     except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: expected the tensors of EfficientNet-Lite0, received others: {error}") from error
+        raise UserError(f"{path}: expected the tensors of {model.name}, received others: {error}") from error

@@ -2,12 +2,22 @@
 
 from transfer.errors import UserError
 
+LITE_REPEATS = {
+    "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
+    "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1),
+    "efficientnet_lite2": (1, 3, 3, 4, 4, 5, 1),
+}
+"""Blocks in each stage of an EfficientNet-Lite. The first and the last stage are the same in all of them."""
+
+
+def _lite_cuts(repeats: tuple[int, ...]) -> tuple[str, ...]:
+    """After each block: block2a is the first of the second stage, and the last of a stage has the stage's name."""
+    blocks = [f"block{n}{letter}" for n, count in enumerate(repeats, 1) for letter in (*"abcd"[: count - 1], "")]
+    return ("stem", *blocks, "top")
+
+
 CUTS: dict[str, tuple[str, ...]] = {
-    "efficientnet_lite0": (
-        "stem",
-        *("block1", "block2a", "block2", "block3a", "block3", "block4a", "block4b", "block4"),
-        *("block5a", "block5b", "block5", "block6a", "block6b", "block6c", "block6", "block7", "top"),
-    ),
+    **{name: _lite_cuts(repeats) for name, repeats in LITE_REPEATS.items()},
     "vgg16": ("block1", "block2", "block3", "block4", "top"),
     "resnet50": ("stem", "block1", "block2", "block3", "top"),
     "resnet50v2": ("stem", "block1", "block2", "block3", "block4", "top"),
@@ -29,6 +39,8 @@ Vision Transformer) and "top" the end of the backbone. Where the last stage ends
 
 DEFAULT_CUTS = {
     "efficientnet_lite0": "block5",
+    "efficientnet_lite1": "block5",
+    "efficientnet_lite2": "block5",
     "vgg16": "block4",
     "resnet50": "block3",
     "resnet50v2": "block3",

