@@ -42,16 +42,22 @@ FOLDER = SCRATCH / "tries"
 FOLDS = 6  # a fold is then an eighth of all images, as large as the validation split of params.yaml
 VIEWS = 8
 
+AVERAGED = ["labels=soft", "finetune.averaging=0.98"]
+AVERAGE = ["head.pooling=average"]
+BOTH = ["head.pooling=average_max"]
+EPOCHS_12 = ["finetune.epochs=12"]
+EPOCHS_18 = ["finetune.epochs=18"]
 TRIES: dict[str, list[str]] = {
-    "hard": ["labels=hard", "finetune.averaging=0"],
-    "soft": ["labels=soft", "finetune.averaging=0"],
-    "soft-averaged": ["labels=soft", "finetune.averaging=0.98"],
-    "soft-averaged-300px": ["labels=soft", "finetune.averaging=0.98", "image_size=300"],
-    "soft-averaged-256px": ["labels=soft", "finetune.averaging=0.98", "image_size=256"],
-    "soft-averaged-fast": ["labels=soft", "finetune.averaging=0.98", "lr=1e-3"],
-    "soft-averaged-lower-cut": ["labels=soft", "finetune.averaging=0.98", "finetune.cut=block4"],
+    "hard": ["labels=hard", "finetune.averaging=0", *AVERAGE, *EPOCHS_18],
+    "soft-averaged": [*AVERAGED, *AVERAGE, *EPOCHS_18],
+    "shorter": [*AVERAGED, *AVERAGE, *EPOCHS_12],
+    "both-pools-shorter": [*AVERAGED, *BOTH, *EPOCHS_12],
+    "both-pools": [*AVERAGED, *BOTH, *EPOCHS_18],
+    "both-pools-shorter-300px": [*AVERAGED, *BOTH, *EPOCHS_12, "image_size=300"],
+    "both-pools-shorter-lower-cut": [*AVERAGED, *BOTH, *EPOCHS_12, "finetune.cut=block4"],
+    "both-pools-lite2": [*AVERAGED, *BOTH, *EPOCHS_18, "backbone=efficientnet_lite2", "image_size=260"],
 }
-"""What each try lays over params.yaml, as `dvc exp run -S` takes it."""
+"""What each try lays over params.yaml, as `dvc exp run -S` takes it; what may once be another default is named too."""
 
 
 def params_of(assignments: list[str]) -> Params:
@@ -96,7 +102,8 @@ def images_of(clone: Path) -> Images:
 
 def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Activations]:
     """Return the activations of the training and validation images at a cut, in all views, computed once."""
-    folders = [clone / f"activations/{cut}/{split}" for split in ("train", "validation")]
+    name = f"{cut}-{params.head.pooling}" if cut == "top" else cut
+    folders = [clone / f"activations/{name}/{split}" for split in ("train", "validation")]
     if not folders[-1].exists():
         backbone = trained_backbone(params.backbone, spec.image_size, clone / "models/backbone.weights.h5")
         trunk = frozen_trunk(backbone, params.backbone, cut, params.head.pooling)
