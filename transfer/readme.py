@@ -171,8 +171,8 @@ def _tries(root: Path) -> str:
     header = ["try: what it lays over params.yaml", "images", "accuracy, 1 view / 8", "F1", "ROC AUC", "log loss"]
     rows = []
     for name, found in read_json(root / "benchmarks/results/tries.json").items():
-        one, all_views = found["one_view"], found["all_views"]
-        pairs = [f"{one[key]:.3f} / {all_views[key]:.3f}" for key in ("accuracy", "f1", "auc", "log_loss")]
+        scores = [found[views] for views in ("one_view", "all_views") if views in found]
+        pairs = [" / ".join(f"{score[key]:.3f}" for score in scores) for key in ("accuracy", "f1", "auc", "log_loss")]
         seconds = statistics.median(fold["seconds_per_epoch"] for fold in found["folds"])
         rows.append([f"`{name}`: {', '.join(found['changes'])}", str(found["images"]), *pairs, f"{seconds:.0f} s"])
     return markdown_table([*header, "an epoch"], rows)
