@@ -64,7 +64,8 @@ def test_a_section_replaces_a_name_and_a_name_a_section() -> None:
 
 
 def test_an_unknown_key_is_an_error_that_says_where_it_is_from(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^-S: expected keys of params.yaml \(pooling, units, .*\), received head.drop$"):
+    keys = r"\(pooling, units, .*\)"
+    with pytest.raises(UserError, match=rf"^-S: expected keys of params.yaml {keys}, received head.drop$"):
         overlaid(REAL, None, ["head.drop=0.3"])
     preset = tmp_path / "p.yaml"
     preset.write_text("heads: {}\n", encoding="utf-8")
