@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from transfer.backbones.registry import pretrained
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, load, save
 from transfer.network import Architecture, baseline_architecture, build, from_pixels
@@ -42,8 +43,10 @@ POOLED: dict[Pooling, tuple[Callable[..., Any], ...]] = {
 def test_features_are_pooled_as_wanted(pooling: Pooling, cut: str) -> None:
     pixels = np.random.default_rng(2).random((3, 64, 64, 3), np.float32)
     network = build(replace(TRANSFER, image_size=64, pooling=pooling, units=()), cut)
+    network.backbone.set_weights(pretrained("efficientnet_lite0", "none", 64, seed=3)[0].get_weights())
     maps = network.backbone(pixels, training=False).numpy()  # (3, 2, 2, 1280)
     features = np.concatenate([pool(maps, axis=(1, 2)) for pool in POOLED[pooling]], axis=1)
+    assert np.mean(np.max(maps, axis=(1, 2)) - np.mean(maps, axis=(1, 2))) > 0.01
     kernel, bias = np.random.default_rng(1).normal(size=(features.shape[1], 2)), np.array([0.5, -0.5])
     network.whole.get_layer("head").set_weights([kernel, bias])
     logits = network.top(network.trunk(pixels, training=False), training=False).numpy()
