@@ -19,6 +19,7 @@ VALIDATION = reads("data/records/validation")
 ACTIVATIONS = reads("data/activations/finetune")
 HEAD_ARCHITECTURE = reads("models/head.json")
 HEAD_WEIGHTS = reads("models/head.weights.h5")
+INPUTS = (PARAMS, SPEC, TRAIN, VALIDATION, ACTIVATIONS, HEAD_ARCHITECTURE, HEAD_WEIGHTS)
 ARCHITECTURE = writes("models/finetuned.json")
 WEIGHTS = writes("models/finetuned.weights.h5")
 PREDICTED = writes("models/finetuned.validation.npy")
@@ -60,7 +61,7 @@ def main() -> None:
     around = from_pixels(network) if plan.from_pixels else None
     print(f"train on {plan.describe()}")
     recipe, may_collapse = recipe_of(params), params.weights == "none"
-    fit(network, architecture, data, spec, recipe, outputs, may_collapse, around)
+    fit(network, architecture, data, spec, recipe, outputs, INPUTS, may_collapse, around)
 
 
 if __name__ == "__main__":

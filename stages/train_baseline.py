@@ -17,6 +17,7 @@ PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
 TRAIN = reads("data/records/train")
 VALIDATION = reads("data/records/validation")
+INPUTS = (PARAMS, SPEC, TRAIN, VALIDATION)
 ARCHITECTURE = writes("models/{item}.json")
 WEIGHTS = writes("models/{item}.weights.h5")
 PREDICTED = writes("models/{item}.validation.npy")
@@ -47,7 +48,7 @@ def main() -> None:
     )
     model = ModelFiles(fill(ARCHITECTURE, item), fill(WEIGHTS, item), fill(PREDICTED, item))
     outputs = Outputs(model, fill(CURVES, item), fill(METRICS, item), fill(COST, item))
-    fit(network, architecture, (batches, validation), spec, recipe, outputs, may_collapse=True)
+    fit(network, architecture, (batches, validation), spec, recipe, outputs, INPUTS, may_collapse=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
 ACTIVATIONS = reads("data/activations/head")
 BACKBONE = reads("models/backbone.weights.h5")
+INPUTS = (PARAMS, SPEC, ACTIVATIONS, BACKBONE)
 ARCHITECTURE = writes("models/head.json")
 WEIGHTS = writes("models/head.weights.h5")
 PREDICTED = writes("models/head.validation.npy")
@@ -54,7 +55,7 @@ def main() -> None:
     network.backbone.load_weights(BACKBONE)
     data = view_batches(ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
-    fit(network, architecture, data, spec, recipe_of(params), outputs, may_collapse=params.weights == "none")
+    fit(network, architecture, data, spec, recipe_of(params), outputs, INPUTS, params.weights == "none")
 
 
 if __name__ == "__main__":

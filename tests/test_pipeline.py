@@ -82,6 +82,22 @@ def _leaves(schema: Any, prefix: str = "") -> set[str]:
     return keys
 
 
+@pytest.mark.parametrize("script", ["train_baseline", "train_head", "finetune"])
+def test_a_checkpoint_depends_on_all_that_a_training_stage_reads(script: str) -> None:
+    tree = ast.parse((ROOT / f"stages/{script}.py").read_text(encoding="utf-8"))
+    declared, inputs = [], None
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, value = node.targets[0].id, node.value
+            if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "reads":
+                declared.append(name)
+            if name == "INPUTS":
+                assert isinstance(value, ast.Tuple)
+                inputs = [element.id for element in value.elts if isinstance(element, ast.Name)]
+    assert inputs == declared
+    assert len(declared) >= 4
+
+
 def test_every_param_is_read_by_some_stage() -> None:
     """A section that is handed on whole counts as read where an attribute of that name is used in what is imported."""
     read = set().union(*(stage.params for stage in STAGES.values()))

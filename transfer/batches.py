@@ -26,12 +26,13 @@ class Batches(Protocol):
     def steps(self) -> int | None:
         """What `fit` takes as `steps_per_epoch`: None where `feed` ends with the epoch by itself."""
 
-    def feed(self, class_weights: Array | None = None) -> Any:
+    def feed(self, class_weights: Array | None = None, first_epoch: int = 0) -> Any:
         """Return what `fit`, `evaluate` and `predict` of a Keras model take.
 
         Args:
             class_weights: float32 (classes,). A third part of each batch is then each image's weight, float32 (n,):
                 that of its class, and of a mixed image the mean, weighted by its labels.
+            first_epoch: with which training begins, counted from 0.
         """
 
 
@@ -67,9 +68,10 @@ class ViewBatches(keras.utils.PyDataset):
         """A probability of each class for each image, in order: float32 (n, classes)."""
         return self._targets
 
-    def feed(self, class_weights: Array | None = None) -> "ViewBatches":
+    def feed(self, class_weights: Array | None = None, first_epoch: int = 0) -> "ViewBatches":
         """Return these batches, with each image's weight where there are class weights: see `Batches`."""
-        self._class_weights = class_weights
+        self._class_weights, self._epoch = class_weights, first_epoch
+        self._draw()
         return self
 
     def _draw(self) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from transfer.paths import written_whole
+
 KIB = 1024
 
 
@@ -24,19 +26,23 @@ def peak_memory() -> int:
 
 
 @contextmanager
-def measured(path: Path) -> Iterator[dict[str, object]]:
-    """Time a block and write what it cost to `path` as JSON: seconds, peak_memory_bytes and what the block adds."""
-    extra: dict[str, object] = {}
+def measured(path: Path) -> Iterator[dict[str, Any]]:
+    """Time a block and write what it cost to `path` as JSON: seconds, peak_memory_bytes and what the block adds.
+
+    The seconds that the block leaves under "seconds_before" are added to its own.
+    """
+    extra: dict[str, Any] = {}
     start = time.perf_counter()
     yield extra
-    cost = {"seconds": round(time.perf_counter() - start, 3), "peak_memory_bytes": peak_memory(), **extra}
+    seconds = time.perf_counter() - start + extra.pop("seconds_before", 0.0)
+    cost = {"seconds": round(seconds, 3), "peak_memory_bytes": peak_memory(), **extra}
     write_json(cost, path)
 
 
 def write_json(value: object, path: Path) -> None:
     """Write a value as JSON with a line for each key."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,8 +1,14 @@
-"""Mistakes that a user can put right, and how a stage reports them."""
+"""Mistakes that a user can put right, and how a stage reports them and the wish that it end."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+SIGNALLED = 128
+"""An exit status above it says which signal ended a process, as shells have it."""
 
 
 class UserError(Exception):
@@ -13,18 +19,39 @@ class UserError(Exception):
     """
 
 
+class _TerminatedError(BaseException):
+    """The system, or the user's `kill`, wants an end."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError
+
+
 def run(main: Callable[[], None]) -> None:
-    """Run a stage: what the user or the system got wrong becomes one line on standard error and exit status 1."""
+    """Run a stage: what the user or the system got wrong becomes one line on standard error and exit status 1.
+
+    SIGINT and SIGTERM end it with a line, too, after what was begun is cleaned up, and with the statuses that shells
+    give: 130 and 143.
+    """
+    status, before = 1, signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
     except UserError as error:
         message = str(error)
     except OSError as error:  # no such file, no permission, no space left: the system says it best
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except MemoryError:
+        message = "out of memory: expected enough of it for this stage; try fewer or smaller images or a smaller batch"
+    except KeyboardInterrupt:
+        message, status = "interrupted", SIGNALLED + signal.SIGINT
+    except _TerminatedError:
+        message, status = "terminated", SIGNALLED + signal.SIGTERM
     else:
         return
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def argument(*allowed: str) -> str:

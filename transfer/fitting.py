@@ -1,5 +1,6 @@
 """What the training stages have in common: train a network, keep its files, say how it went."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 
 from transfer.batches import Batches
+from transfer.checkpoints import Checkpoint
 from transfer.cost import measured, write_json
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, save
@@ -33,11 +35,13 @@ def fit(
     spec: Spec,
     recipe: Recipe,
     outputs: Outputs,
+    inputs: Sequence[Path],
     may_collapse: bool,
     around: keras.Model | None = None,
 ) -> None:
     """Train the top of `network` on `data` (training, validation), write everything and print a summary.
 
+    `inputs` are the files and folders that the stage reads: a training that was cut off goes on if they are the same.
     `around` is what training runs where that is more than the top: see `train`.
 
     Raises:
@@ -46,7 +50,10 @@ def fit(
     name = outputs.metrics.stem
     batches, validation = data
     with measured(fresh_file(outputs.cost)) as cost:
-        outcome = train(network.top, batches, validation, spec, recipe, outputs.curves, name, around)
+        checkpoint = Checkpoint(name, inputs)
+        outcome = train(network.top, batches, validation, spec, recipe, outputs.curves, name, around, checkpoint)
+        if outcome.resumed_after:
+            cost |= {"seconds_before": outcome.seconds_before, "resumed_after_epoch": outcome.resumed_after}
         cost["seconds_per_epoch"] = round(float(np.median(outcome.seconds_per_epoch)), 3)
         cost["images_per_second"] = round(len(batches.targets) / float(np.median(outcome.seconds_per_epoch)), 1)
     save(network, architecture, predict(network.top, validation), outputs.model)
@@ -58,6 +65,7 @@ def fit(
     print(f"       {outcome.trainable:,} of {total:,} parameters trainable, {cost['seconds_per_epoch']} s an epoch")
     print(f"wrote  {outputs.model.weights}")
     _say(outcome, recipe)
+    checkpoint.remove()
     if outcome.collapsed and not may_collapse:
         raise UserError(
             f"{name}: expected a model better than chance, received one that collapsed: {outcome.collapsed}; try a "

@@ -6,6 +6,7 @@ process in bytes.
 """
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.cost import peak_memory
+from transfer.errors import UserError
 
 Array = NDArray[np.float32]
 BATCH = 32
@@ -26,7 +28,11 @@ REPEATS = {1: 60, BATCH: 12}
 
 
 def measure(engine: str, files: list[Path], views: int) -> dict[str, object]:
-    """Start the measuring process and return what it printed. `files` are those of `_predictor`."""
+    """Start the measuring process and return what it printed. `files` are those of `_predictor`.
+
+    Raises:
+        UserError: it failed, or was killed.
+    """
     command = [
         sys.executable,
         "-m",
@@ -35,7 +41,12 @@ def measure(engine: str, files: list[Path], views: int) -> dict[str, object]:
         str(views),
         *(str(file.absolute()) for file in files),
     ]
-    result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if result.returncode:
+        end = f"signal {-result.returncode}" if result.returncode < 0 else f"exit status {result.returncode}"
+        why = "; it may have been out of memory" if result.returncode == -signal.SIGKILL else ""
+        last = (result.stderr.strip().splitlines() or [""])[-1]
+        raise UserError(f"prediction with {engine}: expected a process that measures it, received {end}{why}: {last}")
     measured: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
     return measured
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from transfer.errors import UserError
 from transfer.network import Architecture, Network, build
+from transfer.paths import written_whole
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class ModelFiles:
 
 def save(network: Network, architecture: Architecture, validation: NDArray[np.float32], files: ModelFiles) -> None:
     """Write a trained model. The weights are those of the whole network, trunk included: the file needs no other."""
-    for path in (files.architecture, files.weights, files.validation):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-    architecture.write(files.architecture)
-    network.whole.save_weights(files.weights)
-    np.save(files.validation, validation)
+    with written_whole(files.architecture) as part:
+        architecture.write(part)
+    with written_whole(files.weights) as part:
+        network.whole.save_weights(part)
+    with written_whole(files.validation) as part:
+        np.save(part, validation)
 
 
 def load(architecture_file: Path, weights: Path, cut: str = "top") -> tuple[Network, Architecture]:

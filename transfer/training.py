@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from transfer.batches import Batches
 from transfer.budget import epochs_within
+from transfer.checkpoints import Checkpoint, Progress
 from transfer.errors import UserError
 from transfer.history import CURVES, LearningCurves
 from transfer.progress import progress_bar
@@ -47,7 +49,8 @@ class Recipe:
 class Outcome:
     """What training came to.
 
-    `epochs` is the number that was planned; `best` holds the validation figures of the epoch whose weights were kept,
+    `epochs` is the number that was planned, and `seconds_before` the time that was spent before training went on after
+    a break, at epoch `resumed_after`; `best` holds the validation figures of the epoch whose weights were kept,
     `one_class_epochs` the numbers of those in which one class was predicted for every validation image, `stopped` why
     training ended before its last epoch, and `collapsed` what is wrong with the best epoch, where it is no better than
     chance.
@@ -62,6 +65,8 @@ class Outcome:
     one_class_epochs: list[int]
     stopped: str | None
     collapsed: str | None
+    resumed_after: int
+    seconds_before: float
 
     def figures(self) -> dict[str, object]:
         """Give what goes to metrics/train: all but the seconds."""
@@ -136,6 +141,8 @@ class _BestEpoch(keras.callbacks.Callback):
     another epoch would end after the time budget.
     """
 
+    NOTED = ("seconds", "one_class", "stopped", "epoch", "figures", "rank")
+
     def __init__(self, top: keras.Model, recipe: Recipe, started: float, title: str) -> None:
         super().__init__()
         self._top, self._recipe, self._started = top, recipe, started
@@ -147,6 +154,22 @@ class _BestEpoch(keras.callbacks.Callback):
         self.rank = (True, math.inf)  # one class only; validation loss
         self._weights: list[Array] = []
         self._bar = progress_bar(recipe.epochs, title, "epoch")
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was noted so far, all but the weights."""
+        return {name: getattr(self, name) for name in self.NOTED}
+
+    def weights(self) -> list[Array]:
+        """Return those of the best epoch, in the order of the network's."""
+        return self._weights
+
+    def restore(self, facts: dict[str, Any], weights: list[Array]) -> None:
+        """Go on from what `facts` and `weights` returned."""
+        for name in self.NOTED:
+            setattr(self, name, facts[name])
+        self.rank = (bool(self.rank[0]), float(self.rank[1]))
+        self._weights = weights
+        self._bar.update(len(self.seconds))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._start = time.perf_counter()
@@ -278,6 +301,52 @@ def _compile(top: keras.Model, trained: keras.Model, recipe: Recipe, steps: int,
         compiled(model, recipe, steps, ["accuracy", F1(spec.positive_class), PredictedClasses(len(spec.classes))])
 
 
+class _Saving(keras.callbacks.Callback):
+    """Write checkpoints at the ends of epochs. Stands behind all callbacks whose state it keeps."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, started: float, epochs: int, best: _BestEpoch, history: LearningCurves
+    ) -> None:
+        super().__init__()
+        self._checkpoint, self._started, self._epochs = checkpoint, started, epochs
+        self._best, self._history = best, history
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not self._checkpoint.due():
+            return
+        elapsed = time.perf_counter() - self._started
+        facts = {"epochs": self._epochs, "elapsed_s": elapsed, "history": self._history.epochs, **self._best.facts()}
+        variables = [ops.convert_to_numpy(variable) for variable in _changing(self.model)]
+        self._checkpoint.write(Progress(facts, {"variables": variables, "best": self._best.weights()}))
+
+
+def _changing(trained: keras.Model) -> list[keras.Variable]:
+    """Return all that training may change, the states of random generators and of the optimizer among them."""
+    return [*trained.variables, *trained.optimizer.variables]
+
+
+def _resume(
+    trained: keras.Model,
+    before: Progress,
+    best: _BestEpoch,
+    averages: Sequence[keras.callbacks.SwapEMAWeights],
+    epochs: int,
+) -> None:
+    """Put a compiled network, its optimizer and what is noted of the best epoch into the state of a checkpoint.
+
+    At the end of an epoch, the averaged weights are in the network and the others in the optimizer. SwapEMAWeights has
+    to know that: it swaps them back when the next epoch begins (by sums, so that swapping them here would round).
+    """
+    best.restore(before.facts, before.arrays.get("best", []))
+    trained.optimizer.build(trained.trainable_variables)
+    for callback in averages:
+        callback.set_params({"epochs": epochs})
+        callback.set_model(trained)
+        callback.on_epoch_end(len(best.seconds) - 1)
+    for variable, value in zip(_changing(trained), before.arrays["variables"], strict=True):
+        variable.assign(value)
+
+
 def train(
     top: keras.Model,
     batches: Batches,
@@ -287,6 +356,7 @@ def train(
     curves: Path,
     title: str,
     around: keras.Model | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Train `top` (inputs to logits) and leave in it the weights of the best epoch by validation loss.
 
@@ -303,25 +373,36 @@ def train(
         curves: folder for the learning curves.
         title: of the progress bar.
         around: a network that ends in `top` and in which nothing else is trainable; None for `top` itself.
+        checkpoint: keeps what is needed to go on after a break, and if it has that, training goes on.
 
     Raises:
         UserError: the loss becomes infinite or NaN, or class weights do not fit the classes.
     """
-    started = time.perf_counter()
+    before = checkpoint.read() if checkpoint else None
+    seconds_before = before.facts["elapsed_s"] if before else 0.0
+    started = time.perf_counter() - seconds_before
     weights = class_weights(recipe.class_weights, spec.classes, batches.targets)
     trained = top if around is None else around
     _compile(top, trained, recipe, len(batches), spec)
     if recipe.time_budget_s is not None:
-        epochs = epochs_within(recipe.time_budget_s, recipe.epochs, trained, top, batches, validation)
+        within = recipe.time_budget_s, recipe.epochs, trained, top, batches, validation
+        epochs = before.facts["epochs"] if before else epochs_within(*within)
         recipe = replace(recipe, epochs=epochs, warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs)
         _compile(top, trained, recipe, len(batches), spec)
     best = _BestEpoch(top, recipe, started, title)
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.averaging else []
+    history = LearningCurves(curves, before.facts["history"] if before else ())
+    if before:
+        _resume(trained, before, best, averages, recipe.epochs)
+        print(f"       {title}: training goes on after epoch {len(best.seconds)} of {recipe.epochs}", flush=True)
+    done = len(best.seconds)
+    saving = [_Saving(checkpoint, started, recipe.epochs, best, history)] if checkpoint else []
     trained.fit(
-        batches.feed(weights),
+        batches.feed(weights, done),
         steps_per_epoch=batches.steps,
-        epochs=recipe.epochs,
-        callbacks=[*averages, _Validation(top, validation, weights), LearningCurves(curves), best],  # in this order
+        initial_epoch=done,
+        epochs=done if best.stopped else recipe.epochs,
+        callbacks=[*averages, _Validation(top, validation, weights), history, best, *saving],  # in this order
         shuffle=False,  # `batches` shuffles
         verbose=0,
     )
@@ -337,6 +418,8 @@ def train(
         one_class_epochs=best.one_class,
         stopped=best.stopped,
         collapsed=_collapse(best, chance),
+        resumed_after=done,
+        seconds_before=seconds_before,
     )
 
 

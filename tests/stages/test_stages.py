@@ -1,7 +1,13 @@
 """All stages one after the other on tiny images and a tiny backbone: the real thing, made small."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +17,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.conftest import RunStage
+from tests.conftest import ROOT, RunStage
+from transfer.checkpoints import Checkpoint, Progress
 from transfer.errors import UserError
 from transfer.evaluation import Evaluator, check_cached_path
 from transfer.model_files import load
@@ -167,6 +174,106 @@ def test_training_on_the_fly_twice_gives_the_same_bytes(trained_head: None, run_
         written.append({str(path): path.read_bytes() for path in files})
     assert written[0] == written[1]
     assert len(written[0]) > 8
+
+
+@pytest.mark.parametrize("augment", ["cached", "on_the_fly"])
+def test_fine_tuning_that_was_cut_off_ends_with_the_same_bytes(
+    augment: str, trained_head: None, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set(finetune={"augment": augment, "epochs": 4, "averaging": 0.9})
+    run_stage("embed", "finetune")
+    written = []
+    monkeypatch.setattr("transfer.checkpoints.EVERY_S", 0)
+    for cut_off in (False, True):
+        if cut_off:
+            with monkeypatch.context() as patched:
+                patched.setattr(Checkpoint, "write", _then_interrupt(Checkpoint.write, 2))
+                with pytest.raises(KeyboardInterrupt):
+                    run_stage("finetune")
+            assert Path(".checkpoints/finetuned.npz").exists()
+            assert not Path("metrics/train/finetuned.json").exists()
+        run_stage("finetune")
+        assert not Path(".checkpoints").exists()
+        files = [*Path("models").glob("finetuned.*"), *Path("plots/history/finetuned").rglob("*.tsv")]
+        written.append({str(path): path.read_bytes() for path in [*files, Path("metrics/train/finetuned.json")]})
+        cost = _json("metrics/cost/train-finetuned.json")
+        assert cost.get("resumed_after_epoch") == (2 if cut_off else None)
+        Path("metrics/train/finetuned.json").unlink()
+    assert written[0] == written[1]
+
+
+def _then_interrupt(write: Callable[..., None], times: int) -> Callable[..., None]:
+    """Do as `write` does, and stop the process after so many times, as with Ctrl-C."""
+    left = [times]
+
+    def wrapped(self: Checkpoint, progress: Progress) -> None:
+        write(self, progress)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    return wrapped
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> int:
+    """Read what a process says until its end, and return its status."""
+    process.communicate()
+    return process.returncode
+
+
+TRAIN_ANN = """
+import sys
+import transfer.checkpoints
+transfer.checkpoints.EVERY_S = 0
+sys.argv = ["train_baseline", "ann"]
+from stages.train_baseline import main
+from transfer.errors import run
+run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGKILL, -9, b""),
+        (signal.SIGTERM, 143, b"error: terminated\n"),
+        (signal.SIGINT, 130, b"error: interrupted\n"),
+    ],
+)
+def test_a_training_that_was_ended_goes_on(
+    number: int, status: int, said: bytes, project: Path, tiny_backbone: None, run_stage: RunStage
+) -> None:
+    """In the middle of an epoch, or of writing a checkpoint."""
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params["baselines"]["ann"]["epochs"] = 150
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    for name, *arguments in CHAIN[:3]:
+        run_stage(name, *arguments)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start() -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", TRAIN_ANN], env=environment, stderr=subprocess.PIPE)
+
+    process = start()
+    deadline = time.monotonic() + 120
+    while not Path(".checkpoints/ann.npz").exists():
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=5)
+    assert process.returncode == status
+    assert errors.endswith(said)
+    assert b"Traceback" not in errors
+    if number != signal.SIGKILL:
+        assert [path.name for path in Path(".checkpoints").iterdir()] == ["ann.npz"]
+    assert not Path("models/ann.weights.h5").exists()
+    assert _ended(start()) == 0
+    assert 0 < _json("metrics/cost/train-ann.json")["resumed_after_epoch"] < 150  # type: ignore[operator]
+    resumed = Path("models/ann.weights.h5").read_bytes()
+    assert _ended(start()) == 0
+    assert "resumed_after_epoch" not in _json("metrics/cost/train-ann.json")
+    assert Path("models/ann.weights.h5").read_bytes() == resumed
 
 
 def test_more_views_than_the_symmetry_allows_are_an_error(trained_head: None, run_stage: RunStage) -> None:

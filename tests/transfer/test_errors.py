@@ -1,5 +1,8 @@
 """Tests of transfer/errors.py."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,37 @@ def test_what_the_system_refuses_is_one_line_with_the_file(capsys: pytest.Captur
     with pytest.raises(SystemExit):
         run(main)
     assert capsys.readouterr().err == f"error: {tmp_path}/missing/file: No such file or directory\n"
+
+
+def _raise(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def _terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise AssertionError("the signal had no effect")
+
+
+@pytest.mark.parametrize(
+    ("main", "status", "line"),
+    [
+        (_raise(MemoryError()), 1, "error: out of memory: expected enough of it for this stage"),
+        (_raise(KeyboardInterrupt()), 130, "error: interrupted\n"),
+        (_terminate, 143, "error: terminated\n"),
+    ],
+)
+def test_an_end_from_outside_is_one_line(
+    main: Callable[[], None], status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as exit_status:
+        run(main)
+    assert exit_status.value.code == status
+    assert capsys.readouterr().err.startswith(line)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("given", [[], ["hand"], ["head", "finetune"]])

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ from sklearn.metrics import f1_score, recall_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from transfer.batches import ViewBatches
+from transfer.checkpoints import Checkpoint, Progress
 from transfer.determinism import fix_seeds
 from transfer.errors import UserError
 from transfer.spec import Spec
@@ -109,7 +111,7 @@ class _Scripted(ViewBatches):
         super().__init__([inputs], data.targets, 8, None)
         self._factors = iter(factors)
 
-    def feed(self, class_weights: np.ndarray | None = None) -> ViewBatches:
+    def feed(self, class_weights: np.ndarray | None = None, first_epoch: int = 0) -> ViewBatches:
         factor = next(self._factors)
         inputs = np.concatenate([self[i][0] for i in range(len(self))])
         return ViewBatches([inputs * factor], self.targets, 8, None)
@@ -347,3 +349,117 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class(tmp_path: Path) -> No
     # Without weights in validation this good network would pass for a collapsed one: 0.58, where chance has 0.30.
     assert outcomes["balanced"].collapsed is None
     assert outcomes["balanced"].chance_loss == pytest.approx(math.log(2), abs=1e-3)
+
+
+class _Killed(BaseException):
+    """Stands in for the end of the process."""
+
+
+class _Breaking(Checkpoint):
+    """Writes after every epoch, and ends the process once it has written so many times."""
+
+    def __init__(self, inputs: list[Path], after: int | None) -> None:
+        super().__init__("net", inputs)
+        self._left = after
+
+    def due(self) -> bool:
+        return True
+
+    def write(self, progress: Progress) -> None:
+        super().write(progress)
+        self._left = None if self._left is None else self._left - 1
+        if self._left == 0:
+            raise _Killed
+
+
+def _deep_top() -> keras.Model:
+    """All that has a state: dropout, batch normalisation, weights that are decayed and some that are not."""
+    entry = keras.Input((3,))
+    x = layers.Dense(16, activation="relu")(entry)
+    x = layers.BatchNormalization(momentum=0.8)(x)
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(entry, layers.Dense(2)(x))
+
+
+@dataclass(frozen=True)
+class _Ran:
+    outcome: Outcome
+    weights: list[bytes]
+    curves: dict[str, bytes]
+
+
+def _run(folder: Path, recipe: Recipe, checkpoint: Checkpoint | None, wrong: bool = False) -> _Ran:
+    """Train as a fresh process would; `wrong` labels make validation worse with every epoch."""
+    fix_seeds(1)
+    top, batches, validation = _deep_top(), _data(), _data(seed=None)
+    if wrong:
+        batches = ViewBatches([_inputs(validation)], 1 - validation.targets, 8, 1)
+    curves = folder / "curves"
+    outcome = train(top, batches, validation, SPEC, recipe, curves, "net", checkpoint=checkpoint)
+    tables = {str(path.relative_to(curves)): path.read_bytes() for path in curves.rglob("*.tsv")}
+    return _Ran(outcome, [weights.tobytes() for weights in top.get_weights()], tables)
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What a training is said to have read, in the working directory of the test."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("params.yaml")
+    path.write_text("lr: 1", encoding="utf-8")
+    return [path]
+
+
+FULL = Recipe(epochs=7, lr=0.05, warmup_epochs=2.5, weight_decay=0.1, label_smoothing=0.1, class_weights="balanced")
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.8])
+@pytest.mark.parametrize("breaks", [[1], [3], [6], [7], [2, 1, 3]])
+def test_training_that_was_cut_off_ends_with_the_same_bits(
+    breaks: list[int], averaging: float, inputs: list[Path], tmp_path: Path
+) -> None:
+    recipe = replace(FULL, averaging=averaging)
+    whole = _run(tmp_path, recipe, None)
+    for after in breaks:
+        with pytest.raises(_Killed):
+            _run(tmp_path, recipe, _Breaking(inputs, after))
+    resumed = _run(tmp_path, recipe, _Breaking(inputs, None))
+    assert resumed.outcome.resumed_after == sum(breaks)
+    assert resumed.weights == whole.weights
+    assert resumed.curves == whole.curves
+    assert len(whole.curves) == 7
+    assert resumed.outcome.figures() == whole.outcome.figures()
+    assert len(resumed.outcome.seconds_per_epoch) == 7
+    assert 0 < resumed.outcome.seconds_before < 100
+    assert (whole.outcome.resumed_after, whole.outcome.seconds_before) == (0, 0)
+
+
+def test_the_best_epoch_before_a_break_is_kept(inputs: list[Path], tmp_path: Path) -> None:
+    recipe = Recipe(epochs=5, lr=0.2)
+    whole = _run(tmp_path, recipe, None, wrong=True)
+    assert whole.outcome.best_epoch < 3
+    with pytest.raises(_Killed):
+        _run(tmp_path, recipe, _Breaking(inputs, 3), wrong=True)
+    resumed = _run(tmp_path, recipe, _Breaking(inputs, None), wrong=True)
+    assert (resumed.weights, resumed.outcome.best) == (whole.weights, whole.outcome.best)
+
+
+def test_training_that_had_stopped_does_not_go_on(inputs: list[Path], tmp_path: Path) -> None:
+    recipe = Recipe(epochs=9, lr=0.2, patience=2)
+    whole = _run(tmp_path, recipe, None, wrong=True)
+    epochs = len(whole.outcome.seconds_per_epoch)
+    assert epochs < 9
+    with pytest.raises(_Killed):
+        _run(tmp_path, recipe, _Breaking(inputs, epochs), wrong=True)
+    resumed = _run(tmp_path, recipe, _Breaking(inputs, None), wrong=True)
+    assert len(resumed.outcome.seconds_per_epoch) == resumed.outcome.resumed_after == epochs
+    assert (resumed.weights, resumed.outcome.stopped) == (whole.weights, whole.outcome.stopped)
+
+
+def test_a_plan_that_a_budget_made_is_kept_over_a_break(inputs: list[Path], tmp_path: Path) -> None:
+    """And what was used of the budget counts."""
+    with pytest.raises(_Killed):
+        _run(tmp_path, replace(FULL, time_budget_s=3600), _Breaking(inputs, 2))
+    resumed = _run(tmp_path, replace(FULL, time_budget_s=1e-3), _Breaking(inputs, None))
+    assert resumed.outcome.epochs == 7
+    assert resumed.outcome.stopped == "time_budget_s: another epoch would end after the 0.001 s"
+    assert len(resumed.outcome.seconds_per_epoch) == 3
