@@ -87,7 +87,7 @@ def read_results(evaluated: Path, trained: Path, predicted: Path, cost: Path) ->
 def _predictions(path: Path) -> pd.DataFrame:
     """Read predictions; names of classes are text, also those like 7 and NA."""
     names = dict.fromkeys(("image", "actual", "predicted"), str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False)
+    return pd.read_csv(path, dtype=names, keep_default_na=False, lineterminator="\n")
 
 
 def read_reliability(folder: Path) -> dict[str, pd.DataFrame]:

@@ -6,6 +6,7 @@ and an impossible value are errors that name the key, what was expected and what
 
 import difflib
 import re
+import reprlib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
@@ -32,6 +33,13 @@ T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 AN_INSTANCE = re.compile(r"a dictionary or an instance of \w+")  # what pydantic calls a section
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+MAX_YAML_BYTES = 1 << 20  # a thousand times what params.yaml has
+MERGE_TAG = "tag:yaml.org,2002:merge"
+SHORT = reprlib.Repr()
+"""Shows a value in a message: aliases let a few lines of YAML stand for more than any memory holds."""
+SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 200
+SHORT.maxdict = SHORT.maxlist = SHORT.maxtuple = 20
+SHORT.maxlevel = 3
 
 
 def _number(value: Any) -> Any:
@@ -258,14 +266,22 @@ class Params:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, but a key given twice is an error: PyYAML would keep the last and lose the first."""
+    """PyYAML's safe loader, but a key given twice is an error: PyYAML would keep the last and lose the first.
+
+    So is `<<`: a few lines of merged mappings can stand for more than any memory holds.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key_node.value for key_node, _ in node.value]
+        seen = set()
         for key_node, _ in node.value:
-            if keys.count(key_node.value) > 1:
-                line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # which the safe loader refuses
+            line = key_node.start_mark.line + 1
+            if key_node.tag == MERGE_TAG:
+                raise yaml.YAMLError(f"line {line}: expected no merged mappings, received the key <<")
+            if key_node.value in seen:
                 raise yaml.YAMLError(f"line {line}: expected each key once, received {key_node.value!r} twice")
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -273,9 +289,13 @@ def load_yaml(path: Path) -> Any:
     """Read one YAML document.
 
     Raises:
-        UserError: no such file, no YAML, or a key given twice.
+        UserError: no such file, one that is too large, no YAML, or a key given twice.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: expected a file, received {'a folder' if path.is_dir() else 'a device or pipe'}")
+        if (size := path.stat().st_size) > MAX_YAML_BYTES:
+            raise UserError(f"{path}: expected at most {MAX_YAML_BYTES:,} bytes of YAML, received {size:,}")
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
     except OSError as error:
         raise UserError(f"{path}: expected a file, received: {error.strerror}") from error
@@ -306,7 +326,7 @@ def _describe(error: ErrorDetails, schema: Any) -> str:
     message = AN_INSTANCE.sub("a mapping", message)
     message = message if message.startswith("expected") else f"expected {message[0].lower()}{message[1:]}"
     if error["type"] != "value_error":  # a message of our own says what was received
-        message += f", received {error['input']!r}"
+        message += f", received {SHORT.repr(error['input'])}"
     return f"{where}: {message}" if where else message
 
 

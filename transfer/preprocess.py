@@ -44,7 +44,10 @@ def read_raw(folder: Path) -> Raw:
     """Read what the stage download left, and match labels with image files."""
     card = validate(Card, load_yaml(folder / FOLDER_CARD), folder / FOLDER_CARD)
     text = dict.fromkeys(("image", "label", "stratum", "group", "split"), str)
-    labels = pd.read_csv(folder / "labels.csv", dtype=text, keep_default_na=False, na_values={"soft_label": [""]})
+    missing = {"soft_label": [""]}
+    labels = pd.read_csv(  # a carriage return may be a part of a name
+        folder / "labels.csv", dtype=text, keep_default_na=False, na_values=missing, lineterminator="\n"
+    )
     images = folder / "images"
     present = {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()}
     labelled = set(labels["image"])

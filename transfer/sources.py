@@ -101,11 +101,23 @@ def _recorded(folder: str, recorded: dict[str, str]) -> dict[str, str]:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Paths of the files below a folder, sorted, with /, but for those whose name begins with a dot."""
+    """Paths of the files below a folder, sorted, with /, but for those whose name begins with a dot.
+
+    Raises:
+        UserError: a name that is no UTF-8, which could not be written down.
+    """
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
         parts = path.relative_to(folder).parts
         if not any(part.startswith(".") for part in parts) and path.is_file():
-            yield "/".join(parts)
+            name = "/".join(parts)
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                received = os.fsencode(name)
+                raise UserError(
+                    f"{folder}: expected names of files in UTF-8, received {received!r}: rename it"
+                ) from None
+            yield name
 
 
 def _is_image(file: str) -> bool:

@@ -26,7 +26,7 @@ def read_strata(path: Path, columns: tuple[str, ...], images: list[str]) -> pd.D
     Raises:
         UserError: the table lacks an image, or its strata are not of these columns.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("image")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, lineterminator="\n").set_index("image")
     if missing := [image for image in images if image not in table.index]:
         raise UserError(f"{path}: expected all test images, received none called {missing[0]!r}: dvc repro -f evaluate")
     rows = table.loc[images]

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from transfer.cards import Card, TfdsSource, read_card
@@ -101,3 +104,43 @@ def test_every_card_of_the_project_is_valid(name: str) -> None:
     card, _ = read_card(ROOT / "data/cards" / name)
     assert card.source is not None
     assert card.licence != "not stated"
+
+
+CARDS = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "data/cards").glob("*.yaml"))]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_card_is_read_or_is_a_mistake_that_is_said(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A card of the project with keys given other values, or with other bytes somewhere, or no card at all."""
+    text = data.draw(st.sampled_from(CARDS))
+    kind = data.draw(st.sampled_from(["value", "bytes", "noise"]))
+    if kind == "value":
+        values = yaml.safe_load(text)
+        section = values
+        while True:
+            key = data.draw(st.sampled_from(sorted(section, key=str)))
+            if not isinstance(section[key], dict) or data.draw(st.booleans()):
+                break
+            section = section[key]
+        section[key] = data.draw(VALUES)
+        content = yaml.safe_dump(values, allow_unicode=True).encode("utf-8", "surrogatepass")
+    elif kind == "bytes":
+        place = data.draw(st.integers(0, len(text)))
+        content = (text[:place] + data.draw(st.text(max_size=5)) + text[place + 2 :]).encode("utf-8", "surrogatepass")
+    else:
+        content = data.draw(st.binary(max_size=100))
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(content)
+    try:
+        read_card(path)
+    except UserError as error:
+        assert str(error).startswith(str(path))
+        assert "expected" in str(error)

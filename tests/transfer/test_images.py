@@ -1,6 +1,7 @@
 """Tests of transfer/images.py: decoded right, or refused with a reason."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -90,6 +91,96 @@ def test_large_images_are_averaged_and_not_sampled(tmp_path: Path) -> None:
     assert 100 < decoded.min() <= decoded.max() < 155
 
 
+COLOUR = np.stack([GREY, 255 - GREY, np.full_like(GREY, 90)], axis=-1)
+LOSSLESS = [
+    ("a.bmp", {}), ("a.tiff", {}), ("b.tiff", {"compression": "tiff_lzw"}), ("c.tiff", {"compression": "tiff_deflate"}),
+    ("a.webp", {"lossless": True}), ("a.png", {"compress_level": 9}), ("a.ppm", {}), ("a.tga", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), LOSSLESS, ids=[f"{name} {options}" for name, options in LOSSLESS])
+def test_formats_without_loss_give_every_pixel(tmp_path: Path, name: str, options: dict[str, object]) -> None:
+    path = _save(Image.fromarray(COLOUR), tmp_path / name, **options)
+    np.testing.assert_array_equal(decode(path, 8, 3), COLOUR)
+
+
+def _smooth(size: int = 64) -> np.ndarray:
+    ramp = np.linspace(0, 255, size).astype(np.uint8)
+    return np.stack([np.tile(ramp, (size, 1)), np.tile(ramp[:, None], (1, size)), np.full((size, size), 90)], axis=-1)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True, "subsampling": 2}], ids=str)
+def test_jpegs_baseline_and_progressive_give_the_same_picture(tmp_path: Path, options: dict[str, object]) -> None:
+    pixels = _smooth().astype(np.uint8)
+    path = _save(Image.fromarray(pixels), tmp_path / "a.jpg", quality=95, **options)
+    assert np.abs(decode(path, 64, 3).astype(int) - pixels).max() <= 12
+
+
+def _interlaced(pixels: np.ndarray) -> bytes:
+    """An Adam7-interlaced PNG (PNG specification, section 8.2), which Pillow reads and does not write."""
+    height, width, _ = pixels.shape
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for left, top, across, down in passes
+        for row in pixels[top::down, left::across]
+        if row.size
+    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1)
+    return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+
+
+def test_an_interlaced_png_gives_every_pixel(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(_interlaced(COLOUR))
+    with Image.open(path) as image:
+        assert image.info["interlace"] == 1
+    np.testing.assert_array_equal(decode(path, 8, 3), COLOUR)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tiff"])
+def test_of_an_animation_the_first_frame_counts(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    options: dict[str, object] = {"save_all": True, "append_images": frames[1:]}
+    if name == "a.webp":
+        options["lossless"] = True
+    path = _save(frames[0], tmp_path / name, **options)
+    with Image.open(path) as image:
+        assert getattr(image, "n_frames", 1) == 3
+    assert (decode(path, 8, 3) == (255, 0, 0)).all()
+
+
+def test_a_transparent_colour_of_a_palette_is_black(tmp_path: Path) -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(1, (0, 4, 8, 8))
+    decoded = decode(_save(image, tmp_path / "a.png", transparency=0), 8, 3)
+    assert (decoded[:4] == 0).all()
+    assert (decoded[4:] == (0, 0, 255)).all()
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("zero.png", "pipe.png", "folder.png"):
+        with pytest.raises(BadImageError, match="expected a regular file, received a folder, a device or a pipe"):
+            decode(tmp_path / name, 8, 3)
+    with pytest.raises(BadImageError, match="No such file"):
+        decode(tmp_path / "missing.png", 8, 3)
+    path = _save(Image.fromarray(COLOUR), tmp_path / "a.bmp")
+    monkeypatch.setattr(images, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(BadImageError, match=r"expected at most 245 bytes, received 246"):
+        decode(path, 8, 3)
+
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def _png() -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(buffer, "PNG")
@@ -98,14 +189,9 @@ def _png() -> bytes:
 
 def _bomb() -> bytes:
     """A PNG of a few bytes that claims 100,000 × 100,000 pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    )
+    data = zlib.compress(bytes(1000))
+    return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(

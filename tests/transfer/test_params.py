@@ -1,6 +1,7 @@
 """Tests of transfer/params.py: params.yaml is read strictly."""
 
 import copy
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import yaml
 from tests.conftest import ROOT
 from transfer.backbones.names import CUTS
 from transfer.errors import UserError
-from transfer.params import Params, WeightsFile, read_params
+from transfer.params import Params, WeightsFile, load_yaml, read_params
 
 REAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -75,7 +76,7 @@ WRONG = [
     ("epochs: 18", "epochs: 0", ["finetune.epochs", "greater than or equal to 1", "0"]),
     ("views: all", "views: 3", ["head.views", "'all', 1, 2, 4 or 8", "3"]),
     ("max_images: null", "max_images: 2", ["max_images", "greater than or equal to 8", "2"]),
-    ("seed: 1", "seed: 1\nseed: 2", ["each key once", "'seed' twice", "line 3"]),
+    ("seed: 1", "seed: 1\nseed: 2", ["each key once", "'seed' twice", "line 4"]),
     ("  cut: auto", "  cut: auto\n  cut: block6", ["each key once", "'cut' twice"]),
     ("lr: 5e-4", "lr: [5e-4", ["expected YAML"]),
     ("seed: 1", "1: 2", ["1: expected keys should be strings"]),
@@ -124,6 +125,38 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"params.yaml: expected a file, received: No such file"):
         read_params(tmp_path / "params.yaml")
+
+
+LAUGHS = "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in itertools.pairwise("abcdefghijkl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"a: &a [ha]\n{LAUGHS}lr: *l\n", "lr: expected"),
+        (f"lr: {'[' * 50_000}", "expected YAML, received: "),
+        (f"lr: {'9' * 50_000}", "expected YAML, received: "),
+        ("lr: &a [*a]\n", "lr: expected"),
+        ("one: &a {k: 1}\nlr:\n  <<: *a\n", "line 3: expected no merged mappings, received the key <<"),
+        ("? [a, b]\n: 1\n", "expected YAML, received: "),
+        ("lr: 2001-99-99\n", "expected YAML, received: "),
+        ("lr: !!python/object/apply:os.system [true]\n", "expected YAML, received: could not determine a constructor"),
+        ("# " + "a" * (1 << 20), "expected at most 1,048,576 bytes of YAML, received 1,048,578"),
+    ],
+    ids=["laughs", "deep", "digits", "itself", "merge", "list-key", "date", "object", "long"],
+)
+def test_hostile_yaml_is_a_short_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, text)
+    assert message in str(error.value)
+    assert len(str(error.value)) < 20_000
+
+
+def test_what_is_no_file_is_refused_and_not_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"/dev/zero: expected a file, received a device or pipe"):
+        load_yaml(Path("/dev/zero"))
+    with pytest.raises(UserError, match=r"expected a file, received a folder"):
+        load_yaml(tmp_path)
 
 
 def _paths(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

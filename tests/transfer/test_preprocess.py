@@ -1,10 +1,13 @@
 """Tests of transfer/preprocess.py: what is bad never ends a run and never vanishes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import colour_images
@@ -199,3 +202,49 @@ def test_the_same_images_give_the_same_bytes(raw: Path) -> None:
         written.append([file.read_bytes() for file in files])
     assert written[0] == written[1]
     assert len(written[0]) == 3
+
+
+PARTS = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(
+    lambda name: not name.startswith(".") and name.upper() not in ("CARD.YAML", "LABELS.CSV")
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    classes=st.lists(PARTS, min_size=2, max_size=2, unique=True),
+    names=st.lists(PARTS, min_size=1, max_size=4, unique=True),
+)
+@example(classes=["NA", "null"], names=["a\nb", "a\r\nb", "a,b", '"', " ", "-rf"])
+@example(classes=["\u00e9", "e\u0301"], names=["\u00e9", "e\u0301", "\ufeff", "\u202e"])
+def test_names_of_any_characters_come_through(
+    classes: list[str], names: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each class also has plain images, so that no split lacks one; names that look the same are different files."""
+    folder = tmp_path_factory.mktemp("names")
+    for shade, label in enumerate(classes):
+        (folder / "pictures" / label).mkdir(parents=True)
+        for i, name in enumerate([*names, *(f"plain {i}" for i in range(8))]):
+            pixels = np.random.default_rng(100 * shade + i).integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / "pictures" / label / f"{name}.png")
+    expected = {f"{label}/{name}.png": label for label in classes for name in names}
+    obtain(folder / "pictures", folder / "raw")
+    done = _run(folder)
+    assert len(done.quarantine) == 0
+    received: dict[str, str] = {}
+    for split in ("train", "validation", "test"):
+        for batch in read_records(folder / "records" / split, done.spec, 64):
+            labels = [done.spec.classes[label] for label in batch.labels]
+            received |= dict(zip(batch.images, labels, strict=True))
+    assert {image: received[image] for image in expected} == expected
+    done.splits.to_csv(folder / "splits.csv", index=False)
+    strata = pd.read_csv(folder / "splits.csv", dtype=str, keep_default_na=False, lineterminator="\n").set_index(
+        "image"
+    )
+    assert set(expected) <= set(strata.index)
+
+
+def test_a_name_that_is_no_utf_8_is_an_error_that_shows_it(tmp_path: Path) -> None:
+    colour_images(tmp_path / "pictures", COLOURS, each=2, size=8)
+    (tmp_path / "pictures/red/000.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/pictures/red/caf\xe9.png"))
+    with pytest.raises(UserError, match=r"expected names of files in UTF-8, received b'red/caf\\xe9.png': rename it"):
+        obtain(tmp_path / "pictures", tmp_path / "raw")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import write_records
 from transfer import records
@@ -92,3 +94,39 @@ def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
     SPEC.write(tmp_path / "spec.json")
     assert Spec.read(tmp_path / "spec.json") == SPEC
     assert SPEC.positive_class == 1
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole shard, and beside it one for damaged copies."""
+    folder = tmp_path_factory.mktemp("whole") / "train"
+    (folder.parent / "damaged").mkdir()
+    return _write(folder)
+
+
+def _read_all(folder: Path) -> list[bytes]:
+    spec = Spec(("no", "yes"), "yes", "none", 6, 1, {"damaged": 10, "train": 10})
+    return [batch.pixels.tobytes() for batch in read_records(folder, spec, 4)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_damage_is_an_error_or_changes_nothing(data: st.DataObject, whole: Path) -> None:
+    """Bytes changed, cut off, put in or put behind: checksums and counts see all of it."""
+    content = (whole / "00000.tfrecord").read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1), "place")
+    noise = data.draw(st.binary(min_size=1, max_size=30), "noise")
+    damaged = {
+        "changed": content[:place] + noise + content[place + len(noise) :],
+        "cut": content[:place],
+        "longer": content[:place] + noise + content[place:],
+        "followed": content + noise,
+        "noise": noise,
+    }[data.draw(st.sampled_from(["changed", "cut", "longer", "followed", "noise"]), "damage")]
+    folder = whole.parent / "damaged"
+    (folder / "00000.tfrecord").write_bytes(damaged)
+    if damaged == content or (damaged.startswith(content) and len(damaged) - len(content) < 12):
+        assert _read_all(folder) == _read_all(whole)  # TensorFlow passes over what is shorter than a record's head
+        return
+    with pytest.raises(UserError, match=r"damaged: expected 10 (whole )?records, received"):
+        _read_all(folder)
