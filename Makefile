@@ -7,7 +7,7 @@ PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint bench augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run test lint share kills bench augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -21,6 +21,13 @@ lint: $(VENV)/test
 	ruff check .
 	ruff format --check .
 	mypy
+
+share: $(VENV)/remotes  ## push results to DVC's default remote, so that others need not compute them
+	dvc push
+	python -m transfer.run_cache --push
+
+kills: $(VENV)/test  ## kill the pipeline, made small, at 20 points, and see that the next run makes it good
+	python -m tests.end_to_end.kills
 
 bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 	python -m benchmarks.speed
@@ -52,9 +59,13 @@ $(VENV)/run: requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/test: requirements-dev.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/remotes: requirements-remotes.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r requirements-remotes.txt
 	touch $@ $(VENV)/run
+
+$(VENV)/test: requirements-dev.txt requirements-remotes.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@ $(VENV)/run $(VENV)/remotes
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(PEERS_VENV)

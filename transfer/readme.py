@@ -291,6 +291,23 @@ def _peers(root: Path) -> str:
     return peers_markdown(read_json(path)) if path.exists() else "Not measured yet."
 
 
+def killed_markdown(results: dict[str, Any]) -> str:
+    """Say how many of the killed runs the next run made good, and in which stages they were killed."""
+    points = results["killed"]
+    good = sum(not point["differing"] for point in points)
+    stages = sorted({point["stage"] for point in points})
+    return (
+        f"A run of {results['undisturbed_s']:.0f} s, killed at {len(points)} points spread over it, in "
+        f"{', '.join(stages)}: {good} of {len(points)} ended, after the next `dvc repro`, with the hashes of an "
+        "undisturbed run."
+    )
+
+
+def _killed(root: Path) -> str:
+    path = root / "benchmarks/results/killed.json"
+    return killed_markdown(read_json(path)) if path.exists() else "Not measured yet."
+
+
 def _dag(root: Path) -> str:
     graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
     return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
@@ -309,6 +326,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "sweep": _sweep,
     "learning-curve": _learning_curve,
     "peers": _peers,
+    "killed": _killed,
     "dag": _dag,
 }
 

@@ -1,0 +1,164 @@
+"""Remotes for DVC: a folder, OpenSSH's server and a server of the S3 protocol, each on this machine."""
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.end_to_end.clones import Clone
+
+SSHD = "/usr/sbin/sshd"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+STARTUP_S = 30
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A URL, DVC's options for it, and variables of the environment that its users need."""
+
+    url: str
+    options: dict[str, str]
+    variables: dict[str, str]
+
+    def add_to(self, clone: Clone) -> None:
+        """Make it the remote of a clone, where git does not see it."""
+        clone.dvc("remote", "add", "--local", "-f", "-d", "team", self.url)
+        for option, value in self.options.items():
+            clone.dvc("remote", "modify", "--local", "team", option, value)
+        clone.variables.update(self.variables)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until something listens."""
+    deadline = time.monotonic() + STARTUP_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{process.args!r} does not listen on port {port} (status {process.poll()})")
+
+
+@contextlib.contextmanager
+def _running(port: int, *command: str) -> Iterator[None]:
+    """Run a server while the block runs."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _await(port, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def folder_remote(folder: Path) -> Iterator[Remote]:
+    """A folder."""
+    yield Remote(str(folder / "remote"), {}, {})
+
+
+@contextlib.contextmanager
+def ssh_remote(folder: Path) -> Iterator[Remote]:
+    """OpenSSH's server, with keys made for it; without it, the test is skipped, but not in CI."""
+    if not Path(SSHD).exists():
+        message = f"{SSHD} is missing: apt-get install openssh-server"
+        assert "CI" not in os.environ, message
+        pytest.skip(message)
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    shutil.copyfile(folder / "user.pub", folder / "authorized")
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # the server, where root starts it, locks a part of itself up there
+    port = free_port()
+    lines = [
+        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {folder}/host", f"AuthorizedKeysFile {folder}/authorized",
+        "PasswordAuthentication no", "KbdInteractiveAuthentication no", "StrictModes no", "UsePAM no",
+        f"PidFile {folder}/pid", "Subsystem sftp internal-sftp", "PermitRootLogin prohibit-password",
+    ]  # fmt: skip
+    (folder / "sshd_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with _running(port, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")):
+        url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{folder}/remote"
+        yield Remote(url, {"keyfile": str(folder / "user")}, {})
+
+
+@contextlib.contextmanager
+def s3_remote(folder: Path) -> Iterator[Remote]:
+    """A server of the S3 protocol: moto's."""
+    port = free_port()
+    with _running(port, sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)):
+        endpoint = f"http://127.0.0.1:{port}"
+        session = boto3.Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+        session.client("s3", region_name="us-east-1", endpoint_url=endpoint).create_bucket(Bucket="team")
+        yield Remote("s3://team/cache", {"endpointurl": endpoint}, CREDENTIALS)
+
+
+REMOTES = {"folder": folder_remote, "ssh": ssh_remote, "s3": s3_remote}
+
+
+class Proxy:
+    """Passes connections on to a port, and can break all of them off once so many bytes have gone through."""
+
+    def __init__(self, port: int, limit: int) -> None:
+        self._target, self._left = port, limit
+        self.broken = False
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            if self.broken:
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self._target))
+            self._open += [client, server]
+            for ends in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 14):
+                self._left -= len(data)
+                if self._left < 0:
+                    self._break()
+                    return
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def _break(self) -> None:
+        self.broken = True
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Let everything through from now on."""
+        self._left, self.broken = 1 << 60, False
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.close()
+        self._break()

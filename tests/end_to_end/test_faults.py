@@ -1,0 +1,158 @@
+"""What can happen to a run that is left alone overnight."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.end_to_end.clones import Clone
+from tests.end_to_end.kills import try_point
+from tests.end_to_end.servers import Proxy, Remote, s3_remote
+
+ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a file system")
+
+
+@pytest.mark.parametrize("after_s", [5, 17, 37])
+def test_a_killed_run_is_made_good_by_the_next_one(after_s: int, original: Clone, tmp_path: Path) -> None:
+    """`python -m tests.end_to_end.kills` does so at more points."""
+    clone = original.clone(tmp_path / "clone")
+    (clone.folder / "dvc.lock").unlink()
+    result = try_point(clone, after_s, original.hashes())
+    assert result.differing == []
+    assert result.stages_again > 0
+
+
+def test_two_runs_at_once_do_not_get_in_each_others_way(original: Clone, tmp_path: Path) -> None:
+    """One of them may wait for the other, do a part of the work, or end with an error that names the other."""
+    clone = original.clone(tmp_path / "clone")
+    (clone.folder / "dvc.lock").unlink()
+    processes = []
+    for _ in range(2):
+        process = subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=clone.folder,
+            env=clone.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        processes.append(process)
+        time.sleep(1)
+    ends = [(process.communicate()[0], process.returncode) for process in processes]
+    assert 0 in [status for _, status in ends]
+    for output, status in ends:
+        assert status == 0 or "is busy, it is being blocked by" in output or "Unable to acquire lock" in output, output
+        assert "Traceback" not in output
+    clone.dvc("repro")
+    assert clone.hashes() == original.hashes()
+
+
+@contextmanager
+def _small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system in memory."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def _change(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("room", ["8m", "20m"])
+def test_a_full_disk_is_an_error_and_the_next_run_makes_it_good(room: str, original: Clone, tmp_path: Path) -> None:
+    """Full at the first large file, and later on."""
+    disk = tmp_path / "disk"
+    with _small_disk(disk, room):
+        clone = original.clone(disk / "clone")
+        (clone.folder / "dvc.lock").unlink()
+        ran = clone.dvc("repro", status=None)
+        assert ran.status != 0
+        assert "No space left on device" in ran.output, ran.output[-2000:]
+        assert "Traceback" not in ran.output, ran.output[-3000:]
+        _change(disk, "size=1g")
+        clone.dvc("repro")
+        assert clone.hashes() == original.hashes()
+        assert clone.dvc("status").output.strip() == "Data and pipelines are up to date."
+
+
+@ROOT_ONLY
+def test_a_read_only_disk_is_an_error(original: Clone, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with _small_disk(disk, "1g"):
+        clone = original.clone(disk / "clone")
+        _change(disk, "ro")
+        ran = clone.dvc("repro", status=None)
+        _change(disk, "rw")
+    assert ran.status != 0
+    assert "Read-only file system" in ran.output
+    assert "Traceback" not in ran.output
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    with s3_remote(tmp_path_factory.mktemp("s3")) as remote:
+        yield remote
+
+
+def _through(proxy: Proxy, remote: Remote) -> Remote:
+    return Remote(f"{remote.url}/broken", {"endpointurl": f"http://127.0.0.1:{proxy.port}"}, remote.variables)
+
+
+def test_a_remote_that_vanishes_is_an_error_and_the_next_try_makes_it_good(
+    original: Clone, s3: Remote, tmp_path: Path
+) -> None:
+    """In the middle of a push, and of a pull."""
+    port = urlsplit(s3.options["endpointurl"]).port
+    assert port is not None
+    source = original.clone(tmp_path / "source")
+    source.dvc("cache", "dir", "--local", str(original.folder / ".dvc/cache"))
+    proxy = Proxy(port, limit=1_000_000)
+    _through(proxy, s3).add_to(source)
+    broken = source.dvc("push", status=None)
+    assert broken.status != 0
+    assert proxy.broken
+    proxy.mend()
+    assert "pushed" in source.dvc("push").output
+    proxy.close()
+
+    target = original.clone(tmp_path / "target")
+    proxy = Proxy(port, limit=1_000_000)
+    _through(proxy, s3).add_to(target)
+    broken = target.dvc("pull", status=None)
+    assert broken.status != 0
+    assert proxy.broken
+    proxy.mend()
+    target.dvc("pull")
+    ran = target.dvc("repro")
+    assert ran.stages == []
+    assert target.hashes() == original.hashes()
+    assert "Data and pipelines are up to date." in target.dvc("status").output
+    proxy.close()
+
+
+def test_a_damaged_cache_is_noticed_and_not_used(original: Clone, tmp_path: Path) -> None:
+    """A byte that changed on the disk, in a file that the next stage would read."""
+    clone = original.clone(tmp_path / "clone")
+    clone.dvc("remote", "add", "--local", "-d", "team", str(tmp_path / "remote"))
+    source = original.clone(tmp_path / "source")
+    source.dvc("cache", "dir", "--local", str(original.folder / ".dvc/cache"))
+    source.dvc("remote", "add", "--local", "-d", "team", str(tmp_path / "remote"))
+    source.dvc("push")
+    (largest,) = sorted((tmp_path / "remote").rglob("*"), key=lambda path: -path.stat().st_size)[:1]
+    largest.chmod(0o644)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    clone.dvc("remote", "modify", "--local", "team", "verify", "true")
+    ran = clone.dvc("pull", status=None)
+    assert ran.status != 0

@@ -1,0 +1,49 @@
+"""Experiments beside each other, in folders of their own."""
+
+import json
+from pathlib import Path
+
+from tests.end_to_end.clones import Clone, snapshot
+
+
+def _values(clone: Clone) -> dict[str, tuple[float, float]]:
+    """The learning rate and the fine-tuned network's validation loss of each experiment, by its name."""
+    shown = json.loads(clone.dvc("exp", "show", "--json").output)
+    found = {}
+    for commit in shown:
+        for experiment in commit.get("experiments") or []:
+            for revision in experiment["revs"]:
+                data = revision["data"]
+                loss = data["metrics"]["metrics/train/finetuned.json"]["data"]["validation"]["loss"]
+                found[experiment["name"]] = (float(data["params"]["params.yaml"]["data"]["lr"]), float(loss))
+    return found
+
+
+def test_experiments_in_folders_of_their_own_leave_everything_else_alone(original: Clone, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    clone = original.clone(tmp_path / "clone", HOME=str(home), DVC_SITE_CACHE_DIR=str(tmp_path / "site"))
+    clone.dvc("cache", "dir", "--local", str(original.folder / ".dvc/cache"))
+    clone.dvc("pull", status=None)
+    clone.dvc("checkout")
+    before = {path: value for path, value in snapshot(clone.folder).items() if not path.startswith((".dvc/", ".git/"))}
+    alone = clone.dvc("exp", "run", "--temp", "-n", "alone", "-S", "lr=3e-4")
+    assert alone.stages == ["compare", "evaluate@finetuned", "finetune"]
+    clone.dvc("exp", "run", "--queue", "-n", "same", "-S", "lr=3e-4", "-S", "finetune.patience=50")
+    clone.dvc("exp", "run", "--queue", "-n", "other", "-S", "lr=3e-3")
+    clone.dvc("exp", "run", "--run-all", "-j", "2")
+    after = {path: value for path, value in snapshot(clone.folder).items() if not path.startswith((".dvc/", ".git/"))}
+    assert after == before
+    assert clone.git("status", "--porcelain") == ""
+    values = _values(clone)
+    assert {name: rate for name, (rate, _) in values.items()} == {"alone": 3e-4, "same": 3e-4, "other": 3e-3}
+    assert values["same"] == values["alone"]  # beside another training, and alone
+    assert values["other"] != values["alone"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clone", "home", "site"]
+    assert _of_ours(home) == []
+
+
+def _of_ours(home: Path) -> list[str]:
+    """What is in a home folder that no library put there."""
+    libraries = (".cache/", ".config/", ".keras/", ".local/")
+    return [path for path in snapshot(home) if not path.startswith(libraries) or "transfer" in path]
