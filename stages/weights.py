@@ -1,10 +1,11 @@
 """Bring the pre-trained weights of the backbone into models/backbone.weights.h5."""
 
 from transfer.backbones.registry import pretrained
+from transfer.backbones.weights import save_weights
 from transfer.determinism import fix_seeds
 from transfer.errors import run
 from transfer.params import read_params
-from transfer.paths import fresh_file, reads, writes
+from transfer.paths import reads, writes
 
 PARAMS = reads("params.yaml")
 WEIGHTS = writes("models/backbone.weights.h5")
@@ -15,7 +16,7 @@ def main() -> None:
     params = read_params(PARAMS)
     fix_seeds(params.seed)
     model, origin = pretrained(params.backbone, params.weights, params.image_size, params.seed)
-    model.save_weights(fresh_file(WEIGHTS))
+    save_weights(model, WEIGHTS)
     print(f"read   {origin.source}")
     print(f"wrote  {WEIGHTS}: {params.backbone}, {model.count_params():,} parameters")
     print(f"       licence: {origin.licence}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.backbones.weights import save_weights
 from transfer.errors import UserError
 from transfer.network import Architecture, Network, build
 from transfer.paths import written_whole
@@ -25,8 +26,7 @@ def save(network: Network, architecture: Architecture, validation: NDArray[np.fl
     """Write a trained model. The weights are those of the whole network, trunk included: the file needs no other."""
     with written_whole(files.architecture) as part:
         architecture.write(part)
-    with written_whole(files.weights) as part:
-        network.whole.save_weights(part)
+    save_weights(network.whole, files.weights)
     with written_whole(files.validation) as part:
         np.save(part, validation)
 

@@ -5,7 +5,9 @@ tests/test_pipeline.py collects these calls and holds them against dvc.yaml. A s
 several items writes `{item}` into the path.
 """
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +52,20 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
     _to_disk(path.parent)
+
+
+def require_space(path: Path, size: int) -> None:
+    """Look, before `path` is written, whether there is room for it, for what bears no full disk (HDF5 does not).
+
+    Args:
+        path: the file; its folder exists.
+        size: in bytes.
+
+    Raises:
+        OSError: there is less room, as the system would say.
+    """
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _to_disk(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transfer.paths import written_whole
+from transfer.paths import require_space, written_whole
 
 
 def _names(folder: Path) -> list[str]:
@@ -53,3 +53,9 @@ def test_a_link_into_a_cache_is_replaced_and_not_written_through(tmp_path: Path)
     with written_whole(path) as part:
         part.write_text("new", encoding="utf-8")
     assert (cached.read_text(encoding="utf-8"), path.read_text(encoding="utf-8")) == ("kept", "new")
+
+
+def test_too_little_room_is_what_the_system_would_say(tmp_path: Path) -> None:
+    require_space(tmp_path / "weights.h5", 1)
+    with pytest.raises(OSError, match=r"No space left on device: '.*weights.h5'"):
+        require_space(tmp_path / "weights.h5", 1 << 60)

@@ -12,9 +12,12 @@ import keras
 
 from transfer.errors import UserError
 from transfer.packages import file_in, find, require_sha256
+from transfer.paths import require_space, written_whole
 
 TIMEOUT = 20  # seconds without an answer after which a host counts as out of reach
 OTHER_FILE = (OSError, ValueError, KeyError, RuntimeError, TypeError, UserWarning)  # what Keras raises of a wrong file
+WEIGHT_BYTES = 4  # float32
+MARGIN = 1 << 20  # bytes: what HDF5 adds, about 2 KiB for each layer
 Load = Callable[[keras.Model, Path], object]
 
 
@@ -144,3 +147,15 @@ def load_file(model: keras.Model, path: Path, *loaders: Load) -> None:
         else:
             return
     raise UserError(f"{path}: expected the weights of {model.name}, received: {reasons[0]}")
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write the weights of a model for Keras.
+
+    Raises:
+        OSError: for example, no space left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    require_space(path, WEIGHT_BYTES * model.count_params() + MARGIN)
+    with written_whole(path) as part:
+        model.save_weights(part)
