@@ -49,9 +49,6 @@ def main() -> None:
         clone.commit("small")
         ran = dvc(clone, "exp", "run", "-S", "lr=1e-5")  # DVC writes 1e-05, a string to PyYAML
         expect("stages after a change of lr", ran, ["compare", "evaluate@finetuned", "finetune"])
-        ran = dvc(clone, "exp", "run", "-S", "head.dropout=0.3")
-        tuned = ["compare", "evaluate@finetuned", "evaluate@head", "finetune", "train_head"]
-        expect("stages after a change of the head", ran, tuned)
         ran = dvc(clone, "exp", "run", "-S", "finetune.augment=on_the_fly")
         augmented = ["compare", "embed@finetune", "evaluate@finetuned", "finetune"]
         expect("stages after a change of augmentation", ran, augmented)

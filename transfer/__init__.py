@@ -1,6 +1,7 @@
 """The library behind the stages: importable and tested without DVC."""
 
 import os
+import sys
 
 # Read by TensorFlow and Keras when they are first imported, so they have to be set before that.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -8,3 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # By itself TensorFlow uses oneDNN on recent processors only. Measured on one that has AVX2 and no AVX-512, where it
 # stays off: an epoch of fine-tuning takes 70 s without it and 27 s with it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+# OpenVINO reports its use to a web service unless somebody forbids it; without this package, it does not. Only the
+# stage download is to have a network.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -119,7 +119,7 @@ def test_a_pull_request_is_reproduced_shared_and_commented_on(original: Clone, c
     assert sum(path.is_file() for path in remote.rglob("*")) > before
     comment = runner.comment.read_text(encoding="utf-8")
     assert "## What changed against origin/main" in comment
-    assert re.search(r"\| params\.yaml +\| lr +\| 5e-4 +\| 0\.0001 +\|", comment), comment[:1500]
+    assert re.search(r"\| params\.yaml +\| lr +\| 0\.0005 +\| 0\.0001 +\|", comment), comment[:1500]
     assert re.search(r"\| metrics/evaluate/finetuned\.json +\| [a-z_]+ +\| [\d.]+ +\| [\d.]+ +\| -?[\d.]+ +\|", comment)
     assert "metrics/cost" not in comment.split("![")[0]
     for picture in re.findall(r"\]\((plots/[a-z]+\.png)\)", comment):
