@@ -6,7 +6,6 @@ is measured and can never be the same twice.
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,8 +32,7 @@ def expect(what: str, received: object, expected: object) -> None:
 def main() -> None:
     """Clone, run, change parameters, force; count the stages that run and compare what they write."""
     with tempfile.TemporaryDirectory() as temporary:
-        clone = Clone(Path(temporary) / "clone")
-        subprocess.run(["git", "clone", "-q", ROOT, clone.folder], check=True)
+        clone = Clone(ROOT).clone(Path(temporary) / "clone")
         shutil.copyfile(ROOT / ".ci/params.yaml", clone.folder / "params.yaml")
         (clone.folder / "dvc.lock").unlink(missing_ok=True)
         first = dvc(clone, "repro")

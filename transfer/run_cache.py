@@ -18,7 +18,7 @@ from dvc.stage.cache import _get_stage_hash
 from transfer.errors import UserError, run
 
 
-def keep(stages: Iterable[Any], cache: Any) -> tuple[dict[str, str], list[str]]:
+def keep(stages: Iterable[Any], cache: Any) -> tuple[list[str], list[str]]:
     """Enter stages into a run cache.
 
     Args:
@@ -26,15 +26,15 @@ def keep(stages: Iterable[Any], cache: Any) -> tuple[dict[str, str], list[str]]:
         cache: of the class dvc.stage.cache.StageCache.
 
     Returns:
-        The key in the cache of each stage that was entered, by its name; and the names of those not up to date.
+        The keys in the cache of the stages that were entered, and the names of those that are not up to date.
     """
-    kept, stale = {}, []
+    kept, stale = [], []
     for stage in stages:
         if stage.changed():
             stale.append(stage.addressing)
             continue
         cache.save(stage)
-        kept[stage.addressing] = _get_stage_hash(stage)
+        kept.append(_get_stage_hash(stage))
     return kept, stale
 
 
@@ -71,7 +71,7 @@ def main() -> None:
             if stale:
                 print(f"           not up to date, and not kept: {', '.join(stale)}")
             if wanted.push:
-                print(f"           {push(kept.values(), repo)} of their outputs pushed")
+                print(f"           {push(kept, repo)} of their outputs pushed")
     except DvcException as error:
         raise UserError(f"run cache: {error}") from error
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from benchmarks.clones import environment
+from benchmarks.overrides import merged
 from tests.conftest import ROOT, colour_images
 
 MEASURED = ("metrics/cost", "metrics/REPORT.md", "plots/performance_table.csv")
@@ -25,9 +26,14 @@ class Ran:
     output: str
 
     @property
+    def started(self) -> list[str]:
+        """The stages that it ran, in the order in which it did."""
+        return re.findall(r"^Running stage '(.+)':$", self.output, re.MULTILINE)
+
+    @property
     def stages(self) -> list[str]:
-        """In order of their names."""
-        return sorted(re.findall(r"^Running stage '(.+)':$", self.output, re.MULTILINE))
+        """The stages that it ran, in order of their names."""
+        return sorted(self.started)
 
     @property
     def restored(self) -> list[str]:
@@ -88,15 +94,23 @@ class Clone:
     def copy(self, folder: Path) -> "Clone":
         """Clone it, with a cache of its own that holds the same, and bring all outputs."""
         clone = self.clone(folder)
-        shutil.copytree(self.folder / ".dvc/cache", folder / ".dvc/cache", copy_function=os.link)
+        shutil.copytree(self.folder / ".dvc/cache", folder / ".dvc/cache", copy_function=_link_or_copy)
         clone.dvc("checkout")
         return clone
 
     def set_params(self, **changes: Any) -> None:
-        """Write other values into params.yaml."""
+        """Write other values into params.yaml; of a section, those that are given."""
         path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-        path.write_text(yaml.safe_dump({**params, **changes}, sort_keys=False), encoding="utf-8")
+        params = merged(yaml.safe_load(path.read_text(encoding="utf-8")), changes, "set_params")
+        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Link a file of a cache, which is never written to, or copy it to another file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def working_tree(folder: Path) -> Clone:

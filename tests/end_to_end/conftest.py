@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.end_to_end.clones import Clone, working_tree
 
 STAGES = 14
+AFTER_LR = ["compare", "evaluate@finetuned", "finetune"]
+AFTER_HEAD = ["compare", "evaluate@finetuned", "evaluate@head", "finetune", "train_head"]
+"""The stages that a change of the learning rate, and of the head, has run again."""
 
 
 @pytest.fixture(scope="session")
@@ -22,19 +24,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
-AFTER_HEAD = ["compare", "evaluate@finetuned", "evaluate@head", "finetune", "train_head"]
-
-
-def change(clone: Clone) -> None:
-    """Ask for another head, and do not run it."""
-    params = yaml.safe_load((clone.folder / "params.yaml").read_text(encoding="utf-8"))
-    clone.set_params(head={**params["head"], "dropout": 0.3})
-
-
 def change_head(original: Clone, folder: Path) -> Clone:
-    """Copy the pipeline into a new folder, and ask for another head."""
+    """Copy the pipeline into a new folder, ask for another head, and do not run it."""
     clone = original.copy(folder)
-    change(clone)
+    clone.set_params(head={"dropout": 0.3})
     return clone
 
 

@@ -56,16 +56,15 @@ def killed(clone: Clone, after_s: float) -> Ran:
 def try_point(clone: Clone, after_s: float, expected: dict[str, str]) -> Killed:
     """Kill a run in a fresh clone, run again, and compare with the hashes of an undisturbed run."""
     first = killed(clone, after_s)
-    running = [line.split("'")[1] for line in first.output.splitlines() if line.startswith("Running stage")]
+    stage = ["before the first", *first.started][-1] if first.status else "none: it had ended"
     start = time.monotonic()
     again = clone.dvc("repro", status=None)
     seconds = time.monotonic() - start
     if again.status:
         print(again.output[-3000:], file=sys.stderr)
-        return Killed(after_s, (running or ["before the first"])[-1], round(seconds, 1), 0, ["dvc repro failed"])
+        return Killed(after_s, stage, round(seconds, 1), 0, ["dvc repro failed"])
     received = clone.hashes()
     differing = sorted(path for path in expected if received.get(path) != expected[path])
-    stage = (running or ["before the first"])[-1] if first.status else "none: it had ended"
     return Killed(after_s, stage, round(seconds, 1), len(again.stages), differing)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.end_to_end.clones import Clone
-from tests.end_to_end.conftest import change, change_head
+from tests.end_to_end.conftest import change_head
 from tests.end_to_end.kills import try_point
 from tests.end_to_end.servers import Proxy, Remote, s3_remote
 
@@ -78,10 +78,7 @@ def test_a_full_disk_is_an_error_and_the_next_run_makes_it_good(
     """There is less room than the weights of the head take up."""
     disk = tmp_path / "disk"
     with _small_disk(disk, "300m"):
-        clone = original.clone(disk / "clone")
-        shutil.copytree(original.folder / ".dvc/cache", clone.folder / ".dvc/cache")
-        clone.dvc("checkout")
-        change(clone)
+        clone = change_head(original, disk / "clone")
         filler = disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(disk).free - 8_000_000))
         ran = clone.dvc("repro", status=None)
@@ -113,55 +110,46 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
         yield remote
 
 
-def _through(proxy: Proxy, remote: Remote) -> Remote:
-    return Remote(f"{remote.url}/broken", {"endpointurl": f"http://127.0.0.1:{proxy.port}"}, remote.variables)
+def _try_twice(clone: Clone, command: str, remote: Remote) -> str:
+    """Run a command of DVC while its remote breaks off in the middle, then with a whole one; return what that said."""
+    port = urlsplit(remote.options["endpointurl"]).port
+    assert port is not None
+    proxy = Proxy(port, limit=1_000_000)
+    through = Remote(f"{remote.url}/broken", {"endpointurl": f"http://127.0.0.1:{proxy.port}"}, remote.variables)
+    through.add_to(clone)
+    broken = clone.dvc(command, status=None)
+    assert broken.status != 0
+    assert proxy.broken
+    proxy.mend()
+    output = clone.dvc(command).output
+    proxy.close()
+    return output
 
 
 def test_a_remote_that_vanishes_is_an_error_and_the_next_try_makes_it_good(
     original: Clone, s3: Remote, tmp_path: Path
 ) -> None:
     """In the middle of a push, and of a pull."""
-    port = urlsplit(s3.options["endpointurl"]).port
-    assert port is not None
-    source = original.clone(tmp_path / "source")
-    source.dvc("cache", "dir", "--local", str(original.folder / ".dvc/cache"))
-    proxy = Proxy(port, limit=1_000_000)
-    _through(proxy, s3).add_to(source)
-    broken = source.dvc("push", status=None)
-    assert broken.status != 0
-    assert proxy.broken
-    proxy.mend()
-    assert "pushed" in source.dvc("push").output
-    proxy.close()
-
+    assert "pushed" in _try_twice(original.copy(tmp_path / "source"), "push", s3)
     target = original.clone(tmp_path / "target")
-    proxy = Proxy(port, limit=1_000_000)
-    _through(proxy, s3).add_to(target)
-    broken = target.dvc("pull", status=None)
-    assert broken.status != 0
-    assert proxy.broken
-    proxy.mend()
-    target.dvc("pull")
+    _try_twice(target, "pull", s3)
     ran = target.dvc("repro")
     assert ran.stages == []
     assert target.hashes() == original.hashes()
     assert "Data and pipelines are up to date." in target.dvc("status").output
-    proxy.close()
 
 
 def test_a_damaged_cache_is_noticed_and_not_used(original: Clone, tmp_path: Path) -> None:
     """A byte that changed on the disk, in a file that the next stage would read."""
-    clone = original.clone(tmp_path / "clone")
-    clone.dvc("remote", "add", "--local", "-d", "team", str(tmp_path / "remote"))
-    source = original.clone(tmp_path / "source")
-    source.dvc("cache", "dir", "--local", str(original.folder / ".dvc/cache"))
-    source.dvc("remote", "add", "--local", "-d", "team", str(tmp_path / "remote"))
+    remote = Remote(str(tmp_path / "remote"), {"verify": "true"}, {})
+    source, clone = original.copy(tmp_path / "source"), original.clone(tmp_path / "clone")
+    remote.add_to(source)
+    remote.add_to(clone)
     source.dvc("push")
     (largest,) = sorted((tmp_path / "remote").rglob("*"), key=lambda path: -path.stat().st_size)[:1]
     largest.chmod(0o644)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    clone.dvc("remote", "modify", "--local", "team", "verify", "true")
     ran = clone.dvc("pull", status=None)
     assert ran.status != 0

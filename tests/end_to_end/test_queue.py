@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tests.end_to_end.clones import Clone, snapshot
+from tests.end_to_end.conftest import AFTER_LR
 
 
 def _values(clone: Clone) -> dict[str, tuple[float, float]]:
@@ -26,7 +27,7 @@ def test_experiments_in_folders_of_their_own_leave_everything_else_alone(origina
     clone.variables.update(HOME=str(home), DVC_SITE_CACHE_DIR=str(tmp_path / "site"))
     before = _workspace(clone)
     alone = clone.dvc("exp", "run", "--temp", "-n", "alone", "-S", "lr=3e-4")
-    assert alone.stages == ["compare", "evaluate@finetuned", "finetune"]
+    assert alone.stages == AFTER_LR
     clone.dvc("exp", "run", "--queue", "-n", "same", "-S", "lr=3e-4", "-S", "finetune.patience=50")
     clone.dvc("exp", "run", "--queue", "-n", "other", "-S", "lr=3e-3")
     clone.dvc("exp", "run", "--run-all", "-j", "2")

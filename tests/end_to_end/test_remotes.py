@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.clones import Clone
-from tests.end_to_end.conftest import STAGES
+from tests.end_to_end.conftest import AFTER_LR, STAGES
 from tests.end_to_end.servers import REMOTES, Remote
-
-AFTER_LR = ["compare", "evaluate@finetuned", "finetune"]
 
 
 @pytest.fixture(scope="module", params=REMOTES)

@@ -14,6 +14,8 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone, Ran
+from tests.end_to_end.conftest import AFTER_LR
+from tests.end_to_end.servers import Remote
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")  # as GitHub starts it for `run`
@@ -108,13 +110,13 @@ def checkout(original: Clone, tmp_path: Path) -> Clone:
 
 def test_a_pull_request_is_reproduced_shared_and_commented_on(original: Clone, checkout: Clone, tmp_path: Path) -> None:
     remote = tmp_path / "remote"
-    original.dvc("remote", "add", "--local", "-f", "-d", "team", str(remote))
+    Remote(str(remote), {}, {}).add_to(original)
     original.dvc("push")
     before = sum(path.is_file() for path in remote.rglob("*"))
     runner = _Runner(checkout, tmp_path / "tools", str(remote), "main")
     ran = {step.name: runner.run(step) for step in _steps()}
     assert list(ran) == ["Install", "Name the remote", "Reproduce", "Share", "Write the report", "Comment"]
-    assert ran["Reproduce"].stages == ["compare", "evaluate@finetuned", "finetune"]
+    assert ran["Reproduce"].stages == AFTER_LR
     assert "run cache: 3 stages kept" in ran["Share"].output
     assert sum(path.is_file() for path in remote.rglob("*")) > before
     comment = runner.comment.read_text(encoding="utf-8")
@@ -137,7 +139,7 @@ def test_a_pull_request_is_reproduced_shared_and_commented_on(original: Clone, c
     runner.path_file.write_text(str(ENVIRONMENT / "bin"), encoding="utf-8")
     runner.run(steps["Name the remote"])
     again = runner.run(steps["Reproduce"])
-    assert (again.stages, again.restored) == ([], ["compare", "evaluate@finetuned", "finetune"])
+    assert (again.stages, again.restored) == ([], AFTER_LR)
 
 
 def test_the_steps_that_need_a_remote_say_so() -> None:
