@@ -7,15 +7,15 @@ PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint share kills bench augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run test lint share kills bench load augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
 	dvc repro
 	@cat metrics/REPORT.md
 
-test: $(VENV)/test lint  ## lint, types, tests
-	python -m pytest
+test: $(VENV)/test lint  ## lint, types, tests, two at a time: much of their time is the start of a process
+	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 lint: $(VENV)/test
 	ruff check .
@@ -32,6 +32,9 @@ kills: $(VENV)/test  ## kill the pipeline, made small, at 20 points, and see tha
 bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 	python -m benchmarks.speed
 	python -m benchmarks.preprocess
+
+load: $(VENV)/run  ## up to a million small images, into benchmarks/results; half an hour
+	python -m benchmarks.load
 
 augment: $(VENV)/run  ## what cached views and changes on the fly cost and give, into benchmarks/results
 	python -m benchmarks.augment $(EPOCHS)

@@ -7,7 +7,7 @@ from transfer.comparison import figures, find, read_reliability, read_results
 from transfer.cost import read_json, write_json
 from transfer.errors import run
 from transfer.params import load_yaml, read_params, validate
-from transfer.paths import fresh_file, reads, writes
+from transfer.paths import reads, write_csv, write_text, writes
 from transfer.pictures import draw_performance, draw_reliability
 from transfer.report import Pictures, report
 from transfer.spec import Spec
@@ -38,13 +38,13 @@ def main() -> None:
     results = read_results(EVALUATED, TRAINED, PREDICTED, COST)
     strata = read_strata(SPLITS, card.table.stratify if card.table is not None else (), results.images)
     findings = find(results, strata, spec, params.resamples, params.seed)
-    write_json(figures(results, findings), fresh_file(FIGURES))
-    findings.table.to_csv(fresh_file(TABLE), index=False)
-    draw_performance(findings.table, fresh_file(PICTURE))
-    draw_reliability(read_reliability(RELIABILITY), fresh_file(DIAGRAMS))
+    write_json(figures(results, findings), FIGURES)
+    write_csv(findings.table, TABLE)
+    draw_performance(findings.table, PICTURE)
+    draw_reliability(read_reliability(RELIABILITY), DIAGRAMS)
     pictures = Pictures(*(os.path.relpath(picture, REPORT.parent) for picture in (PICTURE, DIAGRAMS)))
     text = report(card, spec, read_json(DATA), results, findings, pictures)
-    fresh_file(REPORT).write_text(text, encoding="utf-8")
+    write_text(text, REPORT)
     print(f"read   {EVALUATED}, {TRAINED}, {PREDICTED}, {RELIABILITY}, {COST}")
     print(f"wrote  {REPORT}, {TABLE}, {PICTURE}, {DIAGRAMS}, {FIGURES}")
     shown = ["model", "training_s", "val_accuracy", "accuracy", "accuracy_low", "accuracy_high", "f1", "auc"]

@@ -22,7 +22,7 @@ def main() -> None:
     print(f"       {done.classes()}")
     if done.passed_over:
         shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
-        print(f"       passed over, not images by their names: {len(done.passed_over)} ({shown})")
+        print(f"       passed over, no image files by their names: {len(done.passed_over)} ({shown})")
     if done.unlabelled:
         print(f"       passed over, without labels: {len(done.unlabelled)} images ({done.unlabelled[0]}, …)")
     print(f"       licence: {done.card.licence}")

@@ -9,7 +9,7 @@ from transfer.determinism import fix_seeds
 from transfer.errors import argument, run
 from transfer.network import frozen_trunk
 from transfer.params import read_params
-from transfer.paths import fill, fresh_file, reads, writes
+from transfer.paths import fill, reads, writes
 from transfer.spec import Spec
 
 PARAMS = reads("params.yaml")
@@ -33,7 +33,7 @@ def main() -> None:
     folder = fill(ACTIVATIONS, item)
     shutil.rmtree(folder, ignore_errors=True)
     fix_seeds(0)
-    with measured(fresh_file(fill(COST, item))) as cost:
+    with measured(fill(COST, item)) as cost:
         backbone = trained_backbone(params.backbone, spec.image_size, WEIGHTS)
         trunk = frozen_trunk(backbone, params.backbone, plan.cut, params.head.pooling)
         cost["images"] = embed_splits(trunk, (TRAIN, VALIDATION), spec, plan, params.engine, folder)

@@ -6,7 +6,7 @@ from transfer.determinism import fix_seeds
 from transfer.errors import argument, run
 from transfer.evaluation import Evaluator, averaged, check_cached_path, judge, worst_mistakes
 from transfer.params import load_yaml, read_params, validate
-from transfer.paths import fill, fresh_file, reads, writes
+from transfer.paths import fill, reads, write_csv, write_text, writes
 from transfer.pictures import draw_mistakes
 from transfer.scores import classification_report, curves, predictions_table
 from transfer.spec import Spec
@@ -37,21 +37,21 @@ def main() -> None:
     params, spec, card = read_params(PARAMS), Spec.read(SPEC), validate(Card, load_yaml(CARD), CARD)
     views = count_views(params.evaluate.views, spec.symmetry, "evaluate.views")
     fix_seeds(0)
-    with measured(fresh_file(fill(COST, item))) as cost:
+    with measured(fill(COST, item)) as cost:
         model = Evaluator(fill(ARCHITECTURE, item), fill(WEIGHTS, item), params.engine)
         by_view = [model.predict(records, spec, views) for records in (TRAIN, VALIDATION, TEST)]
         difference = check_cached_path(by_view[1][0], fill(CACHED, item))
         cost["prediction"] = model.prediction_cost(views)
     train, validation, test = (averaged(predictions) for predictions in by_view)
     scores, reliability = judge(train, validation, test, spec, card)
-    write_json(scores, fresh_file(fill(METRICS, item)))
-    reliability.to_csv(fresh_file(fill(RELIABILITY, item)), index=False, na_rep="nan")
+    write_json(scores, fill(METRICS, item))
+    write_csv(reliability, fill(RELIABILITY, item), missing="nan")
     report = classification_report(test, spec.classes)
-    fresh_file(fill(REPORT, item)).write_text(report, encoding="utf-8")
-    predictions_table(test, spec.classes).to_csv(fresh_file(fill(PREDICTIONS, item)), index=False)
+    write_text(report, fill(REPORT, item))
+    write_csv(predictions_table(test, spec.classes), fill(PREDICTIONS, item))
     for table, path in zip(curves(test, spec.classes, spec.positive_class), (ROC, PRECISION_RECALL), strict=True):
-        table.to_csv(fresh_file(fill(path, item)), index=False)
-    draw_mistakes(worst_mistakes(test, TEST, spec, 12), f"{item}: the worst mistakes", fresh_file(fill(MISTAKES, item)))
+        write_csv(table, fill(path, item))
+    draw_mistakes(worst_mistakes(test, TEST, spec, 12), f"{item}: the worst mistakes", fill(MISTAKES, item))
     print(f"read   {fill(WEIGHTS, item)}, {sum(spec.counts.values())} images, {views} views, engine {model.engine}")
     print(f"       whole network and training path differ by at most {difference:.4f} in a probability")
     print(f"wrote  {fill(METRICS, item)}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))

@@ -3,7 +3,7 @@
 from transfer.cost import write_json
 from transfer.errors import run
 from transfer.params import read_params
-from transfer.paths import fresh_file, reads, writes
+from transfer.paths import reads, write_csv, writes
 from transfer.preprocess import check_quarantine, preprocess
 
 PARAMS = reads("params.yaml")
@@ -23,11 +23,11 @@ def main() -> None:
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     done = preprocess(RAW, records, params.split, params.image_size, params.max_images, params.seed, params.duplicates)
-    done.spec.write(fresh_file(SPEC))
-    done.splits.to_csv(fresh_file(SPLITS), index=False)
-    done.quarantine.to_csv(fresh_file(QUARANTINE), index=False)
-    done.duplicates.to_csv(fresh_file(DUPLICATES), index=False)
-    write_json(done.figures(), fresh_file(METRICS))
+    done.spec.write(SPEC)
+    write_csv(done.splits, SPLITS)
+    write_csv(done.quarantine, QUARANTINE)
+    write_csv(done.duplicates, DUPLICATES)
+    write_json(done.figures(), METRICS)
     print(f"read   {RAW}: {len(done.splits) + len(done.quarantine)} images")
     print(f"wrote  {TRAIN.parent}: {done.spec.counts}, {params.image_size} x {params.image_size} pixels")
     print(f"       quarantined: {len(done.quarantine)} ({QUARANTINE})")

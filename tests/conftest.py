@@ -24,6 +24,17 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     from transfer.records import Example, RecordPool
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one of several workers (pytest -n) what shares a fixture: a file, and the pipeline that was run once.
+
+    What takes longest begins first.
+    """
+    for item in items:
+        folder, file = item.path.relative_to(ROOT / "tests").parts[0], item.path.name
+        item.add_marker(pytest.mark.xdist_group("end_to_end" if folder == "end_to_end" else file))
+    items.sort(key=lambda item: item.path.parent.name != "end_to_end")
+
+
 def colour_images(folder: Path, classes: dict[str, tuple[int, int, int]], each: int, size: int = 40) -> None:
     """Write `each` noisy PNGs of one colour into a folder for each class."""
     random = np.random.default_rng(0)

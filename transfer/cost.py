@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transfer.paths import written_whole
+from transfer.paths import write_text
 
 KIB = 1024
 
@@ -41,8 +41,7 @@ def measured(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_json(value: object, path: Path) -> None:
     """Write a value as JSON with a line for each key."""
-    with written_whole(path) as part:
-        part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(value, indent=2) + "\n", path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from transfer.cost import measured, write_json
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, save
 from transfer.network import Architecture, Network
-from transfer.paths import fresh_file
 from transfer.spec import Spec
 from transfer.training import Outcome, Recipe, predict, train
 
@@ -49,7 +48,7 @@ def fit(
     """
     name = outputs.metrics.stem
     batches, validation = data
-    with measured(fresh_file(outputs.cost)) as cost:
+    with measured(outputs.cost) as cost:
         checkpoint = Checkpoint(name, inputs)
         outcome = train(network.top, batches, validation, spec, recipe, outputs.curves, name, around, checkpoint)
         if outcome.resumed_after:
@@ -58,7 +57,7 @@ def fit(
         cost["images_per_second"] = round(len(batches.targets) / float(np.median(outcome.seconds_per_epoch)), 1)
     save(network, architecture, predict(network.top, validation), outputs.model)
     total = network.whole.count_params()
-    write_json({"parameters": total, **outcome.figures()}, fresh_file(outputs.metrics))
+    write_json({"parameters": total, **outcome.figures()}, outputs.metrics)
     uncertain = int(np.sum(batches.targets.max(axis=1) < 1))
     print(f"read   {len(batches.targets)} images to train on, {len(validation.targets)} to validate")
     print(f"       {uncertain} of the former have a soft label between two classes")

@@ -3,10 +3,8 @@
 import hashlib
 import io
 import re
-import stat
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-IN_MEMORY = re.compile(r"<_io\.BytesIO object at 0x[0-9a-f]+>")  # what Pillow calls a file that was read before
+IN_MEMORY = re.compile(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>")  # what Pillow calls a file that was read before
 MAX_BYTES = 1 << 29
 """Of a file: what the largest image that Pillow decodes takes up at 16 bits a channel, without compression."""
 
@@ -53,30 +51,18 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _content(path: Path) -> bytes:
-    """Read a file whose size is known before: a pipe or a device may never end."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise BadImageError("expected a regular file, received a folder, a device or a pipe")
-    if status.st_size > MAX_BYTES:
-        raise BadImageError(f"expected at most {MAX_BYTES:,} bytes, received {status.st_size:,}")
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES)  # also of one that grows meanwhile
-
-
-def decode(path: Path, size: int, channels: int) -> Decoded:
+def decode(data: bytes, size: int, channels: int) -> Decoded:
     """Decode an image, turn it as its EXIF orientation says, and resize it (without keeping the aspect ratio).
 
     Args:
-        path: the file. Of an animation the first frame counts.
+        data: the content of the file. Of an animation the first frame counts.
         size: height and width of the result.
         channels: 1 for grey, 3 for RGB.
 
     Raises:
-        BadImageError: not an image, truncated, too large, no regular file, or with more than 16 bits a channel.
+        BadImageError: not an image, truncated, with too many pixels, or with more than 16 bits a channel.
     """
     try:
-        data = _content(path)
         with Image.open(io.BytesIO(data)) as image:
             ImageOps.exif_transpose(image, in_place=True)
             plain, mode = _to_eight_bit(image), "L" if channels == 1 else "RGB"
@@ -87,8 +73,7 @@ def decode(path: Path, size: int, channels: int) -> Decoded:
     except (BadImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise what they come upon: OSError, SyntaxError, struct.error, …
-        text = IN_MEMORY.sub(repr(path.name), str(error)).replace(str(path), path.name)
-        reason = " ".join(text.split()) or "no reason given"
+        reason = " ".join(IN_MEMORY.sub("", str(error)).split()) or "no reason given"
         raise BadImageError(f"{type(error).__name__}: {reason}") from error
     return Decoded(
         np.asarray(pixels, np.uint8).reshape(size, size, channels),

@@ -24,8 +24,7 @@ class ModelFiles:
 
 def save(network: Network, architecture: Architecture, validation: NDArray[np.float32], files: ModelFiles) -> None:
     """Write a trained model. The weights are those of the whole network, trunk included: the file needs no other."""
-    with written_whole(files.architecture) as part:
-        architecture.write(part)
+    architecture.write(files.architecture)
     save_weights(network.whole, files.weights)
     with written_whole(files.validation) as part:
         np.save(part, validation)

@@ -10,6 +10,7 @@ from keras import layers
 
 from transfer.backbones.names import resolve_cut
 from transfer.backbones.registry import BACKBONES, frozen_output
+from transfer.cost import write_json
 from transfer.fused import Inference, layers_above
 from transfer.params import Ann, Baseline, Cnn, Pooling, validate
 
@@ -37,8 +38,7 @@ class Architecture:
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_json(asdict(self), path)
 
     @classmethod
     def read(cls, path: Path) -> "Architecture":

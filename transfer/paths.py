@@ -11,6 +11,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def reads(path: str) -> Path:
@@ -28,18 +32,12 @@ def fill(path: Path, item: str) -> Path:
     return Path(str(path).format(item=item))
 
 
-def fresh_file(path: Path) -> Path:
-    """Make the folder of an output and remove what an earlier run left there (it may be a link into DVC's cache)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    return path
-
-
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a name to write under, beside `path` and with its suffix, that becomes `path` once it is on the disk.
 
-    So there is, even after a crash or on a full disk, the whole new file, the old one, or none. What an error leaves
+    So there is, even after a crash or on a full disk, the whole new file, the old one, or none; and an old one that is
+    a link into DVC's cache is not written to. What an error leaves
     under the other name is removed. The folder is made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +50,18 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
     _to_disk(path.parent)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all."""
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_csv(table: "pd.DataFrame", path: Path, missing: str = "") -> None:
+    """Write a table without its index, whole or not at all; `missing` stands where there is no value."""
+    with written_whole(path) as part:
+        table.to_csv(part, index=False, na_rep=missing)
 
 
 def require_space(path: Path, size: int) -> None:

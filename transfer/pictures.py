@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from transfer.images import Pixels
+from transfer.paths import written_whole
 
 DPI = 100
 COLUMNS = 4
@@ -93,6 +94,6 @@ def draw_reliability(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})  # the version of matplotlib would change the bytes
+    with written_whole(path) as part:
+        figure.savefig(part, dpi=DPI, metadata={"Software": None})  # the version of matplotlib would change the bytes
     plt.close(figure)

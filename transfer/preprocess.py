@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from transfer.cards import FOLDER_CARD, Card
 from transfer.duplicates import Bits, Same, find_same, perceptual_hashes
 from transfer.errors import UserError
 from transfer.groups import duplicates_table, leaks, mark_same, merged_groups
+from transfer.image_shards import image_names, open_shard, read_image, shards
 from transfer.images import THUMBNAIL, BadImageError, Decoded, Pixels, decode
 from transfer.params import Duplicates, Split, load_yaml, validate
 from transfer.progress import progress_bar
@@ -48,8 +50,7 @@ def read_raw(folder: Path) -> Raw:
     labels = pd.read_csv(  # a carriage return may be a part of a name
         folder / "labels.csv", dtype=text, keep_default_na=False, na_values=missing, lineterminator="\n"
     )
-    images = folder / "images"
-    present = {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()}
+    present = set(image_names(folder / "images"))
     labelled = set(labels["image"])
     mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
     mismatches += [(image, "it has no label") for image in present - labelled]
@@ -71,16 +72,18 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield waiting.popleft().result()
 
 
-def _decoded(images: list[str], folder: Path, size: int, channels: int) -> Iterator[Decoded | BadImageError]:
-    """Decode images on all cores, in order; for a bad one comes the reason."""
+def _decoded(wanted: set[str], folder: Path, size: int, channels: int) -> Iterator[tuple[str, Decoded | BadImageError]]:
+    """Decode images on all cores, in the order of the shards; for a bad one comes the reason."""
+    for path in shards(folder):
+        with open_shard(path) as shard:
 
-    def attempt(image: str) -> Decoded | BadImageError:
-        try:
-            return decode(folder / image, size, channels)
-        except BadImageError as error:
-            return error
+            def attempt(image: str, shard: ZipFile = shard) -> tuple[str, Decoded | BadImageError]:
+                try:
+                    return image, decode(read_image(shard, image), size, channels)
+                except BadImageError as error:
+                    return image, error
 
-    return in_order(attempt, images)
+            yield from in_order(attempt, (image for image in shard.namelist() if image in wanted))
 
 
 class _Pool:
@@ -98,11 +101,13 @@ class _Pool:
     def fill(self, labels: pd.DataFrame, raw: Raw, images: Path, size: int) -> list[tuple[str, str]]:
         """Decode images into the pool, and return those that cannot be, with the reasons."""
         classes = {name: number for number, name in enumerate(raw.card.classes)}
-        decoded = _decoded(list(labels["image"]), images, size, raw.card.channels)
-        columns = (labels["image"], labels["label"], labels["soft_label"], labels["confidence"])
+        decoded = _decoded(set(labels["image"]), images, size, raw.card.channels)
+        rows = labels[["image", "label", "soft_label", "confidence"]].itertuples(index=False, name=None)
         bad = []
         with progress_bar(len(labels), "decode") as progress, self._thumbnails.open("wb") as thumbnails:
-            for (image, label, soft_label, confidence), result in zip(zip(*columns, strict=True), decoded, strict=True):
+            for (image, label, soft_label, confidence), (name, result) in zip(rows, decoded, strict=True):
+                if name != image:
+                    raise UserError(f"{images}: expected images in the order of their names, {image!r} before {name!r}")
                 progress.update()
                 if isinstance(result, BadImageError):
                     bad.append((image, str(result)))

@@ -291,6 +291,34 @@ def _peers(root: Path) -> str:
     return peers_markdown(read_json(path)) if path.exists() else "Not measured yet."
 
 
+def load_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each number of images."""
+    header = [
+        f"images ({results['cores']} cores)", "download", "preprocess", "its peak memory", "split alone",
+        "files in data/raw/images and data/records", "`dvc status` of both", "… of the images as files",
+    ]  # fmt: skip
+    rows = []
+    for row in results["rows"]:
+        done = row["preprocess"]
+        as_files = f"{row['status_of_files_s']:.1f} s" if "status_of_files_s" in row else "not measured"
+        rows.append([
+            f"{row['images']:,}",
+            f"{row['download']['seconds']:.1f} s",
+            f"{done['seconds']:.1f} s, {row['images'] / done['seconds']:,.0f} images/s",
+            f"{done['peak_memory_bytes'] / 1e6:,.0f} MB",
+            f"{row['split']['seconds']:.1f} s",
+            f"{row['raw']['files']} and {row['records']['files']}",
+            f"{row['status_s']:.1f} s",
+            as_files,
+        ])  # fmt: skip
+    return markdown_table(header, rows)
+
+
+def _load(root: Path) -> str:
+    path = root / "benchmarks/results/load.json"
+    return load_markdown(read_json(path)) if path.exists() else "Not measured yet."
+
+
 def killed_markdown(results: dict[str, Any]) -> str:
     """Say how many of the killed runs the next run made good, and in which stages they were killed."""
     points = results["killed"]
@@ -327,6 +355,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "learning-curve": _learning_curve,
     "peers": _peers,
     "killed": _killed,
+    "load": _load,
     "dag": _dag,
 }
 

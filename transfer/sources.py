@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 import yaml
@@ -17,6 +17,7 @@ from transfer.archives import unpack
 from transfer.cards import FOLDER_CARD, ArchiveSource, Card, TfdsSource, read_card, read_folder_card
 from transfer.downloads import download
 from transfer.errors import UserError
+from transfer.image_shards import write_shards
 from transfer.layouts import read_layout
 from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
@@ -29,7 +30,7 @@ IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".we
 class Obtained:
     """A dataset in data/raw: its card with the classes filled in, its labels, and the number of image files.
 
-    `passed_over` are the files in it that are neither images by their suffix, nor its card, nor its table, and splits
+    `passed_over` are what in it is neither an image file by its suffix, nor its card, nor its table, and splits
     of TensorFlow Datasets that are none of the three; `unlabelled` the images in parts of it that have no labels, such
     as a hidden test. Neither is copied.
     """
@@ -50,12 +51,12 @@ class Obtained:
 
 
 def obtain(dataset: Path, target: Path) -> Obtained:
-    """Bring a dataset into the new folder `target`: images/, labels.csv and card.yaml.
+    """Bring a dataset into the new folder `target`: images/ (see `image_shards`), labels.csv and card.yaml.
 
-    labels.csv has a row for each labelled image: image (path below images/, with /), label (class name), soft_label
-    (probability of the second class; empty where there is none), confidence (weight in the weighted accuracy),
-    stratum, group (empty: none) and split (train, validation, test; empty: not given). Image files without a row, and
-    rows without an image, are kept: preprocess puts them into quarantine.
+    labels.csv has a row for each labelled image: image (its path in the dataset, with /), label (class name),
+    soft_label (probability of the second class; empty where there is none), confidence (weight in the weighted
+    accuracy), stratum, group (empty: none) and split (train, validation, test; empty: not given). Image files without a
+    row, and rows without an image, are kept: preprocess puts them into quarantine.
 
     Raises:
         UserError: no dataset there, it cannot be had or is damaged, or the labels cannot be read.
@@ -82,7 +83,8 @@ def _written(done: Obtained, target: Path) -> Obtained:
     if (pattern := done.card.group_pattern) is not None:
         labels["group"] = [match[1] or "" if (match := re.search(pattern, image)) else "" for image in labels["image"]]
     labels.to_csv(target / "labels.csv", index=False)
-    card_text = yaml.safe_dump(_plain(dataclasses.asdict(done.card)), sort_keys=False, allow_unicode=True)
+    # All but ASCII is escaped: of what PyYAML writes as it is, it does not read U+0085 as such.
+    card_text = yaml.safe_dump(_plain(dataclasses.asdict(done.card)), sort_keys=False)
     (target / FOLDER_CARD).write_text(card_text, encoding="utf-8")
     return done
 
@@ -108,7 +110,7 @@ def _files(folder: Path) -> Iterator[str]:
     """
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
         parts = path.relative_to(folder).parts
-        if not any(part.startswith(".") for part in parts) and path.is_file():
+        if not any(part.startswith(".") for part in parts) and not path.is_dir():
             name = "/".join(parts)
             try:
                 name.encode()
@@ -120,14 +122,15 @@ def _files(folder: Path) -> Iterator[str]:
             yield name
 
 
-def _is_image(file: str) -> bool:
-    return PurePosixPath(file).suffix.lower() in IMAGE_SUFFIXES
+def _is_image(path: Path) -> bool:
+    """Whether it is one by its name, and a regular file: a pipe or a device may never end."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
 
 def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
-    """Label the images of a folder, and copy or move them; those with a recorded SHA-256 are checked."""
+    """Label the images of a folder, and pack them; those with a recorded SHA-256 are checked."""
     files = list(_files(folder))
-    images = [file for file in files if _is_image(file)]
+    images = [file for file in files if _is_image(folder / file)]
     if not images:
         raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
     known, unlabelled = {FOLDER_CARD}, []
@@ -143,10 +146,8 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
     for image in kept:
         if image in recorded:
             packages.require_sha256(folder / image, recorded[image])
-        place = target / "images" / image
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (os.replace if move else shutil.copyfile)(folder / image, place)
-    passed_over = [file for file in files if not _is_image(file) and file not in known]
+    passed_over = sorted(set(files).difference(images, known))
+    write_shards(folder, kept, target / "images", move)
     return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled)
 
 
@@ -196,12 +197,15 @@ def _folder_inside(unpacked: Path, name: str | None, archive: Path) -> Path:
 def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
     """Bring a dataset of TensorFlow Datasets, with its class names and splits."""
     data_dir = Path(source.data_dir) if source.data_dir is not None else None
-    brought = bring(source.name, source.version, data_dir, target / "images")
+    unpacked = target / "unpacked"
+    brought = bring(source.name, source.version, data_dir, unpacked)
     if card.classes and set(card.classes) != set(brought.classes):
         raise UserError(
             f"tfds: {source.name}: expected the classes {sorted(card.classes)}, which the card names, received "
             f"{sorted(brought.classes)}"
         )
     card = dataclasses.replace(card, classes=card.classes or brought.classes)
+    write_shards(unpacked, sorted(brought.labels["image"]), target / "images", move=True)
+    shutil.rmtree(unpacked)
     rows = zip(*(brought.labels[name] for name in ("image", "label", "split")), strict=True)
     return Obtained(card, _layout_labels(list(rows)), len(brought.labels), brought.passed_over, brought.unlabelled)

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from transfer.cost import write_json
 from transfer.params import validate
 
 
@@ -20,8 +21,7 @@ class Spec:
 
     def write(self, path: Path) -> None:
         """Write the description as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_json(asdict(self), path)
 
     @classmethod
     def read(cls, path: Path) -> "Spec":

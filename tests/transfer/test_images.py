@@ -1,7 +1,6 @@
 """Tests of transfer/images.py: decoded right, or refused with a reason."""
 
 import io
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -19,7 +18,7 @@ GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
 
 
 def decode(path: Path, size: int, channels: int) -> Pixels:
-    return images.decode(path, size, channels).pixels
+    return images.decode(path.read_bytes(), size, channels).pixels
 
 
 def _save(image: Image.Image, path: Path, **options: object) -> Path:
@@ -159,21 +158,6 @@ def test_a_transparent_colour_of_a_palette_is_black(tmp_path: Path) -> None:
     assert (decoded[4:] == (0, 0, 255)).all()
 
 
-def test_what_is_no_regular_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "zero.png").symlink_to("/dev/zero")
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "folder.png").mkdir()
-    for name in ("zero.png", "pipe.png", "folder.png"):
-        with pytest.raises(BadImageError, match="expected a regular file, received a folder, a device or a pipe"):
-            decode(tmp_path / name, 8, 3)
-    with pytest.raises(BadImageError, match="No such file"):
-        decode(tmp_path / "missing.png", 8, 3)
-    path = _save(Image.fromarray(COLOUR), tmp_path / "a.bmp")
-    monkeypatch.setattr(images, "MAX_BYTES", path.stat().st_size - 1)
-    with pytest.raises(BadImageError, match=r"expected at most 245 bytes, received 246"):
-        decode(path, 8, 3)
-
-
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -204,12 +188,10 @@ def _bomb() -> bytes:
     ],
     ids=["truncated", "zero-byte", "text", "bomb"],
 )
-def test_a_bad_file_is_refused_with_a_reason(tmp_path: Path, content: bytes, reason: str) -> None:
-    path = tmp_path / "bad.png"
-    path.write_bytes(content)
+def test_a_bad_file_is_refused_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(BadImageError, match=reason) as error:
-        decode(path, 8, 1)
-    assert str(tmp_path) not in str(error.value)
+        images.decode(content, 8, 1)
+    assert "BytesIO" not in str(error.value)
 
 
 def test_thirty_two_bits_a_channel_are_refused(tmp_path: Path) -> None:
@@ -220,16 +202,12 @@ def test_thirty_two_bits_a_channel_are_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 3000), st.integers(0, 255))
-def test_any_damage_is_decoded_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, noise: bytes, place: int, value: int
-) -> None:
+def test_any_damage_is_decoded_or_refused(noise: bytes, place: int, value: int) -> None:
     png = bytearray(_png())
     png[place % len(png)] = value
-    path = tmp_path_factory.getbasetemp() / "damaged.png"
     for content in (bytes(png), bytes(png[: place % len(png)]), noise, bytes(png[:40]) + noise):
-        path.write_bytes(content)
         try:
-            decoded = decode(path, 8, 3)
+            decoded = images.decode(content, 8, 3).pixels
         except BadImageError as error:
             assert str(error)
         else:

@@ -1,7 +1,11 @@
 """Tests of transfer/preprocess.py: what is bad never ends a run and never vanishes."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -11,7 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import colour_images
+from transfer import image_shards
 from transfer.errors import UserError
+from transfer.image_shards import write_shards
 from transfer.params import Duplicates, Split
 from transfer.preprocess import Preprocessed, check_quarantine, preprocess
 from transfer.records import read_records
@@ -27,6 +33,19 @@ def _run(folder: Path, split: Split = HALF, max_images: int | None = None) -> Pr
     return preprocess(folder / "raw", records, split, 16, max_images, 1, SAME)
 
 
+@contextmanager
+def _images(folder: Path) -> Iterator[Path]:
+    """The images of data/raw as files, which go back when the block ends."""
+    shards = folder / "raw/images"
+    with ZipFile(shards / "00000.zip") as shard:
+        shard.extractall(folder / "files")
+    yield folder / "files"
+    shutil.rmtree(shards)
+    files = sorted(path.relative_to(folder / "files") for path in (folder / "files").rglob("*") if path.is_file())
+    write_shards(folder / "files", [path.as_posix() for path in files], shards)
+    shutil.rmtree(folder / "files")
+
+
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     """data/raw of 32 images of two colours."""
@@ -36,13 +55,13 @@ def raw(tmp_path: Path) -> Path:
 
 
 def _spoil(folder: Path) -> None:
-    images = folder / "raw/images"
-    truncated = images / "blue/001.png"
-    truncated.write_bytes(truncated.read_bytes()[:200])
-    (images / "red/002.png").write_bytes(b"")
-    (images / "red/003.png").write_text("no image", encoding="utf-8")
-    (images / "blue/004.png").unlink()
-    Image.new("RGB", (20, 20)).save(images / "blue/unlabelled.png")
+    with _images(folder) as images:
+        truncated = images / "blue/001.png"
+        truncated.write_bytes(truncated.read_bytes()[:200])
+        (images / "red/002.png").write_bytes(b"")
+        (images / "red/003.png").write_text("no image", encoding="utf-8")
+        (images / "blue/004.png").unlink()
+        Image.new("RGB", (20, 20)).save(images / "blue/unlabelled.png")
 
 
 def test_every_image_is_in_one_split_or_in_quarantine(raw: Path) -> None:
@@ -80,7 +99,8 @@ def test_records_hold_what_splits_say(raw: Path) -> None:
 
 def test_a_bad_image_moves_no_other_to_another_split(raw: Path) -> None:
     before = _run(raw).splits.set_index("image")["split"]
-    (raw / "raw/images/red/002.png").write_bytes(b"")
+    with _images(raw) as images:
+        (images / "red/002.png").write_bytes(b"")
     after = _run(raw).splits.set_index("image")["split"]
     pd.testing.assert_series_equal(after, before.drop("red/002.png"))
 
@@ -92,8 +112,9 @@ def test_a_part_of_the_images_can_be_taken(raw: Path) -> None:
 
 
 def test_a_class_of_which_a_split_keeps_nothing_is_an_error(raw: Path) -> None:
-    for i in range(16):
-        (raw / f"raw/images/red/{i:03}.png").write_bytes(b"")
+    with _images(raw) as images:
+        for i in range(16):
+            (images / f"red/{i:03}.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"split train: expected usable images of every class, received none of \['red"):
         _run(raw)
 
@@ -117,8 +138,8 @@ def test_grey_images_stay_one_channel(raw: Path) -> None:
 
 def _copy(raw: Path, image: str, name: str, label: str = "") -> None:
     """Add a copy of an image to data/raw under another name, with the label of its folder or another."""
-    copy = raw / "raw/images" / name
-    copy.write_bytes((raw / "raw/images" / image).read_bytes())
+    with _images(raw) as images:
+        (images / name).write_bytes((images / image).read_bytes())
     table = raw / "raw/labels.csv"
     label = label or name.split("/", maxsplit=1)[0]
     table.write_text(table.read_text(encoding="utf-8") + f"{name},{label},,1.0,{label},,\n", encoding="utf-8")
@@ -127,9 +148,10 @@ def _copy(raw: Path, image: str, name: str, label: str = "") -> None:
 def test_copies_never_straddle_splits_and_are_counted(raw: Path) -> None:
     for i in range(12):
         _copy(raw, "blue/001.png", f"blue/copy{i}.png")
-    pixels = np.asarray(Image.open(raw / "raw/images/red/004.png"))
     _copy(raw, "red/004.png", "red/saved.bmp")
-    Image.fromarray(pixels).save(raw / "raw/images/red/saved.bmp")  # other bytes, the same pixels
+    with _images(raw) as images:
+        pixels = np.asarray(Image.open(images / "red/004.png"))
+        Image.fromarray(pixels).save(images / "red/saved.bmp")  # other bytes, the same pixels
     done = _run(raw)
     split_of = done.splits.set_index("image")["split"]
     assert len({split_of["blue/001.png"], *(split_of[f"blue/copy{i}.png"] for i in range(12))}) == 1
@@ -189,6 +211,48 @@ def test_groups_never_straddle_splits(raw: Path) -> None:
     assert done.figures()["groups"] == 11
 
 
+def test_many_shards_give_the_same_records_as_one(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_one = _run(raw)
+    files = [path.read_bytes() for path in sorted((raw / "records").rglob("*.tfrecord"))]
+    monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
+    monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
+    with _images(raw):
+        pass
+    assert len(image_shards.shards(raw / "raw/images")) > 3
+    of_many = _run(raw)
+    pd.testing.assert_frame_equal(of_many.splits, of_one.splits)
+    assert [path.read_bytes() for path in sorted((raw / "records").rglob("*.tfrecord"))] == files
+
+
+def test_a_damaged_shard_is_an_error_with_what_to_do(raw: Path) -> None:
+    shard = raw / "raw/images/00000.zip"
+    shard.write_bytes(shard.read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"00000.zip: expected a whole ZIP archive .*: dvc repro -f download"):
+        _run(raw)
+
+
+def test_a_damaged_image_in_a_shard_goes_to_quarantine(raw: Path) -> None:
+    shard = raw / "raw/images/00000.zip"
+    with ZipFile(shard) as opened:
+        place = opened.getinfo("red/005.png").header_offset + 300
+    content = bytearray(shard.read_bytes())
+    content[place] ^= 1
+    shard.write_bytes(content)
+    done = _run(raw)
+    assert list(done.quarantine["image"]) == ["red/005.png"]
+    assert "expected what was written, received a damaged file: Bad CRC-32" in done.quarantine["reason"][0]
+
+
+def test_shards_in_another_order_than_names_are_an_error_and_mislabel_nothing(raw: Path) -> None:
+    with _images(raw) as images:
+        shutil.copytree(images, raw / "kept")
+    names = [f"{label}/{i:03}.png" for label in ("red", "blue") for i in range(16)]
+    shutil.rmtree(raw / "raw/images")
+    write_shards(raw / "kept", names, raw / "raw/images")
+    with pytest.raises(UserError, match=r"in the order of their names, 'blue/000.png' before 'red/000.png'"):
+        _run(raw)
+
+
 def test_nothing_else_is_left_in_the_folder_of_records(raw: Path) -> None:
     _run(raw)
     assert sorted(path.name for path in (raw / "records").iterdir()) == ["test", "train", "validation"]
@@ -215,6 +279,7 @@ PARTS = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
     names=st.lists(PARTS, min_size=1, max_size=4, unique=True),
 )
 @example(classes=["NA", "null"], names=["a\nb", "a\r\nb", "a,b", '"', " ", "-rf"])
+@example(classes=["\x85", "a\x85b"], names=["\x85", "\u2028"])
 @example(classes=["\u00e9", "e\u0301"], names=["\u00e9", "e\u0301", "\ufeff", "\u202e"])
 def test_names_of_any_characters_come_through(
     classes: list[str], names: list[str], tmp_path_factory: pytest.TempPathFactory

@@ -1,6 +1,7 @@
 """Tests of transfer/sources.py: any source becomes images, labels.csv and a card."""
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
@@ -9,10 +10,18 @@ import pytest
 
 from tests.conftest import ROOT, colour_images
 from transfer.errors import UserError
+from transfer.image_shards import shards
 from transfer.sources import obtain
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 HARD = "title: t\nclasses: ['no', 'yes']\ntable: {file: labels.csv, image: path, label: class, stratify: [kind]}\n"
+
+
+def _packed(raw: Path) -> dict[str, bytes]:
+    """The image files in data/raw."""
+    (shard,) = shards(raw / "images")
+    with zipfile.ZipFile(shard) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
 
 
 @pytest.fixture
@@ -29,8 +38,7 @@ def test_class_folders_become_labels(pictures: Path, tmp_path: Path) -> None:
     assert dict(zip(done.labels["image"], done.labels["label"], strict=True)) == {
         f"{name}/{i:03}.png": name for name in COLOURS for i in range(3)
     }
-    copied = tmp_path / "raw/images/red/001.png"
-    assert copied.read_bytes() == (pictures / "red/001.png").read_bytes()
+    assert _packed(tmp_path / "raw")["red/001.png"] == (pictures / "red/001.png").read_bytes()
     written = pd.read_csv(tmp_path / "raw/labels.csv")
     assert list(written.columns) == ["image", "label", "soft_label", "confidence", "stratum", "group", "split"]
 
@@ -44,6 +52,17 @@ def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp
     done = obtain(pictures, tmp_path / "raw")
     assert done.images == 6
     assert done.passed_over == ["blue/photo.heic", "red/notes.txt"]
+
+
+def test_what_is_no_regular_file_is_passed_over_and_named(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "red/zero.png").symlink_to("/dev/zero")
+    (pictures / "red/gone.png").symlink_to("nowhere.png")
+    (pictures / "red/link.png").symlink_to("001.png")
+    os.mkfifo(pictures / "red/pipe.png")
+    done = obtain(pictures, tmp_path / "raw")
+    assert done.passed_over == ["red/gone.png", "red/pipe.png", "red/zero.png"]
+    assert _packed(tmp_path / "raw")["red/link.png"] == (pictures / "red/001.png").read_bytes()
+    assert done.images == 7
 
 
 def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
@@ -82,7 +101,7 @@ def test_folders_of_splits_are_kept_and_a_hidden_test_is_named(tmp_path: Path) -
     assert done.card.classes == ("blue", "red")
     assert done.unlabelled == ["test/000.png", "test/001.png", "test/002.png"]
     assert done.images == 8
-    assert not (tmp_path / "raw/images/test").exists()
+    assert len(_packed(tmp_path / "raw")) == 8
 
 
 def _zipped(folder: Path, archive: Path) -> Path:
@@ -97,7 +116,7 @@ def test_an_archive_by_its_path(pictures: Path, tmp_path: Path) -> None:
     done = obtain(_zipped(pictures, tmp_path / "pictures.zip"), tmp_path / "raw")
     assert (done.card.title, done.card.positive) == ("pictures.zip", "red")
     assert sorted(done.labels["image"]) == [f"{name}/{i:03}.png" for name in COLOURS for i in range(3)]
-    assert (tmp_path / "raw/images/red/001.png").read_bytes() == (pictures / "red/001.png").read_bytes()
+    assert _packed(tmp_path / "raw")["red/001.png"] == (pictures / "red/001.png").read_bytes()
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["card.yaml", "images", "labels.csv"]
 
 
@@ -153,7 +172,8 @@ def test_a_dataset_of_tensorflow_datasets_keeps_its_splits_and_classes(tmp_path:
         ("test", "blue"): 2, ("test", "red"): 2, ("train", "blue"): 3, ("train", "red"): 3,
     }  # fmt: skip
     first = done.labels.iloc[0]
-    copied = (tmp_path / "raw/images" / first["image"]).read_bytes()
+    copied = _packed(tmp_path / "raw")[first["image"]]
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["card.yaml", "images", "labels.csv"]
     assert copied in [path.read_bytes() for path in (tmp_path / "set" / first["split"] / first["label"]).iterdir()]
     card.write_text(text.replace("red, blue", "red, green"), encoding="utf-8")
     with pytest.raises(UserError, match=r"expected the classes \['green', 'red'\], which the card names"):

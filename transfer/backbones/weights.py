@@ -155,7 +155,6 @@ def save_weights(model: keras.Model, path: Path) -> None:
     Raises:
         OSError: for example, no space left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    require_space(path, WEIGHT_BYTES * model.count_params() + MARGIN)
     with written_whole(path) as part:
+        require_space(part, WEIGHT_BYTES * model.count_params() + MARGIN)
         model.save_weights(part)

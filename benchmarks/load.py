@@ -1,0 +1,130 @@
+"""What becomes of a million images: python -m benchmarks.load [COUNT …]
+
+For each number of images, made of 32 × 32 pixels: seconds, images a second and peak memory of download (labels and
+packing) and of preprocess, each in a process of its own, of the split alone, and of `dvc status` on the outputs of
+both; and on the images as files, which is what it would take without packing (measured up to 100,000). Expected: time
+in proportion to the number, the split in less than a minute, `dvc status` in less than 10 s.
+
+Results: benchmarks/results/load.json. The images are made below .bench/load, and removed.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clones import environment
+from benchmarks.preprocess import SMALL, small_images
+from transfer.cost import peak_memory, write_json
+from transfer.params import Params, read_params
+from transfer.preprocess import preprocess, read_raw
+from transfer.sources import obtain
+from transfer.splits import SPLITS, split
+
+RESULTS = Path("benchmarks/results/load.json")
+PLACE = Path(".bench/load")
+FILES, RAW, RECORDS = PLACE / "files", PLACE / "raw", PLACE / "records"
+COUNTS = (10_000, 100_000, 1_000_000)
+MOST_FILES = 100_000  # for more, DVC would take too long to commit them
+
+
+def _download() -> None:
+    obtain(FILES, RAW)
+
+
+def _split(params: Params) -> float:
+    """Return the seconds that the split takes, without reading the labels."""
+    raw = read_raw(RAW)
+    start = time.perf_counter()
+    split(raw.labels, raw.card.classes, params.split.test, params.split.validation, params.seed)
+    return time.perf_counter() - start
+
+
+def _preprocess(params: Params) -> None:
+    records = {name: RECORDS / name for name in SPLITS}
+    preprocess(RAW, records, params.split, SMALL, None, params.seed, params.duplicates)
+
+
+def in_this_process(step: str) -> None:
+    """Do one step and print what it took."""
+    params = read_params(Path("params.yaml"))
+    steps: dict[str, Callable[[], object]] = {
+        "download": _download,
+        "preprocess": lambda: _preprocess(params),
+        "split": lambda: _split(params),
+    }
+    start = time.perf_counter()
+    seconds = steps[step]()
+    taken = seconds if isinstance(seconds, float) else time.perf_counter() - start
+    print(json.dumps({"seconds": round(taken, 2), "peak_memory_bytes": peak_memory()}))
+
+
+def _step(name: str) -> dict[str, Any]:
+    """Do a step in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.load", name]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    taken: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return taken
+
+
+def status_seconds(*outputs: Path) -> float:
+    """Return the seconds that `dvc status` takes on outputs that are committed; the second time, as from then on."""
+    folder = PLACE / "dvc"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for output in outputs:
+        shutil.copytree(output, folder / output.name, copy_function=os.link)
+    listed = "".join(f"\n      - {output.name}" for output in outputs)
+    (folder / "dvc.yaml").write_text(f"stages:\n  all:\n    cmd: 'true'\n    outs:{listed}\n", encoding="utf-8")
+
+    def dvc(*command: str) -> float:
+        start = time.perf_counter()
+        subprocess.run(["dvc", *command], cwd=folder, env=environment(), check=True, stdout=subprocess.PIPE)
+        return time.perf_counter() - start
+
+    dvc("init", "--no-scm", "-q")
+    dvc("commit", "-f", "-q")
+    seconds = [dvc("status") for _ in range(2)][-1]
+    shutil.rmtree(folder)
+    return round(seconds, 2)
+
+
+def measured(count: int) -> dict[str, Any]:
+    """Take a number of images through download and preprocess."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    small_images(FILES, count)
+    result: dict[str, Any] = {"images": count}
+    if count <= MOST_FILES:
+        result["status_of_files_s"] = status_seconds(FILES)
+    result["download"] = _step("download")
+    shutil.rmtree(FILES)
+    result["split"] = _step("split")
+    result["preprocess"] = _step("preprocess")
+    for name, folder in (("raw", RAW / "images"), ("records", RECORDS)):
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+        result[name] = {"files": len(sizes), "largest_bytes": max(sizes)}
+    result["status_s"] = status_seconds(RAW, RECORDS)
+    return result
+
+
+def main() -> None:
+    """Measure all numbers of images, and write the results after each."""
+    if sys.argv[1:] and not sys.argv[1].isdecimal():
+        in_this_process(sys.argv[1])
+        return
+    counts = [int(count) for count in sys.argv[1:]] or COUNTS
+    results: dict[str, Any] = {"cores": os.cpu_count(), "rows": []}
+    for count in counts:
+        results["rows"].append(measured(count))
+        print(json.dumps(results["rows"][-1]), file=sys.stderr, flush=True)
+        write_json(results, RESULTS)
+    shutil.rmtree(PLACE)
+
+
+if __name__ == "__main__":
+    main()
