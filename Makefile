@@ -26,7 +26,7 @@ share: $(VENV)/remotes  ## push results to DVC's default remote, so that others 
 	dvc push
 	python -m transfer.run_cache --push
 
-kills: $(VENV)/test  ## kill the pipeline, made small, at 20 points, and see that the next run makes it good
+kills: $(VENV)/test  ## kill the pipeline, made small, in every stage, and see that what comes out is the same
 	python -m tests.end_to_end.kills
 
 bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results

@@ -320,14 +320,17 @@ def _load(root: Path) -> str:
 
 
 def killed_markdown(results: dict[str, Any]) -> str:
-    """Say how many of the killed runs the next run made good, and in which stages they were killed."""
-    points = results["killed"]
-    good = sum(not point["differing"] for point in points)
-    stages = sorted({point["stage"] for point in points})
+    """Say how often runs were killed, and what came out."""
+    runs = results["runs"]
+    kills = [kill for run in runs for kill in run["kills"]]
+    late = sum(kill["ended"] for kill in kills)
+    between = f" ({late} of them between two stages)" if late else ""
+    parts = ", ".join(f"{run['part']:.0%}" for run in runs)
+    same = sum(run["outputs"] - len(run["differing"]) for run in runs)
     return (
-        f"A run of {results['undisturbed_s']:.0f} s, killed at {len(points)} points spread over it, in "
-        f"{', '.join(stages)}: {good} of {len(points)} ended, after the next `dvc repro`, with the hashes of an "
-        "undisturbed run."
+        f"{len(kills)} kills{between}: in {len(runs)} clones, one in each of {len(runs[0]['kills'])} stages, when "
+        f"{parts} of it was done. In the end {same} of {sum(run['outputs'] for run in runs)} outputs had the hashes of "
+        "an undisturbed run."
     )
 
 

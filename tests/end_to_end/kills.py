@@ -1,96 +1,113 @@
-"""Kill `dvc repro` at points spread over a run, and see what the next one comes to: python -m tests.end_to_end.kills
+"""Kill `dvc repro` in every stage, and see what comes out in the end.
 
-The whole process group is killed with SIGKILL: DVC, the stage and what that started. Results: killed.json in the
-folder benchmarks/results.
+Run as python -m tests.end_to_end.kills. The whole process group is killed with SIGKILL: DVC, the stage and what that
+started. Results: killed.json in the folder benchmarks/results.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.clones import SCRATCH
 from tests.conftest import ROOT
-from tests.end_to_end.clones import Clone, Ran, working_tree
+from tests.end_to_end.clones import Clone, working_tree
 from transfer.cost import write_json
 
 RESULTS = ROOT / "benchmarks/results/killed.json"
+STARTS = "Running stage '"
 
 
 @dataclass(frozen=True)
 class Killed:
-    """A run that was killed: when, in which stage, and the outputs whose hashes the next run gave otherwise."""
+    """A run that was killed so many seconds after a stage began, unless that had ended before."""
 
-    after_s: float
     stage: str
-    again_s: float
-    stages_again: int
-    differing: list[str]
+    after_s: float
+    ended: bool
 
 
-def killed(clone: Clone, after_s: float) -> Ran:
-    """Start `dvc repro` in a clone, kill it and all that it started, and return what it had said."""
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            ["dvc", "repro"],
-            cwd=clone.folder,
-            env=clone.environment(),
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            process.wait(after_s)
-        except subprocess.TimeoutExpired:
+def start(clone: Clone) -> "subprocess.Popen[str]":
+    """Start `dvc repro` in a clone, as a process group of its own."""
+    return subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=clone.folder,
+        env={**clone.environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stage_seconds(clone: Clone) -> dict[str, float]:
+    """Run undisturbed, and return how long each stage took, in the order in which they ran."""
+    began: dict[str, float] = {}
+    with start(clone) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(STARTS):
+                began[line.split("'")[1]] = time.monotonic()
+    if process.returncode:
+        sys.exit(f"expected a whole run, received status {process.returncode}")
+    ends = [*list(began.values())[1:], time.monotonic()]
+    return {stage: end - begin for (stage, begin), end in zip(began.items(), ends, strict=True)}
+
+
+def kill(clone: Clone, stage: str, after_s: float) -> Killed:
+    """Start `dvc repro`, and kill it and all that it started in a stage, or when a later one begins."""
+    with start(clone) as process:
+        assert process.stdout is not None
+        begun = next((line for line in process.stdout if line.startswith(STARTS)), "")
+        ended = f"{STARTS}{stage}'" not in begun
+        if not ended:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(after_s)
+        ended = ended or process.poll() is not None
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        said.seek(0)
-        return Ran(process.returncode, said.read().decode(errors="replace"))
+    return Killed(stage, round(after_s, 1), ended)
 
 
-def try_point(clone: Clone, after_s: float, expected: dict[str, str]) -> Killed:
-    """Kill a run in a fresh clone, run again, and compare with the hashes of an undisturbed run."""
-    first = killed(clone, after_s)
-    stage = ["before the first", *first.started][-1] if first.status else "none: it had ended"
-    start = time.monotonic()
-    again = clone.dvc("repro", status=None)
-    seconds = time.monotonic() - start
-    if again.status:
-        print(again.output[-3000:], file=sys.stderr)
-        return Killed(after_s, stage, round(seconds, 1), 0, ["dvc repro failed"])
-    received = clone.hashes()
-    differing = sorted(path for path in expected if received.get(path) != expected[path])
-    return Killed(after_s, stage, round(seconds, 1), len(again.stages), differing)
+def chain(clone: Clone, seconds: dict[str, float], part: float) -> Iterator[Killed]:
+    """Kill one run after the other, each in the next stage, when that part of it is done; then let one come to its end.
+
+    Each run has to make good what the one before left.
+    """
+    for stage, whole in seconds.items():
+        yield kill(clone, stage, part * whole)
+    clone.dvc("repro")
 
 
 def main() -> None:
-    """Run once undisturbed, then once for each point, in fresh clones of this checkout made small."""
+    """Run once undisturbed, then in fresh clones of this checkout, made small, with every stage killed."""
     parser = argparse.ArgumentParser(prog="tests.end_to_end.kills")
-    parser.add_argument("--points", type=int, default=20)
-    points: int = parser.parse_args().points
+    parser.add_argument("--parts", type=float, nargs="+", default=[0.25, 0.5, 0.75, 0.95])
+    parts: list[float] = parser.parse_args().parts
     SCRATCH.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as temporary:
         folder = Path(temporary)
         origin = working_tree(folder / "origin")
         whole = origin.clone(folder / "whole")
-        start = time.monotonic()
-        whole.dvc("repro")
-        seconds = time.monotonic() - start
-        print(f"undisturbed: {seconds:.0f} s", flush=True)
-        results = []
-        for point in range(points):
-            clone = origin.clone(folder / f"{point}")
-            results.append(try_point(clone, round(seconds * (point + 0.5) / points, 1), whole.hashes()))
-            print(results[-1], flush=True)
-            write_json({"undisturbed_s": round(seconds, 1), "killed": [asdict(result) for result in results]}, RESULTS)
-    same = sum(not result.differing for result in results)
-    print(f"{same} of {points} end as the undisturbed run does")
-    sys.exit(same < points)
+        seconds = stage_seconds(whole)
+        print({stage: round(taken, 1) for stage, taken in seconds.items()}, flush=True)
+        expected, runs = whole.hashes(), []
+        for part in parts:
+            clone = origin.clone(folder / f"{part}")
+            kills = [asdict(killed) for killed in chain(clone, seconds, part)]
+            received = clone.hashes()
+            differing = sorted(path for path in expected if received.get(path) != expected[path])
+            runs.append({"part": part, "kills": kills, "outputs": len(expected), "differing": differing})
+            print(runs[-1], flush=True)
+            write_json({"runs": runs}, RESULTS)
+    sys.exit(any(run["differing"] for run in runs))
 
 
 if __name__ == "__main__":

@@ -1,33 +1,35 @@
 """What can happen to a run that is left alone overnight."""
 
+import contextlib
+import datetime
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from tests.end_to_end.clones import Clone
-from tests.end_to_end.conftest import change_head
-from tests.end_to_end.kills import try_point
+from tests.end_to_end.conftest import AFTER_HEAD, change_head
+from tests.end_to_end.kills import kill
 from tests.end_to_end.servers import Proxy, Remote, s3_remote
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a file system")
 
 
-@pytest.mark.parametrize("after_s", [6, 16])
+@pytest.mark.parametrize(("stage", "after_s"), [("train_head", 3), ("train_head", 8)])
 def test_a_killed_run_is_made_good_by_the_next_one(
-    after_s: int, original: Clone, undisturbed: dict[str, str], tmp_path: Path
+    stage: str, after_s: float, original: Clone, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     """`make kills` does so at more points, from the first stage on."""
     clone = change_head(original, tmp_path / "clone")
-    result = try_point(clone, after_s, undisturbed)
-    assert result.differing == []
-    assert result.stages_again > 0
+    assert not kill(clone, stage, after_s).ended
+    assert stage in clone.dvc("repro").stages
+    assert clone.hashes() == undisturbed
 
 
 def test_two_runs_at_once_do_not_get_in_each_others_way(
@@ -56,7 +58,7 @@ def test_two_runs_at_once_do_not_get_in_each_others_way(
     assert clone.hashes() == undisturbed
 
 
-@contextmanager
+@contextlib.contextmanager
 def _small_disk(folder: Path, size: str) -> Iterator[None]:
     """A file system in memory."""
     folder.mkdir()
@@ -102,6 +104,78 @@ def test_a_read_only_disk_is_an_error(original: Clone, tmp_path: Path) -> None:
     assert ran.status != 0
     assert "Read-only file system" in ran.output
     assert "Traceback" not in ran.output
+
+
+def _as_anybody(*command: str) -> tuple[str, ...]:
+    """A command without root's privilege to write where permissions say that nobody may."""
+    return command if os.getuid() else ("setpriv", "--bounding-set=-dac_override", *command)
+
+
+def test_no_permission_is_an_error_and_the_next_run_makes_it_good(
+    original: Clone, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    clone = change_head(original, tmp_path / "clone")
+    place = clone.folder / "metrics/train"
+    place.chmod(0o555)
+    ran = clone.run(*_as_anybody("dvc", "repro"), status=None)
+    place.chmod(0o755)
+    assert ran.status != 0
+    assert "Permission denied" in ran.output, ran.output[-2000:]
+    assert "Traceback" not in ran.output, ran.output[-3000:]
+    assert "train_head" in clone.dvc("repro").stages
+    assert clone.hashes() == undisturbed
+
+
+@ROOT_ONLY
+def test_a_full_shared_memory_disturbs_nothing(original: Clone, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    """In a mount namespace of its own, in which /dev/shm has no room."""
+    clone = change_head(original, tmp_path / "clone")
+    full = "mount -t tmpfs -o size=4k full /dev/shm; head -c 4096 /dev/zero > /dev/shm/filler; exec dvc repro"
+    ran = clone.run("unshare", "--mount", "sh", "-c", full)
+    assert ran.stages == AFTER_HEAD
+    assert clone.hashes() == undisturbed
+
+
+def _wait_for(name: str, below: psutil.Process) -> psutil.Process:
+    """Wait until a process, started by that one, runs a stage, and return it."""
+    while below.is_running() and below.status() != psutil.STATUS_ZOMBIE:
+        for process in below.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.cmdline()[-2:] == ["-m", f"stages.{name}"]:
+                    return process
+        time.sleep(0.01)
+    raise AssertionError(f"{name} was not run")
+
+
+def test_a_stage_that_the_system_ends_is_an_error_that_says_so(original: Clone, tmp_path: Path) -> None:
+    """As for want of memory: by SIGKILL, which no process can answer."""
+    clone = original.copy(tmp_path / "clone")
+    clone.set_params(max_bad_fraction=0.3)
+    command = ["dvc", "repro", "preprocess"]
+    environment = clone.environment()
+    with subprocess.Popen(
+        command, cwd=clone.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        stage = _wait_for("preprocess", psutil.Process(process.pid))
+        time.sleep(1)
+        stage.kill()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "failed to reproduce 'preprocess': failed to run: python -m stages.preprocess, exited with -9" in output
+    assert clone.dvc("repro").stages == ["preprocess"]
+    assert clone.hashes() == original.hashes()
+
+
+@pytest.mark.parametrize("year", [1980, 2100])
+def test_a_clock_that_jumps_makes_nothing_run_again(year: int, original: Clone, tmp_path: Path) -> None:
+    """Every file is then from the past or the future: what counts is what is in it."""
+    clone = original.copy(tmp_path / "clone")
+    then = datetime.datetime(year, 1, 1, tzinfo=datetime.UTC).timestamp()
+    for path in clone.folder.rglob("*"):
+        if ".git" not in path.parts and ".dvc" not in path.parts:
+            os.utime(path, (then, then))
+    assert clone.dvc("repro").stages == []
+    assert clone.hashes() == original.hashes()
 
 
 @pytest.fixture(scope="module")
