@@ -76,7 +76,7 @@ def _for_page(element: ET.Element, name: str) -> None:
         if attribute == "id":
             element.set(attribute, f"{name}-{value}")
         elif attribute == "style":
-            styled = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", value)
+            styled = re.sub(r"font-family: [^;]*;? ?", "", value)
             for stand_in, colour in IN_PAGE.items():
                 styled = styled.replace(stand_in, colour)
             element.set(attribute, styled)

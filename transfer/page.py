@@ -50,7 +50,7 @@ RELIABILITY = Path("plots/reliability")
 MISTAKES = Path("plots/mistakes")
 HISTORY = Path("plots/history")
 EXPORT = Path("metrics/export.json")  # this and the next: where the model was exported
-EXPORT_COST = Path("metrics/cost/export.json")
+EXPORT_COSTS = (Path("metrics/export-cost.json"), Path("metrics/cost/export.json"))
 PAGE = Path(".report/index.html")
 
 PACKAGES = ("dvc", "keras", "tensorflow", "openvino", "numpy", "scipy", "scikit-learn", "statsmodels", "matplotlib")
@@ -234,7 +234,8 @@ def _winner_first(evidence: Evidence) -> list[str]:
 def _exports() -> page_tables.Table | None:
     if not EXPORT.exists():
         return None
-    return page_tables.exports(read_json(EXPORT), read_json(EXPORT_COST) if EXPORT_COST.exists() else {})
+    costs = [read_json(path) for path in EXPORT_COSTS if path.exists()]
+    return page_tables.exports(read_json(EXPORT), costs[0] if costs else {})
 
 
 def _charts(evidence: Evidence) -> dict[str, Any]:

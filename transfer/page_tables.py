@@ -221,7 +221,8 @@ def hardest_classes(predictions: pd.DataFrame, model: str, classes: Sequence[str
 def mistakes(predictions: pd.DataFrame, model: str) -> Table:
     """Return the test images that a model got wrong with the highest probability, the worst first."""
     certainty = predictions[[name for name in predictions if str(name).startswith(PREFIX)]].max(axis=1)
-    wrong = predictions.assign(certainty=certainty)[predictions["actual"] != predictions["predicted"]]
+    judged = predictions[["image", "actual", "predicted"]].assign(certainty=certainty)
+    wrong = judged[judged["actual"] != judged["predicted"]]
     worst = wrong.sort_values("certainty", ascending=False, kind="stable").head(MISTAKES)
     rows = [
         [row["image"], row["actual"], row["predicted"], f"{row['certainty']:.1%}"] for row in worst.to_dict("records")
@@ -290,10 +291,10 @@ def exports(figures: dict[str, Any], costs: dict[str, Any]) -> Table | None:
     """Return a row for each exported file, with all figures that there are of it; None where there are none.
 
     Args:
-        figures: metrics/export.json: a mapping of formats to their figures, or one that holds such a mapping.
-        costs: metrics/cost/export.json, likewise; empty where it is missing.
+        figures: metrics/export.json, which has a mapping of formats to their figures under `formats`.
+        costs: what measuring them cost: such a mapping, with or without other figures beside it; may be empty.
     """
-    formats, cost = _by_format(figures), _by_format(costs)
+    formats, cost = figures.get("formats", {}), costs.get("formats", costs)
     merged = {name: {**found, **cost.get(name, {})} for name, found in formats.items()}
     columns = list(
         dict.fromkeys(
@@ -305,16 +306,10 @@ def exports(figures: dict[str, Any], costs: dict[str, Any]) -> Table | None:
     )
     if not columns:
         return None
-    rows = [[name, *(_figure(found.get(column)) for column in columns)] for name, found in merged.items()]
+    rows: list[list[str | Markup]] = [
+        [code(name), *(_figure(found.get(column)) for column in columns)] for name, found in merged.items()
+    ]
     return Table("Exported models", ("format", *(column.replace("_", " ") for column in columns)), rows)
-
-
-def _by_format(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the mapping of names to mappings: `found` itself, or the first that it holds."""
-    for candidate in (found, *found.values()):
-        if isinstance(candidate, dict) and candidate and all(isinstance(value, dict) for value in candidate.values()):
-            return candidate
-    return {}
 
 
 def _figure(value: str | float | None) -> str:
