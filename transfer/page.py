@@ -341,7 +341,8 @@ def state() -> str:
     except ValueError:
         return "DVC does not say whether the results are those of these files."
     if changed:
-        return f"The results are not those of these files: dvc repro would run {', '.join(changed)}."
+        stages = ", ".join(changed)
+        return f"The results are not those of these files: dvc repro would run {stages} and what depends on it."
     return "The results are those of these files: dvc repro would run nothing."
 
 

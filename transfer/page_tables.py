@@ -202,7 +202,7 @@ def frequent_confusions(predictions: pd.DataFrame, model: str) -> Table:
     counts = Counter(zip(wrong["actual"], wrong["predicted"], strict=True))
     rows: list[list[str | Markup]] = [[*names, str(count)] for names, count in counts.most_common(MOST_ROWS)]
     caption = f"Most frequent confusions of {model}" + _left_out(len(rows), len(counts), "pairs")
-    return Table(caption, ("actual", "predicted", "test images"), rows)
+    return Table(caption, ("actual", "predicted", "test images"), rows, text=True)
 
 
 def hardest_classes(predictions: pd.DataFrame, model: str, classes: Sequence[str]) -> Table:
@@ -228,7 +228,7 @@ def mistakes(predictions: pd.DataFrame, model: str) -> Table:
         [row["image"], row["actual"], row["predicted"], f"{row['certainty']:.1%}"] for row in worst.to_dict("records")
     ]
     caption = f"The worst mistakes of {model}" + _left_out(len(rows), len(wrong), "mistakes")
-    return Table(caption, ("image", "actual", "predicted", "probability"), rows)
+    return Table(caption, ("image", "actual", "predicted", "probability"), rows, text=True)
 
 
 def class_counts(data: dict[str, Any], spec: Spec) -> Table:
