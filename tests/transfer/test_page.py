@@ -245,6 +245,8 @@ def test_of_many_classes_the_page_shows_what_can_be_read(make: Make) -> None:
     of_class = predictions[predictions["actual"] == hardest[1][0]]
     right = int((of_class["predicted"] == hardest[1][0]).sum())
     assert hardest[1][1:] == [f"{right / 4:.3f}", f"{right} of 4"]
+    recalls = (predictions["actual"] == predictions["predicted"]).groupby(predictions["actual"]).mean()
+    assert [row[1] for row in hardest[1:]] == [f"{recall:.3f}" for recall in recalls.sort_values()[:20]]
     assert len(document.table("Images by class and split")) == 202
     assert "No threshold is chosen, as there are more than two classes" in document.text
     assert "one curve over the decisions on all classes" in document.text
@@ -254,8 +256,9 @@ def test_of_many_classes_the_page_shows_what_can_be_read(make: Make) -> None:
 
 def test_a_few_classes_have_a_curve_each(make: Make) -> None:
     document = make(("NA", "7", "c"), None, 60)
-    charts = [chart.attributes["aria-label"] for chart in document.all("svg") if "aria-label" in chart.attributes]
-    assert "ROC curve of each class against the rest, cnn" in charts
+    charts = {chart.attributes.get("aria-label"): chart for chart in document.all("svg")}
+    lines = charts["ROC curve of each class against the rest, cnn"].all("path")
+    assert len([line for line in lines if "stroke: var(--cnn)" in (line.attributes.get("style") or "")]) == 3
     assert len(document.table("cnn CNN")) == 4
     assert "of each class against the rest." in document.text
 
