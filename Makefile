@@ -7,12 +7,15 @@ PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint share kills bench load augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run report test lint share kills bench load augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
 	dvc repro
 	@cat metrics/REPORT.md
+
+report: $(VENV)/run  ## the results as one HTML file, .report/index.html; after run
+	python -m transfer.page
 
 test: $(VENV)/test lint  ## lint, types, tests, two at a time: much of their time is the start of a process
 	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -60,14 +63,17 @@ readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into
 
 $(VENV)/run: requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	python -m transfer.plots_page
 	touch $@
 
 $(VENV)/remotes: requirements-remotes.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r requirements-remotes.txt
+	python -m transfer.plots_page
 	touch $@ $(VENV)/run
 
 $(VENV)/test: requirements-dev.txt requirements-remotes.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	python -m transfer.plots_page
 	touch $@ $(VENV)/run $(VENV)/remotes
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
@@ -79,4 +85,4 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS_VENV) .report .mypy_cache .pytest_cache .ruff_cache .hypothesis

