@@ -1,11 +1,13 @@
 """A trained network as a TensorFlow function, from uint8 pixels to calibrated class probabilities: what is exported."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from transfer.calibration import SMALLEST
 from transfer.contract import INPUT, OUTPUT, Contract
+from transfer.views import apply_view
 
 
 class Calibrated(tf.Module):
@@ -28,8 +30,8 @@ class Calibrated(tf.Module):
         """
         x = tf.cast(pixels, tf.float32) / 255.0
         x = x if self.contract.channels == 3 else tf.concat([x, x, x], axis=-1)
-        views = self.contract.views
-        logits = self.logits(tf.concat([_view(x, view) for view in range(views)], axis=0), training=False)
+        views, size = self.contract.views, self.contract.image_size
+        logits = self.logits(tf.concat([_view(x, view, size) for view in range(views)], axis=0), training=False)
         if views > 1:
             each = tf.reshape(tf.nn.softmax(logits), (views, -1, len(self.contract.classes)))
             logits = tf.math.log(tf.maximum(tf.reduce_mean(each, axis=0), SMALLEST))
@@ -57,12 +59,16 @@ class Calibrated(tf.Module):
 
 
 def _resized(images: tf.Tensor, height: tf.Tensor | int, width: int) -> tf.Tensor:
-    """Resize one axis as Pillow does, to whole numbers. Pillow changes the width first, and then the height."""
+    """Resize one axis as Pillow does, to whole numbers: it does one after the other."""
     return tf.floor(tf.image.resize(images, (height, width), antialias=True) + 0.5)
 
 
-def _view(x: tf.Tensor, view: int) -> tf.Tensor:
-    """Return a view of images, as `transfer.views.apply_view` does."""
-    x = tf.transpose(x, (0, 2, 1, 3)) if view & 4 else x
-    axes = [axis for axis, bit in ((1, 2), (2, 1)) if view & bit]
-    return tf.reverse(x, axes) if axes else x
+def _view(x: tf.Tensor, view: int, size: int) -> tf.Tensor:
+    """Return a view of images (n, size, size, 3), as `transfer.views.apply_view` orders their pixels.
+
+    OpenVINO (2026.4) fails on a network behind tf.reverse, which would do as well.
+    """
+    if view == 0:
+        return x
+    places = apply_view(np.arange(size * size).reshape(1, size, size, 1), view).ravel()
+    return tf.reshape(tf.gather(tf.reshape(x, (-1, size * size, 3)), places, axis=1), (-1, size, size, 3))

@@ -17,7 +17,10 @@ PREPROCESSING = (
     "black; keep the upper 8 of 16 bits; convert to grey (channels 1) or RGB (channels 3) as Pillow does. Give uint8, "
     "0 to 255, of the shape (images, height, width, channels). "
 )
-RESIZED_INSIDE = "Height and width may be any: the model resizes as Pillow's BILINEAR does, without keeping the ratio."
+RESIZED_INSIDE = (
+    "Height and width may be any: the model resizes as Pillow's BILINEAR does, to within a grey level, without keeping "
+    "the ratio."
+)
 RESIZED_BEFORE = (
     "Resize to image_size x image_size with Pillow's BILINEAR, which filters over the area that a pixel comes from (a "
     "plain bilinear resize does not), without keeping the ratio: the model takes no other size."
