@@ -67,7 +67,7 @@ class OnnxClassifier:
     def __init__(self, path: Path, latency: bool) -> None:
         import onnxruntime
 
-        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"], enable_fallback=0)
         self.contract = Contract.of_properties(self._session.get_modelmeta().custom_metadata_map, path)
 
     def probabilities(self, images: Pixels) -> Probabilities:
