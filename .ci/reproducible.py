@@ -36,7 +36,7 @@ def main() -> None:
         shutil.copyfile(ROOT / ".ci/params.yaml", clone.folder / "params.yaml")
         (clone.folder / "dvc.lock").unlink(missing_ok=True)
         first = dvc(clone, "repro")
-        expect("stages of the first run", len(first), 14)
+        expect("stages of the first run", len(first), 15)
         before = clone.hashes()
         expect("stages of the second run", dvc(clone, "repro"), [])
         expect("stages of a forced run", dvc(clone, "repro", "-f"), first)
@@ -46,9 +46,9 @@ def main() -> None:
         expect("outputs changed by a forced run", changed, [])
         clone.commit("small")
         ran = dvc(clone, "exp", "run", "-S", "lr=1e-5")  # DVC writes 1e-05, a string to PyYAML
-        expect("stages after a change of lr", ran, ["compare", "evaluate@finetuned", "finetune"])
+        expect("stages after a change of lr", ran, ["compare", "evaluate@finetuned", "export", "finetune"])
         ran = dvc(clone, "exp", "run", "-S", "finetune.augment=on_the_fly")
-        augmented = ["compare", "embed@finetune", "evaluate@finetuned", "finetune"]
+        augmented = ["compare", "embed@finetune", "evaluate@finetuned", "export", "finetune"]
         expect("stages after a change of augmentation", ran, augmented)
         ran = dvc(clone, "exp", "run", "-S", "backbone=vgg16", "-S", "weights=none", "-S", "image_size=64")
         expect("stages after a change of the backbone", ran, sorted(set(first) - {"download"}))

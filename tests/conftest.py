@@ -17,9 +17,12 @@ ROOT = Path(__file__).parent.parent
 
 with warnings.catch_warnings():  # what third parties warn of while they are imported is not ours to mend
     warnings.simplefilter("ignore")
+    import ai_edge_litert.interpreter  # noqa: F401
     import dvclive  # noqa: F401
+    import onnxruntime  # noqa: F401
     import openvino  # noqa: F401
     import tensorflow as tf  # noqa: F401
+    import tf2onnx  # noqa: F401
 
     from transfer.records import Example, RecordPool
 
@@ -80,6 +83,7 @@ SMALL = {
         "cnn": {"image_size": 8, "filters": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
     },
     "evaluate": {"views": 1},
+    "export": {"formats": ["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]},
     "resamples": 100,
 }  # fmt: skip
 """Params for tiny images."""

@@ -58,6 +58,7 @@ Units = tuple[Count, ...]
 LabelKind = Literal["auto", "hard", "soft"]
 Pooling = Literal["average", "max", "average_max"]
 Views = Literal["all", 1, 2, 4, 8]
+Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WEIGHTS = ("packaged", "imagenet", "none")
 
@@ -226,6 +227,19 @@ class Evaluate:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Export:
+    """The formats that the winner is written in."""
+
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Export":
+        if len(set(self.formats)) < len(self.formats):
+            raise ValueError(f"each of formats once, received {', '.join(self.formats)}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """All of params.yaml."""
 
@@ -248,6 +262,7 @@ class Params:
     finetune: Finetune
     baselines: Baselines
     evaluate: Evaluate
+    export: Export
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
 
     @model_validator(mode="after")

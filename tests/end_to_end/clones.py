@@ -14,7 +14,13 @@ from benchmarks.clones import environment
 from benchmarks.overrides import merged
 from tests.conftest import ROOT, colour_images
 
-MEASURED = ("metrics/cost", "metrics/REPORT.md", "plots/performance_table.csv")
+MEASURED = (
+    "metrics/cost",
+    "metrics/REPORT.md",
+    "metrics/export-cost.json",
+    "metrics/EXPORT.md",
+    "plots/performance_table.csv",
+)
 """Outputs that say what a run cost, and are never the same twice."""
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.end_to_end.clones import Clone, working_tree
 
-STAGES = 14
-AFTER_LR = ["compare", "evaluate@finetuned", "finetune"]
-AFTER_HEAD = ["compare", "evaluate@finetuned", "evaluate@head", "finetune", "train_head"]
+STAGES = 15
+AFTER_LR = ["compare", "evaluate@finetuned", "export", "finetune"]
+AFTER_HEAD = ["compare", "evaluate@finetuned", "evaluate@head", "export", "finetune", "train_head"]
 """The stages that a change of the learning rate, and of the head, has run again."""
 
 

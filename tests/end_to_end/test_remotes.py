@@ -86,7 +86,7 @@ def test_a_changed_rate_runs_what_follows_pulls_only_its_inputs_and_runs_for_nob
 
     # Somebody else makes the same change, without a commit between the two.
     clone.dvc("push")
-    assert "run cache: 3 stages kept" in clone.run("python", "-m", "transfer.run_cache", "--push").output
+    assert "run cache: 4 stages kept" in clone.run("python", "-m", "transfer.run_cache", "--push").output
     other = original.clone(tmp_path / "other")
     remote.add_to(other)
     other.set_params(lr=1e-4)

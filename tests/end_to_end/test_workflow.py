@@ -117,7 +117,7 @@ def test_a_pull_request_is_reproduced_shared_and_commented_on(original: Clone, c
     ran = {step.name: runner.run(step) for step in _steps()}
     assert list(ran) == ["Install", "Name the remote", "Reproduce", "Share", "Write the report", "Comment"]
     assert ran["Reproduce"].stages == AFTER_LR
-    assert "run cache: 3 stages kept" in ran["Share"].output
+    assert "run cache: 4 stages kept" in ran["Share"].output
     assert sum(path.is_file() for path in remote.rglob("*")) > before
     comment = runner.comment.read_text(encoding="utf-8")
     assert "## What changed against origin/main" in comment

@@ -1,0 +1,71 @@
+"""Write the winner in formats that other programs run, and check that each says what Keras says."""
+
+import shutil
+
+from transfer.calibrated import Calibrated
+from transfer.cards import Card
+from transfer.cost import measured, read_json, write_json
+from transfer.determinism import fix_seeds
+from transfer.errors import run
+from transfer.export import hold_against_keras, make_contract, representative, table, write
+from transfer.export_cost import measure
+from transfer.model_files import load
+from transfer.params import load_yaml, read_params, validate
+from transfer.parity import reference
+from transfer.paths import fresh_file, reads, writes
+from transfer.spec import Spec
+from transfer.views import count_views
+
+PARAMS = reads("params.yaml")
+CARD = reads("data/raw/card.yaml")
+SPEC = reads("data/records/spec.json")
+TRAIN = reads("data/records/train")
+VALIDATION = reads("data/records/validation")
+COMPARED = reads("metrics/compare.json")
+EVALUATED = reads("metrics/evaluate")
+ANN = reads("models/ann.json")
+ANN_WEIGHTS = reads("models/ann.weights.h5")
+CNN = reads("models/cnn.json")
+CNN_WEIGHTS = reads("models/cnn.weights.h5")
+HEAD = reads("models/head.json")
+HEAD_WEIGHTS = reads("models/head.weights.h5")
+FINETUNED = reads("models/finetuned.json")
+FINETUNED_WEIGHTS = reads("models/finetuned.weights.h5")
+EXPORT = writes("models/export")
+FIGURES = writes("metrics/export.json")
+COST = writes("metrics/export-cost.json")
+TABLE = writes("metrics/EXPORT.md")
+
+MODELS = {
+    "ann": (ANN, ANN_WEIGHTS),
+    "cnn": (CNN, CNN_WEIGHTS),
+    "head": (HEAD, HEAD_WEIGHTS),
+    "finetuned": (FINETUNED, FINETUNED_WEIGHTS),
+}
+
+
+def main() -> None:
+    """Load the winner, write it, compare, measure."""
+    params, spec, card = read_params(PARAMS), Spec.read(SPEC), validate(Card, load_yaml(CARD), CARD)
+    formats = params.export.formats
+    winner = read_json(COMPARED)["winner"]
+    views = count_views(params.evaluate.views, spec.symmetry, "evaluate.views")
+    temperature = read_json(EVALUATED / f"{winner}.json")["temperature"]
+    contract = make_contract(winner, card, spec, views, temperature)
+    shutil.rmtree(EXPORT, ignore_errors=True)
+    fix_seeds(0)
+    with measured(fresh_file(COST)) as cost:
+        network, _ = load(*MODELS[winner])
+        write(Calibrated(network.whole, contract), formats, lambda: representative(TRAIN, spec), EXPORT)
+        expected = reference(network.whole, contract, VALIDATION, spec)
+        compared = hold_against_keras(formats, EXPORT, expected)
+        cost |= {name: measure(EXPORT, name) for name in formats}
+    figures = {"model": winner, "images": spec.counts["validation"], "formats": compared}
+    write_json(figures, fresh_file(FIGURES))
+    fresh_file(TABLE).write_text(table(contract, figures, cost), encoding="utf-8")
+    print(f"read   {MODELS[winner][1]}, the winner on the validation split: {winner}")
+    print(f"wrote  {EXPORT}: {', '.join(formats)}; {FIGURES}, {TABLE}")
+
+
+if __name__ == "__main__":
+    run(main)

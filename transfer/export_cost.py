@@ -1,0 +1,73 @@
+"""What an exported classifier costs, measured in a process of its own: python -m transfer.export_cost FOLDER FORMAT
+
+It imports no more than the runtime, and prints JSON: seconds to load it and for a single image (median), images a
+second in batches of 32 (median), after warm-up, on images of the model's size, and the peak resident memory in bytes.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from transfer.classifiers import Classifier, open_classifier
+from transfer.cost import peak_memory
+from transfer.errors import UserError, run
+from transfer.params import Format
+
+BATCH = 32
+ROOT = Path(__file__).parent.parent  # where Python finds the package
+WARM_UP = {1: 5, BATCH: 1}
+REPEATS = {1: 50, BATCH: 7}
+
+
+def measure(folder: Path, name: Format) -> dict[str, Any]:
+    """Start the measuring process and return what it printed.
+
+    Raises:
+        UserError: it failed.
+    """
+    command = [sys.executable, "-m", "transfer.export_cost", str(folder.absolute()), name]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        raise UserError(f"{name}: expected a process that measures it, received exit status {done.returncode}: {last}")
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def _seconds(classifier: Classifier, count: int) -> float:
+    """Return the median seconds that a batch of so many images takes."""
+    contract = classifier.contract
+    shape = (count, contract.image_size, contract.image_size, contract.channels)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    times = []
+    for number in range(WARM_UP[count] + REPEATS[count]):
+        start = time.perf_counter()
+        classifier.probabilities(images)
+        if number >= WARM_UP[count]:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Measure, and print JSON."""
+    folder, name = Path(sys.argv[1]), cast("Format", sys.argv[2])
+    start = time.perf_counter()
+    alone = open_classifier(folder, name, latency=True)
+    loaded = time.perf_counter() - start
+    cost = {
+        "load_seconds": round(loaded, 3),
+        "seconds_batch_1": round(_seconds(alone, 1), 5),
+        "images_per_second_batch_32": round(BATCH / _seconds(open_classifier(folder, name), BATCH), 1),
+        "peak_memory_bytes": peak_memory(),
+    }
+    print(json.dumps(cost))
+
+
+if __name__ == "__main__":
+    run(main)

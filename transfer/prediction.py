@@ -1,0 +1,203 @@
+"""Say what images show, with an exported classifier: python -m transfer predict IMAGE… | FOLDER…"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.classifiers import Classifier, open_classifier
+from transfer.contract import Contract
+from transfer.errors import UserError
+from transfer.formats import FORMATS
+from transfer.images import BadImageError, Pixels, decode
+from transfer.progress import progress_bar
+
+SOME_BAD = 3
+"""Exit status where images could not be read. The others are predicted."""
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+"""Of images in a folder: those that `transfer.sources` takes, which is not imported as it brings much with it."""
+AHEAD = 3  # batches that are decoded while one is computed
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of an image: a probability for each class, float32 (classes,), or why it cannot be read."""
+
+    image: str
+    probabilities: NDArray[np.float32] | None
+    error: str = ""
+
+
+def find_images(given: Sequence[str]) -> list[str]:
+    """Return the files given, whatever their names, and the images in the folders given, by their suffixes, in order.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    found: list[str] = []
+    for path in given:
+        if not Path(path).is_dir():
+            found.append(path)
+            continue
+        inside = []
+        for folder, folders, files in os.walk(path):
+            folders.sort()
+            inside += [str(Path(folder, name)) for name in sorted(files) if Path(name).suffix.lower() in SUFFIXES]
+        if not inside:
+            raise UserError(f"{path}: expected images ({', '.join(sorted(SUFFIXES))}), received none")
+        found += inside
+    return found
+
+
+def _read(image: str, contract: Contract) -> Pixels | BadImageError:
+    """Decode and resize a file as the pipeline does: uint8 (S, S, channels)."""
+    try:
+        return decode(Path(image), contract.image_size, contract.channels).pixels
+    except BadImageError as error:
+        return error
+
+
+def _in_threads(images: Iterable[str], contract: Contract, ahead: int) -> Iterator[tuple[str, Pixels | BadImageError]]:
+    """Decode images, in order, `ahead` of them before they are asked for."""
+    waiting: deque[tuple[str, Future[Pixels | BadImageError]]] = deque()
+    names = iter(images)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        try:
+            waiting += ((name, threads.submit(_read, name, contract)) for name in islice(names, ahead))
+            while waiting:
+                name, future = waiting.popleft()
+                yield name, future.result()
+                waiting += ((name, threads.submit(_read, name, contract)) for name in islice(names, 1))
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def predict(classifier: Classifier, images: Iterable[str], batch: int) -> Iterator[Prediction]:
+    """Classify image files, in order, `batch` at a time; what cannot be read is said with its reason."""
+    decoded = _in_threads(images, classifier.contract, AHEAD * batch)
+    while read := list(islice(decoded, batch)):
+        good = [pixels for _, pixels in read if not isinstance(pixels, BadImageError)]
+        rows = iter(classifier.probabilities(np.stack(good)) if good else ())
+        for name, pixels in read:
+            if isinstance(pixels, BadImageError):
+                yield Prediction(name, None, str(pixels))
+            else:
+                yield Prediction(name, next(rows))
+
+
+def ranked(prediction: Prediction, classes: tuple[str, ...], top: int | None) -> list[tuple[str, float]]:
+    """Return the classes and their probabilities, the most likely first."""
+    assert prediction.probabilities is not None
+    order = np.argsort(-prediction.probabilities, kind="stable")[:top]
+    return [(classes[number], float(prediction.probabilities[number])) for number in order]
+
+
+Writer = Callable[[Iterable[Prediction], tuple[str, ...], int | None, TextIO], None]
+
+
+def write_text(predictions: Iterable[Prediction], classes: tuple[str, ...], top: int | None, out: TextIO) -> None:
+    """Write a line for each image: its name, and class and probability, the most likely first."""
+    for prediction in predictions:
+        if prediction.probabilities is not None:
+            said = ", ".join(f"{_shown(name)} {value:.4f}" for name, value in ranked(prediction, classes, top))
+            out.write(f"{_shown(prediction.image)}: {said}\n")
+
+
+def write_json(predictions: Iterable[Prediction], classes: tuple[str, ...], top: int | None, out: TextIO) -> None:
+    """Write an array with an object for each image, on a line of its own; for one that cannot be read, its error."""
+    separator = "[\n"
+    for prediction in predictions:
+        entry: dict[str, object] = {"image": prediction.image}
+        if prediction.probabilities is None:
+            entry["error"] = prediction.error
+        else:
+            likely = ranked(prediction, classes, top)
+            entry |= {"class": likely[0][0], "probabilities": dict(likely)}
+        out.write(separator + json.dumps(entry))
+        separator = ",\n"
+    out.write("\n]\n")
+
+
+def write_csv(predictions: Iterable[Prediction], classes: tuple[str, ...], top: int | None, out: TextIO) -> None:
+    """Write a row for each class of each image, the most likely first. Images that cannot be read have none."""
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(["image", "rank", "class", "probability"])
+    for prediction in predictions:
+        if prediction.probabilities is not None:
+            likely = enumerate(ranked(prediction, classes, top), 1)
+            rows.writerows([prediction.image, rank, name, value] for rank, (name, value) in likely)
+
+
+def _shown(name: str) -> str:
+    """Return a name as a terminal can show it: what would move its cursor, and what is no character, is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+def _watched(predictions: Iterable[Prediction], total: int, bad: list[Prediction], bar: bool) -> Iterator[Prediction]:
+    """Hand predictions on, collect those of images that cannot be read, and show how far it is."""
+    progress = progress_bar(total, "predict") if bar else None
+    for prediction in predictions:
+        if prediction.probabilities is None:
+            bad.append(prediction)
+        yield prediction
+        if progress is not None:
+            progress.update()
+    if progress is not None:
+        progress.close()
+
+
+def run(given: argparse.Namespace) -> int:
+    """Predict what the command line asks for, and return the exit status."""
+    images = find_images(given.images)
+    classifier = open_classifier(given.model, given.format, latency=len(images) == 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are bytes, and need not be UTF-8
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    bad: list[Prediction] = []
+    with_bar = any(Path(path).is_dir() for path in given.images)
+    predictions = _watched(predict(classifier, images, given.batch), len(images), bad, with_bar)
+    given.write(predictions, classifier.contract.classes, given.top, sys.stdout)
+    sys.stdout.flush()
+    if not bad:
+        return 0
+    lines = "".join(f"  {_shown(prediction.image)}: {_shown(prediction.error)}\n" for prediction in bad)
+    sys.stderr.write(f"could not be read: {len(bad)} of {len(images)} images\n{lines}")
+    return SOME_BAD
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, received {text!r}")
+    return int(text)
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "predict",
+        help="say what images show",
+        description="Say what images show: the probability of each class, calibrated, the most likely class first.",
+        epilog=f"Exit status: 0; {SOME_BAD} if images could not be read (the others are predicted, and these listed on "
+        "standard error); 1 for any other error; 2 for a wrong command line.",
+    )
+    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
+    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="files, or folders to look for images in")
+    parser.add_argument("--model", type=Path, default=Path("models/export"), help=model)
+    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")
+    parser.add_argument("--batch", type=_count, default=32, help="images computed at a time (default: 32)")
+    parser.add_argument("--top", type=_count, help="only so many classes of each image, the most likely ones")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", dest="write", action="store_const", const=write_json, help="write JSON")
+    output.add_argument("--csv", dest="write", action="store_const", const=write_csv, help="write CSV")
+    parser.set_defaults(run=run, write=write_text)
