@@ -12,7 +12,7 @@ from transfer.export_cost import measure
 from transfer.model_files import load
 from transfer.params import load_yaml, read_params, validate
 from transfer.parity import reference
-from transfer.paths import fresh_file, reads, writes
+from transfer.paths import reads, write_text, writes
 from transfer.spec import Spec
 from transfer.views import count_views
 
@@ -54,15 +54,15 @@ def main() -> None:
     contract = make_contract(winner, card, spec, views, temperature)
     shutil.rmtree(EXPORT, ignore_errors=True)
     fix_seeds(0)
-    with measured(fresh_file(COST)) as cost:
+    with measured(COST) as cost:
         network, _ = load(*MODELS[winner])
         write(Calibrated(network.whole, contract), formats, lambda: representative(TRAIN, spec), EXPORT)
         expected = reference(network.whole, contract, VALIDATION, spec)
         compared = hold_against_keras(formats, EXPORT, expected)
         cost |= {name: measure(EXPORT, name) for name in formats}
     figures = {"model": winner, "images": spec.counts["validation"], "formats": compared}
-    write_json(figures, fresh_file(FIGURES))
-    fresh_file(TABLE).write_text(table(contract, figures, cost), encoding="utf-8")
+    write_json(figures, FIGURES)
+    write_text(table(contract, figures, cost), TABLE)
     print(f"read   {MODELS[winner][1]}, the winner on the validation split: {winner}")
     print(f"wrote  {EXPORT}: {', '.join(formats)}; {FIGURES}, {TABLE}")
 

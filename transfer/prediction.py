@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from transfer.classifiers import Classifier, open_classifier
 from transfer.contract import Contract
 from transfer.errors import UserError
 from transfer.formats import FORMATS
-from transfer.images import BadImageError, Pixels, decode
+from transfer.images import MAX_BYTES, BadImageError, Pixels, decode
 from transfer.progress import progress_bar
 
 SOME_BAD = 3
@@ -61,10 +62,24 @@ def find_images(given: Sequence[str]) -> list[str]:
     return found
 
 
+def _content(path: Path) -> bytes:
+    """Read a file whose size is known before: a pipe or a device may never end."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImageError("expected a regular file, received a folder, a device or a pipe")
+        if status.st_size > MAX_BYTES:
+            raise BadImageError(f"expected at most {MAX_BYTES:,} bytes, received {status.st_size:,}")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)  # also of one that grows meanwhile
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from error
+
+
 def _read(image: str, contract: Contract) -> Pixels | BadImageError:
     """Decode and resize a file as the pipeline does: uint8 (S, S, channels)."""
     try:
-        return decode(Path(image), contract.image_size, contract.channels).pixels
+        return decode(_content(Path(image)), contract.image_size, contract.channels).pixels
     except BadImageError as error:
         return error
 

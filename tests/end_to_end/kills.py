@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,12 +61,15 @@ def stage_seconds(clone: Clone) -> dict[str, float]:
     return {stage: end - begin for (stage, begin), end in zip(began.items(), ends, strict=True)}
 
 
-def kill(clone: Clone, stage: str, after_s: float) -> Killed:
-    """Start `dvc repro`, and kill it and all that it started in a stage, or when a later one begins."""
+def kill(clone: Clone, stage: str, after_s: float, before: Collection[str] = ()) -> Killed:
+    """Start `dvc repro`, and kill it and all that it started so many seconds after a stage began.
+
+    If the stage has ended in an earlier run, it is killed when another one begins that is none of those `before` it.
+    """
     with start(clone) as process:
         assert process.stdout is not None
-        begun = next((line for line in process.stdout if line.startswith(STARTS)), "")
-        ended = f"{STARTS}{stage}'" not in begun
+        begun = (line.split("'")[1] for line in process.stdout if line.startswith(STARTS))
+        ended = next((name for name in begun if name not in before), "") != stage
         if not ended:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(after_s)
@@ -81,8 +84,9 @@ def chain(clone: Clone, seconds: dict[str, float], part: float) -> Iterator[Kill
 
     Each run has to make good what the one before left.
     """
-    for stage, whole in seconds.items():
-        yield kill(clone, stage, part * whole)
+    stages = list(seconds)
+    for number, stage in enumerate(stages):
+        yield kill(clone, stage, part * seconds[stage], stages[:number])
     clone.dvc("repro")
 
 
