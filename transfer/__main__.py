@@ -1,13 +1,13 @@
-"""Use what the pipeline has made: python -m transfer predict …"""
+"""Use what the pipeline has made: python -m transfer predict|explain …"""
 
 import argparse
 import os
 import signal
 import sys
 
-from transfer import errors, prediction
+from transfer import errors, explanation, prediction
 
-COMMANDS = (prediction,)
+COMMANDS = (prediction, explanation)
 """Modules with a command each, which their `add_command` describes."""
 
 

@@ -8,14 +8,18 @@ from pathlib import Path
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from transfer.images import Pixels
 from transfer.paths import written_whole
 
 DPI = 100
 COLUMNS = 4
+MIN_FALL = 0.1  # in log-odds, the least that colours stand for: what is below is as good as nothing
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,31 @@ def draw_reliability(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("accuracy on the test split")
     axes[0, 0].legend(frameon=False, loc="upper left")
+    _save(figure, path)
+
+
+def draw_explanation(pixels: Pixels, falls: NDArray[np.float32], image: str, said: str, path: Path) -> None:
+    """Draw an image, and beside it what in it speaks for and against a class.
+
+    Args:
+        pixels: uint8 (S, S, channels).
+        falls: (S, S), by how much the log-odds of the class fall where that place is hidden.
+        image: its name.
+        said: the class and its probability.
+        path: of the PNG.
+    """
+    figure, (plain, mapped) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    grey = pixels.mean(axis=-1)
+    plain.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+    plain.set_title(image, fontsize=9, parse_math=False)  # a dollar sign is one
+    mapped.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    limit = max(float(np.abs(falls).max()), MIN_FALL)
+    shade = mapped.imshow(falls, cmap="PuOr_r", vmin=-limit, vmax=limit, alpha=0.75 * np.abs(falls) / limit)
+    mapped.set_title(said, fontsize=9, parse_math=False)
+    bar = figure.colorbar(ScalarMappable(shade.norm, shade.cmap), ax=mapped, shrink=0.9)
+    bar.set_label("fall of its log-odds where this is hidden:\nabove 0 it speaks for the class", fontsize=8)
+    for axis in (plain, mapped):
+        axis.set_axis_off()
     _save(figure, path)
 
 

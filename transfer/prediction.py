@@ -76,7 +76,7 @@ def _content(path: Path) -> bytes:
         raise BadImageError(error.strerror or str(error)) from error
 
 
-def _read(image: str, contract: Contract) -> Pixels | BadImageError:
+def read_image(image: str, contract: Contract) -> Pixels | BadImageError:
     """Decode and resize a file as the pipeline does: uint8 (S, S, channels)."""
     try:
         return decode(_content(Path(image)), contract.image_size, contract.channels).pixels
@@ -90,11 +90,11 @@ def _in_threads(images: Iterable[str], contract: Contract, ahead: int) -> Iterat
     names = iter(images)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         try:
-            waiting += ((name, threads.submit(_read, name, contract)) for name in islice(names, ahead))
+            waiting += ((name, threads.submit(read_image, name, contract)) for name in islice(names, ahead))
             while waiting:
                 name, future = waiting.popleft()
                 yield name, future.result()
-                waiting += ((name, threads.submit(_read, name, contract)) for name in islice(names, 1))
+                waiting += ((name, threads.submit(read_image, name, contract)) for name in islice(names, 1))
         finally:
             threads.shutdown(cancel_futures=True)
 
@@ -126,8 +126,8 @@ def write_text(predictions: Iterable[Prediction], classes: tuple[str, ...], top:
     """Write a line for each image: its name, and class and probability, the most likely first."""
     for prediction in predictions:
         if prediction.probabilities is not None:
-            said = ", ".join(f"{_shown(name)} {value:.4f}" for name, value in ranked(prediction, classes, top))
-            out.write(f"{_shown(prediction.image)}: {said}\n")
+            said = ", ".join(f"{shown(name)} {value:.4f}" for name, value in ranked(prediction, classes, top))
+            out.write(f"{shown(prediction.image)}: {said}\n")
 
 
 def write_json(predictions: Iterable[Prediction], classes: tuple[str, ...], top: int | None, out: TextIO) -> None:
@@ -155,7 +155,7 @@ def write_csv(predictions: Iterable[Prediction], classes: tuple[str, ...], top: 
             rows.writerows([prediction.image, rank, name, value] for rank, (name, value) in likely)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Return a name as a terminal can show it: what would move its cursor, and what is no character, is escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
 
@@ -173,6 +173,15 @@ def _watched(predictions: Iterable[Prediction], total: int, bad: list[Prediction
         progress.close()
 
 
+def list_bad(bad: Sequence[tuple[str, str]], total: int) -> int:
+    """List images that could not be read, with the reasons, on standard error, and return the exit status."""
+    if not bad:
+        return 0
+    lines = "".join(f"  {shown(image)}: {shown(reason)}\n" for image, reason in bad)
+    sys.stderr.write(f"could not be read: {len(bad)} of {total} images\n{lines}")
+    return SOME_BAD
+
+
 def run(given: argparse.Namespace) -> int:
     """Predict what the command line asks for, and return the exit status."""
     images = find_images(given.images)
@@ -184,17 +193,21 @@ def run(given: argparse.Namespace) -> int:
     predictions = _watched(predict(classifier, images, given.batch), len(images), bad, with_bar)
     given.write(predictions, classifier.contract.classes, given.top, sys.stdout)
     sys.stdout.flush()
-    if not bad:
-        return 0
-    lines = "".join(f"  {_shown(prediction.image)}: {_shown(prediction.error)}\n" for prediction in bad)
-    sys.stderr.write(f"could not be read: {len(bad)} of {len(images)} images\n{lines}")
-    return SOME_BAD
+    return list_bad([(prediction.image, prediction.error) for prediction in bad], len(images))
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, received {text!r}")
     return int(text)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add what names images and a classifier."""
+    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
+    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="files, or folders to look for images in")
+    parser.add_argument("--model", type=Path, default=Path("models/export"), help=model)
+    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -206,10 +219,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog=f"Exit status: 0; {SOME_BAD} if images could not be read (the others are predicted, and these listed on "
         "standard error); 1 for any other error; 2 for a wrong command line.",
     )
-    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
-    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="files, or folders to look for images in")
-    parser.add_argument("--model", type=Path, default=Path("models/export"), help=model)
-    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")
+    add_inputs(parser)
     parser.add_argument("--batch", type=_count, default=32, help="images computed at a time (default: 32)")
     parser.add_argument("--top", type=_count, help="only so many classes of each image, the most likely ones")
     output = parser.add_mutually_exclusive_group()

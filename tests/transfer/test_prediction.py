@@ -15,9 +15,10 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.transfer.conftest import CLASSES, Exported, images_of
-from transfer import __main__, sources
+from transfer import __main__, prediction, sources
 from transfer.classifiers import open_classifier
 from transfer.errors import UserError
+from transfer.images import BadImageError
 from transfer.prediction import SUFFIXES, find_images, predict
 
 NAMES = [
@@ -253,3 +254,20 @@ def test_who_reads_the_output_may_stop(exported: Exported, folder: Path) -> None
     assert process.returncode == 141
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("zero.png", "pipe.png", "folder.png"):
+        with pytest.raises(BadImageError, match="expected a regular file, received a folder, a device or a pipe"):
+            prediction._content(tmp_path / name)
+    with pytest.raises(BadImageError, match="No such file"):
+        prediction._content(tmp_path / "missing.png")
+    path = tmp_path / "a.bmp"
+    path.write_bytes(bytes(246))
+    assert prediction._content(path) == bytes(246)
+    monkeypatch.setattr(prediction, "MAX_BYTES", 245)
+    with pytest.raises(BadImageError, match=r"expected at most 245 bytes, received 246"):
+        prediction._content(path)
