@@ -9,6 +9,8 @@ from transfer.determinism import fix_seeds
 from transfer.errors import run
 from transfer.export import hold_against_keras, make_contract, representative, table, write
 from transfer.export_cost import measure
+from transfer.formats import FORMATS
+from transfer.model_card import model_card, of_model
 from transfer.model_files import load
 from transfer.params import load_yaml, read_params, validate
 from transfer.parity import reference
@@ -23,6 +25,7 @@ TRAIN = reads("data/records/train")
 VALIDATION = reads("data/records/validation")
 COMPARED = reads("metrics/compare.json")
 EVALUATED = reads("metrics/evaluate")
+DATA = reads("metrics/data.json")
 ANN = reads("models/ann.json")
 ANN_WEIGHTS = reads("models/ann.weights.h5")
 CNN = reads("models/cnn.json")
@@ -48,10 +51,11 @@ def main() -> None:
     """Load the winner, write it, compare, measure."""
     params, spec, card = read_params(PARAMS), Spec.read(SPEC), validate(Card, load_yaml(CARD), CARD)
     formats = params.export.formats
-    winner = read_json(COMPARED)["winner"]
+    compare = read_json(COMPARED)
+    winner = compare["winner"]
     views = count_views(params.evaluate.views, spec.symmetry, "evaluate.views")
-    temperature = read_json(EVALUATED / f"{winner}.json")["temperature"]
-    contract = make_contract(winner, card, spec, views, temperature)
+    scores = read_json(EVALUATED / f"{winner}.json")
+    contract = make_contract(winner, card, spec, views, scores["temperature"])
     shutil.rmtree(EXPORT, ignore_errors=True)
     fix_seeds(0)
     with measured(COST) as cost:
@@ -63,6 +67,9 @@ def main() -> None:
     figures = {"model": winner, "images": spec.counts["validation"], "formats": compared}
     write_json(figures, FIGURES)
     write_text(table(contract, figures, cost), TABLE)
+    evidence = of_model(winner, compare, scores, read_json(DATA))
+    places = {name: FORMATS[name].place for name in formats}
+    write_text(model_card(contract, card, spec, evidence, places), EXPORT / "README.md")
     print(f"read   {MODELS[winner][1]}, the winner on the validation split: {winner}")
     print(f"wrote  {EXPORT}: {', '.join(formats)}; {FIGURES}, {TABLE}")
 

@@ -10,8 +10,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from transfer.comparison import MODELS, Results
-from transfer.report import MANY_CLASSES, remarks, short
+from transfer.report import MANY_CLASSES, remarks
 from transfer.spec import Spec
+from transfer.strata import short
 
 MOST_ROWS = 20  # of lists that may be long; their caption says how many there are
 MISTAKES = 12  # as many as evaluate draws

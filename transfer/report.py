@@ -10,9 +10,9 @@ from transfer.calibration import BINS, COLDEST, HOTTEST
 from transfer.cards import Card, Table
 from transfer.comparison import MODELS, TWO, Findings, Results, verdicts
 from transfer.spec import Spec
+from transfer.strata import short
 
 MANY_CLASSES = 20  # more than these do not fit side by side
-LONG_NUMBER = 5  # characters: 0.333 is not shortened
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
@@ -57,14 +57,6 @@ def _scores(results: Results, table: pd.DataFrame) -> str:
     areas = {row["model"]: _interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
     rows = [[f"`{model}`", *(f"{results.scores[model][name]:.3f}" for name in names), areas[model]] for model in MODELS]
     return markdown_table(["model", *names.values(), "ROC AUC (95 %)"], rows)
-
-
-def short(value: str) -> str:
-    """Write a number of many digits with three, and leave any other text as it is."""
-    try:
-        return f"{float(value):.3g}" if len(value) > LONG_NUMBER else value
-    except ValueError:
-        return value
 
 
 def weighting(card: Card) -> str:

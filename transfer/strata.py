@@ -1,6 +1,7 @@
 """The name of a stratum: the class and the values of the columns that the splits keep the proportions of."""
 
 MARK, SEPARATOR = "%", "/"
+LONG_NUMBER = 5  # characters: 0.333 is not shortened
 ESCAPED = {MARK: "%25", SEPARATOR: "%2F"}
 
 
@@ -14,3 +15,11 @@ def split_stratum(stratum: str, label: str) -> list[str]:
     """Return the values in a stratum's name; `label` is its class, which may have a / of its own."""
     _, *values = stratum.removeprefix(label).split(SEPARATOR)
     return [value.replace(ESCAPED[SEPARATOR], SEPARATOR).replace(ESCAPED[MARK], MARK) for value in values]
+
+
+def short(value: str) -> str:
+    """Write a number of many digits with three, and leave any other text as it is."""
+    try:
+        return f"{float(value):.3g}" if len(value) > LONG_NUMBER else value
+    except ValueError:
+        return value

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from tests.conftest import ROOT
 from tests.transfer.test_comparison import make_findings, make_results, make_spec
@@ -17,7 +16,6 @@ from transfer.report import (
     markdown_table,
     remarks,
     report,
-    short,
     subgroup_tables,
     threshold,
     weighting,
@@ -116,13 +114,6 @@ def test_of_many_subgroups_the_largest_are_shown() -> None:
     assert "the 20 largest of 30 subgroups" in shown
     assert "| p29 | 2 | 1.000 (0.158 to 1.000) |" in shown
     assert len(re.findall(r"\n\| p\d", shown)) == 20
-
-
-@pytest.mark.parametrize(
-    ("value", "said"), [("0.3333333333333333", "0.333"), ("1.0", "1.0"), ("mono-crystalline", "mono-crystalline")]
-)
-def test_a_long_number_is_shortened(value: str, said: str) -> None:
-    assert short(value) == said
 
 
 def test_what_went_wrong_in_training_is_remarked() -> None:
