@@ -1,4 +1,4 @@
-"""Export the winner: all formats, each held against Keras, and a table of them."""
+"""Export the winner in all formats, and hold each against Keras."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,35 +81,3 @@ def hold_against_keras(formats: Sequence[Format], folder: Path, expected: Refere
         print(f"       {name}: " + ", ".join(f"{key} {value}" for key, value in figures[name].items()), flush=True)
         check(found, name, path)
     return figures
-
-
-def table(contract: Contract, figures: dict[str, Any], cost: dict[str, Any]) -> str:
-    """Return metrics/EXPORT.md: what was exported, a row for each format."""
-    header = ["format", "size", "a single image", "32 at a time", "largest difference", "mean", "same class", "resizes"]
-    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
-    for name, found in figures["formats"].items():
-        spent, resizing = cost[name], found["resize_difference"]
-        rows.append(
-            [
-                f"`{name}`: {FORMATS[name].place}",
-                f"{found['bytes'] / 1e6:.1f} MB",
-                f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
-                f"{spent['images_per_second_batch_32']:.0f} images/s",
-                f"{found['largest_difference']:.1e} (tolerated: {found['tolerated_difference']:g})",
-                f"{found['mean_difference']:.1e}",
-                f"{found['agreement']:.1%} (tolerated: {found['tolerated_agreement']:.0%})",
-                "no" if resizing is None else f"within {resizing:.1e}",
-            ]
-        )
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    size = f"{contract.image_size} x {contract.image_size} pixels"
-    return f"""# Exported: `{contract.model}`
-
-The model with the highest accuracy on the validation split, from uint8 images (n, height, width, {contract.channels})
-to probabilities of {", ".join(contract.classes)}, calibrated (temperature {contract.temperature:g}).
-Differences are those of an image's probabilities from Keras' on all {figures["images"]} images of the validation split.
-*Resizes* says how much they change where the model resizes larger images to {size}, and not Pillow;
-LiteRT has no resize that filters as Pillow's does, and takes that size only. Images: {contract.licence}.
-
-{lines}
-"""

@@ -62,7 +62,7 @@ def main() -> None:
     loaded = time.perf_counter() - start
     cost = {
         "load_seconds": round(loaded, 3),
-        "seconds_batch_1": round(_seconds(alone, 1), 5),
+        "seconds_batch_1": round(_seconds(alone, 1), 6),
         "images_per_second_batch_32": round(BATCH / _seconds(open_classifier(folder, name), BATCH), 1),
         "peak_memory_bytes": peak_memory(),
     }

@@ -16,6 +16,7 @@ from transfer.backbones.names import CUTS, DEFAULT_CUTS
 from transfer.comparison import MODELS, verdicts
 from transfer.cost import read_json
 from transfer.delong import AreaComparison
+from transfer.export_table import exported_markdown
 from transfer.report import markdown_table, performance_markdown
 from transfer.statistics import Comparison
 
@@ -339,6 +340,11 @@ def _killed(root: Path) -> str:
     return killed_markdown(read_json(path)) if path.exists() else "Not measured yet."
 
 
+def _exported(root: Path) -> str:
+    figures, cost = (read_json(root / f"metrics/{name}.json") for name in ("export", "export-cost"))
+    return exported_markdown(figures, cost)
+
+
 def _dag(root: Path) -> str:
     graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
     return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
@@ -360,6 +366,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "killed": _killed,
     "load": _load,
     "dag": _dag,
+    "exported": _exported,
 }
 
 

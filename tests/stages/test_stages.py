@@ -1,5 +1,6 @@
 """All stages one after the other on tiny images and a tiny backbone: the real thing, made small."""
 
+import copy
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,22 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, RunStage
+from transfer.calibrated import Calibrated
 from transfer.checkpoints import Checkpoint, Progress
+from transfer.classifiers import open_classifier
 from transfer.errors import UserError
 from transfer.evaluation import Evaluator, check_cached_path
+from transfer.exporters import write_onnx
+from transfer.formats import FORMATS
 from transfer.model_files import load
+from transfer.prediction import find_images, predict
 from transfer.spec import Spec
 
 CHAIN = [
     ("download",), ("weights",), ("preprocess",), ("embed", "head"), ("embed", "finetune"), ("train_baseline", "ann"),
     ("train_baseline", "cnn"), ("train_head",), ("finetune",), ("evaluate", "ann"), ("evaluate", "cnn"),
     ("evaluate", "head"), ("evaluate", "finetuned"), ("compare",),
+    ("export",),
 ]  # fmt: skip
 
 
@@ -71,6 +79,32 @@ def test_the_whole_chain_learns_two_colours(
     assert performance.loc["head", "training_s"] == pytest.approx(head + embed, abs=0.06)
     assert performance.loc["head", "trainable"] == 16 * 8 + 8 + 8 * 2 + 2
     _assert_only_what_is_above_the_cut_changed("block1")
+    _assert_the_export_says_what_the_winner_says()
+
+
+def _assert_the_export_says_what_the_winner_says() -> None:
+    """From the figures, and from images of the dataset, run anew."""
+    winner = _json("metrics/compare.json")["winner"]
+    figures = _json("metrics/export.json")
+    assert figures["model"] == winner
+    assert figures["images"] == 12
+    found = figures["formats"]
+    assert isinstance(found, dict)
+    assert list(found) == ["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
+    cost, table = _json("metrics/export-cost.json"), Path("metrics/EXPORT.md").read_text(encoding="utf-8")
+    classifier = open_classifier(Path("models/export"))
+    assert classifier.contract.model == winner
+    assert classifier.contract.temperature == _json(f"metrics/evaluate/{winner}.json")["temperature"]
+    for name, values in found.items():
+        assert values["agreement"] == 1, name
+        assert cost[name]["peak_memory_bytes"] > 1e7  # type: ignore[index]
+        assert cost[name]["images_per_second_batch_32"] > 0  # type: ignore[index]
+        assert f"| `{name}`: {FORMATS[name].place} |" in table
+    images = find_images(["pictures"])
+    assert len(images) == 48
+    for prediction in predict(classifier, images, batch=10):
+        assert prediction.probabilities is not None
+        assert classifier.contract.classes[prediction.probabilities.argmax()] == Path(prediction.image).parent.name
 
 
 def _assert_only_what_is_above_the_cut_changed(cut: str) -> None:
@@ -96,6 +130,32 @@ def _assert_only_what_is_above_the_cut_changed(cut: str) -> None:
         assert not np.array_equal(old[beta], new[beta]), name
         np.testing.assert_array_equal(old[mean], new[mean])
         np.testing.assert_array_equal(old[variance], new[variance])
+
+
+def test_a_format_that_says_something_else_fails_the_stage(
+    project: Path, tiny_backbone: None, run_stage: RunStage
+) -> None:
+    _set(export={"formats": ["onnx", "litert_float16"]})
+    for name, *arguments in CHAIN[:3]:
+        run_stage(name, *arguments)
+    for model in ("ann", "cnn"):
+        run_stage("train_baseline", model)
+        run_stage("evaluate", model)
+    Path("metrics/compare.json").write_text('{"winner": "cnn"}', encoding="utf-8")
+    run_stage("export")
+    assert sorted(path.name for path in Path("models/export").rglob("*.*")) == ["float16.tflite", "model.onnx"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("transfer.export.write_onnx", _write_another_model)
+        message = "models/export/model.onnx: expected the probabilities that Keras gives, within 0.001, received a diff"
+        with pytest.raises(UserError, match=message):
+            run_stage("export")
+
+
+def _write_another_model(network: Calibrated, path: Path) -> None:
+    """Write one whose probabilities are less extreme than they should be."""
+    other = copy.copy(network)
+    other.contract = replace(network.contract, temperature=5 * network.contract.temperature)
+    write_onnx(other, path)
 
 
 def _set(**changes: Any) -> None:

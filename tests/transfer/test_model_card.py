@@ -51,7 +51,7 @@ def evidence() -> Evidence:
 
 
 def test_metadata_are_what_hugging_face_reads(evidence: Evidence) -> None:
-    data = ModelCard(_card(evidence)).data
+    data: Any = ModelCard(_card(evidence)).data
     assert data.license_name == "CC0: really"
     assert data.pipeline_tag == "image-classification"
     results = {result.metric_type: result.metric_value for result in data.eval_results}

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,26 @@ def _read(folder: Path, text: str) -> Params:
 def _replaced(old: str, new: str) -> str:
     assert old in REAL
     return REAL.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("formats", "said"),
+    [
+        ("[]", "export.formats: expected tuple should have at least 1 item"),
+        ("[onnx, openvino, onnx]", "export: expected each of formats once, received onnx, openvino, onnx"),
+        (
+            "[tflite]",
+            "export.formats.0: expected 'openvino', 'onnx', 'saved_model', 'litert_float32', 'litert_float16'",
+        ),
+        ("onnx", "export.formats: expected a valid tuple, received 'onnx'"),
+    ],
+)
+def test_formats_are_known_and_named_once(tmp_path: Path, formats: str, said: str) -> None:
+    text = re.sub(r"formats: \[.*\]", f"formats: {formats}", REAL)
+    assert text != REAL
+    with pytest.raises(UserError) as caught:
+        _read(tmp_path, text)
+    assert said in str(caught.value)
 
 
 def test_the_projects_own_files_are_valid() -> None:

@@ -1,5 +1,6 @@
 """Tests of transfer/strata.py."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
