@@ -158,30 +158,28 @@ def render(evidence: Evidence, commit: str, state: str) -> str:
         commit: of the project, in words.
         state: whether the evidence is that of the files that are there now, in words.
     """
+    shown = {**_facts(evidence), **_words(evidence), **_tables(evidence), **_charts(evidence)}
+    return environment().get_template("page.html.j2").render(commit=commit, state=state, **shown)
+
+
+def _facts(evidence: Evidence) -> dict[str, Any]:
+    """Return what the page says of the data, the models and what it was made with."""
     winner = evidence.compare["winner"]
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            card=evidence.card,
-            spec=evidence.spec,
-            data=evidence.data,
-            models=MODELS,
-            dashes=charts.DASHES,
-            winner=winner,
-            winning=next(row for row in evidence.table.to_dict("records") if row["model"] == winner),
-            engine=evidence.results.costs[f"evaluate-{winner}"]["prediction"]["engine"],
-            bins=BINS,
-            commit=commit,
-            state=state,
-            score_names=tuple(SCORES.values()),
-            versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-            parameters=PARAMS.read_text(encoding="utf-8"),
-            **_words(evidence),
-            **_tables(evidence),
-            **_charts(evidence),
-        )
-    )
+    return {
+        "card": evidence.card,
+        "spec": evidence.spec,
+        "data": evidence.data,
+        "models": MODELS,
+        "dashes": charts.DASHES,
+        "score_names": tuple(SCORES.values()),
+        "many_classes": MANY_CLASSES,
+        "winner": winner,
+        "winning": next(row for row in evidence.table.to_dict("records") if row["model"] == winner),
+        "engine": evidence.results.costs[f"evaluate-{winner}"]["prediction"]["engine"],
+        "bins": BINS,
+        "versions": {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "parameters": PARAMS.read_text(encoding="utf-8"),
+    }
 
 
 def _words(evidence: Evidence) -> dict[str, Any]:
