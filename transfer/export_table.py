@@ -34,7 +34,8 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
                 f"{spent['images_per_second_batch_32']:.0f} images/s",
                 f"{found['largest_difference']:.1e} (tolerated: {found['tolerated_difference']:g})",
                 f"{found['mean_difference']:.1e}",
-                f"{found['agreement']:.1%} (tolerated: {found['tolerated_agreement']:.0%})",
+                f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "
+                f"{found['tolerated_agreement']:.0%})",
                 "outside" if resizing is None else f"within {resizing:.1e}",
             ]
         )
@@ -49,6 +50,7 @@ def export_report(contract: Contract, figures: dict[str, Any], cost: dict[str, A
 The model with the highest accuracy on the validation split, from uint8 images (n, height, width, {contract.channels})
 to probabilities of {", ".join(contract.classes)}, calibrated (temperature {contract.temperature:g}).
 Differences are those of an image's probabilities from Keras' on all {figures["images"]} images of the validation split.
+Keras is *sure* where the most likely class leads by 0.1 or more.
 *Resizing* says by how much they change where the model resizes larger images to {size}, and not Pillow;
 LiteRT has no resize that filters as Pillow's does, and takes that size only. Images: {contract.licence}.
 

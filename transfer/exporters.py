@@ -47,8 +47,9 @@ def write_saved_model(network: Calibrated, folder: Path) -> None:
 
 def write_onnx(network: Calibrated, path: Path) -> None:
     """Write ONNX, the contract as metadata_props."""
-    function = network.of_one_size()
-    model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    frozen = network.frozen()  # of a function with weights outside of it, tf2onnx takes some for inputs
+    names = ([tensor.name for tensor in tensors] for tensors in (frozen.inputs, frozen.outputs))
+    model, _ = tf2onnx.convert.from_graph_def(frozen.graph.as_graph_def(), None, *names, opset=OPSET)
     _resize_before(model.graph, network.contract)
     _rename(model.graph, len(network.contract.classes))
     helper.set_model_props(model, network.contract.properties())

@@ -10,7 +10,8 @@ class Kind:
     """A format: its file, or folder, below that of the export; the package that runs it; and what is tolerated.
 
     `difference` is the largest one of a probability from that of Keras, over all images and classes, and `agreement`
-    the smallest fraction of the images that has to get the same class.
+    the smallest fraction of the images that Keras is sure of (see `transfer.parity.Parity`) that has to get the same
+    class.
     """
 
     place: str

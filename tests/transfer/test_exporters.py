@@ -7,19 +7,24 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
 import openvino
 import pytest
 from ai_edge_litert.schema_py_generated import ModelT
+from keras import layers
 from PIL import Image
 
 from tests.conftest import ROOT
 from tests.transfer.conftest import Exported, images_of
+from transfer.calibrated import Calibrated
 from transfer.classifiers import open_classifier
-from transfer.contract import PREPROCESSING, RESIZED_BEFORE
+from transfer.contract import PREPROCESSING, RESIZED_BEFORE, Contract
+from transfer.export import write
 from transfer.formats import FORMATS
 from transfer.params import Format
+from transfer.records import normalise
 
 RESIZING: list[Format] = ["openvino", "onnx", "saved_model"]
 LITERT: list[Format] = ["litert_float32", "litert_float16", "litert_int8"]
@@ -137,3 +142,14 @@ def test_the_same_network_gives_the_same_bytes_in_every_process(tmp_path: Path) 
     assert list(written[0]) == list(written[1])
     assert [name for name in written[0] if written[0][name] != written[1][name]] == []
     assert len(written[0]) == 10
+
+
+def test_constants_that_a_layer_holds_are_no_inputs(tmp_path: Path) -> None:
+    entry = keras.Input((8, 8, 3))
+    x = layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])(entry)  # as in EfficientNetV2
+    whole = keras.Model(entry, layers.Softmax()(layers.Dense(2)(layers.Flatten()(x))))
+    contract = Contract("m", ("a", "b"), 8, 3, True, "look at it", 1, 1.0, "d", "l", "c")
+    write(Calibrated(whole, contract), ["onnx"], lambda: images_of(1, 3), tmp_path)
+    images = images_of(4, 3, (8, 8))
+    received = open_classifier(tmp_path, "onnx").probabilities(images)
+    np.testing.assert_allclose(received, whole(normalise(images)).numpy(), atol=1e-6)

@@ -78,18 +78,43 @@ def test_a_format_that_says_something_else_is_refused(
         check(found, "onnx", path)
 
 
-GOOD = Parity(bytes=1, largest_difference=0.0, mean_difference=0.0, agreement=1.0, resize_difference=None)
+class Constant:
+    """A classifier that says the same of every image."""
+
+    def __init__(self, inner: Classifier, says: list[float]) -> None:
+        self.contract: Contract = replace(inner.contract, resizes=False)
+        self._says = says
+
+    def probabilities(self, images: Pixels) -> np.ndarray:
+        return np.tile(np.array(self._says, np.float32), (len(images), 1))
+
+
+def test_what_is_as_good_as_a_tie_may_fall_either_way(expected: Reference, exported_grey: Exported) -> None:
+    path = exported_grey.folder / "model.onnx"
+    classifier = Constant(open_classifier(path), [0.5, 0.3, 0.2])
+    said = np.tile([0.1, 0.2, 0.7], (IMAGES, 1))
+    said[:30] = [0.46, 0.52, 0.02]  # nearly as likely, and not what the classifier says
+    said[30:38] = [0.9, 0.1, 0.0]
+    found = compare(classifier, path, replace(expected, probabilities=said))
+    assert found.agreement == pytest.approx(8 / 40)
+    assert found.agreement_where_sure == pytest.approx(8 / 10)
+    ties = replace(expected, probabilities=said[:1].repeat(IMAGES, axis=0))
+    assert compare(classifier, path, ties).agreement_where_sure == 1
+
+
+GOOD = Parity(1, 0.0, 0.0, 1.0, 1.0, resize_difference=None)
 
 
 def test_each_tolerance_is_held_and_no_more_is_asked() -> None:
     for name, kind in FORMATS.items():
-        check(replace(GOOD, largest_difference=kind.difference, agreement=kind.agreement), name, Path("x"))
+        held = replace(GOOD, largest_difference=kind.difference, agreement=0.5, agreement_where_sure=kind.agreement)
+        check(held, name, Path("x"))
         with pytest.raises(UserError, match="expected the probabilities that Keras gives"):
             check(replace(GOOD, largest_difference=kind.difference * 1.01), name, Path("x"))
         with pytest.raises(
-            UserError, match=r"expected the class that Keras gives for \d+% of the validation split, rec"
+            UserError, match=r"expected the class that Keras gives for \d+% of the images .* sure of, r"
         ):
-            check(replace(GOOD, agreement=kind.agreement - 0.001), name, Path("x"))
+            check(replace(GOOD, agreement_where_sure=kind.agreement - 0.001), name, Path("x"))
     check(replace(GOOD, resize_difference=0.1), "onnx", Path("x"))
     for wrong in (0.11, np.nan):
         with pytest.raises(UserError, match=r"expected it to resize as Pillow does, within 0.1 in a probability"):
@@ -104,6 +129,7 @@ def test_figures_have_two_digits_and_what_is_tolerated() -> None:
         "mean_difference": 0.0,
         "resize_difference": None,
         "agreement": 0.9877,
+        "agreement_where_sure": 1.0,
         "tolerated_difference": 0.5,
         "tolerated_agreement": 0.95,
     }
