@@ -116,6 +116,10 @@ def _add_errors(app: FastAPI) -> None:
             {"error": "too many images at a time; ask again later"}, 503, {"Retry-After": str(RETRY_SECONDS)}
         )
 
+    @app.exception_handler(Exception)
+    async def fail(_request: Request, _error: Exception) -> JSONResponse:
+        return JSONResponse({"error": "the server failed; its log says why"}, 500)
+
 
 def _add_images(app: FastAPI, routes: _Routes) -> None:
     """Add the routes that take images."""
