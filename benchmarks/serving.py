@@ -2,8 +2,8 @@
 
 Needs the outputs of `dvc repro`, and `make .venv/serve`. The bare classifier (an image decoded and computed, as
 `python -m transfer predict` does it) and clients on loopback take turns, so that a disturbance of the machine hits
-both. The clients are threads of this process, on the same cores as the server: they keep their connections, and each asks
-again as soon as it is answered.
+both. The clients are threads of this process, on the same cores as the server: they keep their connections, and each
+asks again as soon as it is answered.
 """
 
 import argparse

@@ -40,12 +40,16 @@ def _listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
             f"--host, --port: expected an address that is free, received {host}:{port}: {reason}"
         ) from error
+    # Connections inherit it. asyncio sets it for sockets of its own making only, and without it an answer, which is
+    # written in two parts, waits 40 ms for the client to acknowledge the first (measured).
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def run(given: argparse.Namespace) -> int:

@@ -37,6 +37,15 @@ def test_an_address_that_is_taken_is_an_error(exported: Exported, monkeypatch: p
         _run(monkeypatch, "--host", "no.such.host.invalid", "--port", "1")
 
 
+def test_answers_do_not_wait_to_be_acknowledged() -> None:
+    with (
+        command._listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_model_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="nowhere: expected an exported classifier"):
         _run(monkeypatch, "--model", "nowhere", "--port", "0")
