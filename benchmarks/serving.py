@@ -28,10 +28,13 @@ from transfer.images import decode
 from transfer.prediction import find_images, predict
 
 RESULTS = Path("benchmarks/results/serving.json")
-CLIENTS = (1, 8, 32)
+CLIENTS = (8, 32)
+"""At a time, besides a single one."""
 ROUNDS, EACH = 3, 96
 """Of measurements, and requests, or images, in each."""
 BATCH = 32
+Round = tuple[list[float], float]
+"""The seconds of each request, or image, and the images a second."""
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".bmp": "image/bmp"}
 
 
@@ -52,24 +55,40 @@ def served(model: Path) -> Iterator[str]:
         process.communicate(timeout=60)
 
 
+class Client:
+    """A connection that is kept, for images one after the other."""
+
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address)
+        self._connection.connect()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def seconds(self, image: Path) -> float:
+        """Post an image, and return the seconds until its answer was read.
+
+        Raises:
+            UserError: the answer is an error.
+        """
+        body, headers = image.read_bytes(), {"content-type": TYPES[image.suffix.lower()]}
+        start = time.perf_counter()
+        self._connection.request("POST", "/predict", body, headers)
+        answer = self._connection.getresponse()
+        said = answer.read()
+        if answer.status != http.client.OK:
+            raise UserError(f"/predict: expected 200, received {answer.status}: {said.decode()}")
+        return time.perf_counter() - start
+
+
 def ask(address: str, images: Sequence[Path]) -> list[float]:
     """Post one image after the other over one connection, and return the seconds of each."""
-    seconds = []
-    bodies = [(image.read_bytes(), {"content-type": TYPES[image.suffix.lower()]}) for image in images]
-    with closing(http.client.HTTPConnection(address)) as connection:
-        connection.connect()
-        for body, headers in bodies:
-            start = time.perf_counter()
-            connection.request("POST", "/predict", body, headers)
-            answer = connection.getresponse()
-            said = answer.read()
-            seconds.append(time.perf_counter() - start)
-            if answer.status != http.client.OK:
-                raise UserError(f"/predict: expected 200, received {answer.status}: {said.decode()}")
-    return seconds
+    with closing(Client(address)) as client:
+        return [client.seconds(image) for image in images]
 
 
-def over_http(address: str, images: Sequence[Path], clients: int) -> tuple[list[float], float]:
+def over_http(address: str, images: Sequence[Path], clients: int) -> Round:
     """Return the seconds of each request of several clients at a time, and the images a second of all."""
     shares = [images[number::clients] for number in range(clients)]
     start = time.perf_counter()
@@ -84,14 +103,12 @@ class Bare:
     def __init__(self, model: Path) -> None:
         self._single, self._many = open_classifier(model, latency=True), open_classifier(model)
 
-    def one_by_one(self, images: Sequence[Path]) -> tuple[list[float], float]:
-        """Return the seconds of each image, decoded and computed, and the images a second."""
-        contract, seconds = self._single.contract, []
-        for data in [image.read_bytes() for image in images]:
-            start = time.perf_counter()
-            self._single.probabilities(decode(data, contract.image_size, contract.channels).pixels[None])
-            seconds.append(time.perf_counter() - start)
-        return seconds, len(images) / sum(seconds)
+    def seconds(self, image: Path) -> float:
+        """Decode and compute an image, and return the seconds."""
+        contract, data = self._single.contract, image.read_bytes()
+        start = time.perf_counter()
+        self._single.probabilities(decode(data, contract.image_size, contract.channels).pixels[None])
+        return time.perf_counter() - start
 
     def together(self, images: Sequence[Path]) -> float:
         """Return the images a second, `BATCH` at a time."""
@@ -100,7 +117,17 @@ class Bare:
         return len(found) / (time.perf_counter() - start)
 
 
-def summary(rounds: Sequence[tuple[list[float], float]]) -> dict[str, float]:
+def alternating(bare: Bare, address: str, images: Sequence[Path]) -> tuple[Round, Round]:
+    """Compute each image without the server and with it, by turns: what computes without a rest is at a disadvantage on
+    a busy machine. Returns the seconds and the images a second of both.
+    """
+    with closing(Client(address)) as client:
+        pairs = [(bare.seconds(image), client.seconds(image)) for image in images]
+    without, over = (list(seconds) for seconds in zip(*pairs, strict=True))
+    return (without, len(images) / sum(without)), (over, len(images) / sum(over))
+
+
+def summary(rounds: Sequence[Round]) -> dict[str, float]:
     """Return the median and the 95th percentile of all requests in milliseconds, and the median rate of the rounds."""
     milliseconds = 1e3 * np.concatenate([seconds for seconds, _ in rounds])
     return {
@@ -112,17 +139,18 @@ def summary(rounds: Sequence[tuple[list[float], float]]) -> dict[str, float]:
 
 def measure(model: Path, images: Sequence[Path]) -> dict[str, object]:
     """Measure in turns; the first turn warms up and does not count."""
-    bare, one_by_one, together = Bare(model), [], []
-    http_rounds: dict[int, list[tuple[list[float], float]]] = {clients: [] for clients in CLIENTS}
+    bare, together = Bare(model), []
+    rounds: dict[str, list[Round]] = {"bare": [], "1": [], **{str(clients): [] for clients in CLIENTS}}
     with served(model) as address:
         for turn in range(ROUNDS + 1):
-            one_by_one.append(bare.one_by_one(images))
+            for name, measured in zip(("bare", "1"), alternating(bare, address, images), strict=True):
+                rounds[name].append(measured)
             for clients in CLIENTS:
-                http_rounds[clients].append(over_http(address, images, clients))
+                rounds[str(clients)].append(over_http(address, images, clients))
             together.append(bare.together(images))
             print(f"round {turn} of {ROUNDS}", file=sys.stderr, flush=True)
-    single = summary(one_by_one[1:])
-    found = {str(clients): summary(rounds[1:]) for clients, rounds in http_rounds.items()}
+    found = {name: summary(all_rounds[1:]) for name, all_rounds in rounds.items()}
+    single = found.pop("bare")
     return {
         "cores": os.cpu_count(),
         "requests": ROUNDS * len(images),
