@@ -7,7 +7,7 @@ PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run report test lint share kills bench load augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run report serve test lint share kills bench load serving augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -16,6 +16,9 @@ run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 
 report: $(VENV)/run  ## the results as one HTML file, .report/index.html; after run
 	python -m transfer.page
+
+serve: $(VENV)/serve  ## the exported classifier behind HTTP, with a page to try it on; after run
+	python -m transfer serve
 
 test: $(VENV)/test lint  ## lint, types, tests, two at a time: much of their time is the start of a process
 	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -38,6 +41,9 @@ bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 
 load: $(VENV)/run  ## up to a million small images, into benchmarks/results; half an hour
 	python -m benchmarks.load
+
+serving: $(VENV)/serve  ## what HTTP costs beside the bare classifier, likewise; after run
+	python -m benchmarks.serving
 
 augment: $(VENV)/run  ## what cached views and changes on the fly cost and give, into benchmarks/results
 	python -m benchmarks.augment $(EPOCHS)
@@ -71,10 +77,15 @@ $(VENV)/remotes: requirements-remotes.txt requirements.txt requirements-lock.txt
 	python -m transfer.plots_page
 	touch $@ $(VENV)/run
 
-$(VENV)/test: requirements-dev.txt requirements-remotes.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(VENV)/serve: requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
+	python -m transfer.plots_page
+	touch $@ $(VENV)/run
+
+$(VENV)/test: requirements-dev.txt requirements-remotes.txt requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	python -m transfer.plots_page
-	touch $@ $(VENV)/run $(VENV)/remotes
+	touch $@ $(VENV)/run $(VENV)/remotes $(VENV)/serve
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(PEERS_VENV)

@@ -1,4 +1,4 @@
-"""Use what the pipeline has made: python -m transfer predict|explain …"""
+"""Use what the pipeline has made: python -m transfer predict|explain|serve …"""
 
 import argparse
 import os
@@ -6,8 +6,9 @@ import signal
 import sys
 
 from transfer import errors, explanation, prediction
+from transfer.serving import command as serving
 
-COMMANDS = (prediction, explanation)
+COMMANDS = (prediction, explanation, serving)
 """Modules with a command each, which their `add_command` describes."""
 
 
