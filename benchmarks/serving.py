@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 from transfer.classifiers import open_classifier
 from transfer.cost import write_json
 from transfer.errors import UserError, run
+from transfer.image_shards import open_shard, shards
 from transfer.images import decode
 from transfer.prediction import find_images, predict
 
@@ -33,6 +35,7 @@ CLIENTS = (8, 32)
 ROUNDS, EACH = 3, 96
 """Of measurements, and requests, or images, in each."""
 BATCH = 32
+RAW = Path("data/raw/images")
 Round = tuple[list[float], float]
 """The seconds of each request, or image, and the images a second."""
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".bmp": "image/bmp"}
@@ -165,11 +168,16 @@ def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description="What HTTP costs.")
     parser.add_argument("--model", type=Path, default=Path("models/export"), help="default: models/export")
-    parser.add_argument("--images", type=Path, default=Path("data/raw/images"), help="default: data/raw/images")
+    parser.add_argument("--images", type=Path, help="a folder of them; default: those of data/raw")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"default: {RESULTS}")
     given = parser.parse_args()
-    images = [Path(image) for image in find_images([str(given.images)]) if Path(image).suffix.lower() in TYPES][:EACH]
-    write_json(measure(given.model, images), given.out)
+    with TemporaryDirectory() as temporary:
+        if given.images is None:
+            with open_shard(shards(RAW)[0]) as shard:
+                shard.extractall(temporary, shard.namelist()[:EACH])
+        found = find_images([str(given.images or temporary)])
+        images = [Path(image) for image in found if Path(image).suffix.lower() in TYPES][:EACH]
+        write_json(measure(given.model, images), given.out)
     print(given.out.read_text(encoding="utf-8"))
 
 
