@@ -27,6 +27,7 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     from transfer.records import Example, RecordPool
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep on one of several workers (pytest -n) what shares a fixture: a file, and the pipeline that was run once.
 
