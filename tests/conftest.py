@@ -29,7 +29,7 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     from transfer.records import Example, RecordPool
 
 
-class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+class Scheduling(LoadFileScheduling):
     """Keeps on one of several workers (pytest -n) what shares a fixture: a file, and the pipeline that is run once."""
 
     def _split_scope(self, nodeid: str) -> str:
