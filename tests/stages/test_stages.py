@@ -141,9 +141,12 @@ def test_a_format_that_says_something_else_fails_the_stage(
     for model in ("ann", "cnn"):
         run_stage("train_baseline", model)
         run_stage("evaluate", model)
-    Path("metrics/compare.json").write_text('{"winner": "cnn"}', encoding="utf-8")
+    compared = '{"winner": "cnn", "intervals": {"cnn": {"accuracy": 0.5}}, "subgroups": []}'
+    Path("metrics/compare.json").write_text(compared, encoding="utf-8")
     run_stage("export")
-    assert sorted(path.name for path in Path("models/export").rglob("*.*")) == ["float16.tflite", "model.onnx"]
+    written = sorted(path.name for path in Path("models/export").rglob("*.*"))
+    assert written == ["README.md", "float16.tflite", "model.onnx"]
+    assert "| accuracy | 0.500 |" in Path("models/export/README.md").read_text(encoding="utf-8")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("transfer.export.write_onnx", _write_another_model)
         message = "models/export/model.onnx: expected the probabilities that Keras gives, within 0.001, received a diff"
