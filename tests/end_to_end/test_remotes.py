@@ -72,6 +72,11 @@ def test_a_changed_rate_runs_what_follows_pulls_only_its_inputs_and_runs_for_nob
         "data/records/test",
         "data/records/train",
         "data/records/validation",
+        "models/ann.json",  # export reads all models, as any may win
+        "models/ann.weights.h5",
+        "models/cnn.json",
+        "models/cnn.weights.h5",
+        "models/export",
         "models/finetuned.json",
         "models/finetuned.validation.npy",
         "models/finetuned.weights.h5",
