@@ -79,7 +79,7 @@ def test_a_full_disk_is_an_error_and_the_next_run_makes_it_good(
 ) -> None:
     """There is less room than the weights of the head take up."""
     disk = tmp_path / "disk"
-    with _small_disk(disk, "300m"):
+    with _small_disk(disk, "800m"):
         clone = change_head(original, disk / "clone")
         filler = disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(disk).free - 8_000_000))
