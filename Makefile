@@ -7,6 +7,9 @@ PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
+# What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
+install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.plots_page
+
 .PHONY: run report serve test lint share kills bench load serving augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
@@ -68,23 +71,19 @@ readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into
 	python -m transfer.readme
 
 $(VENV)/run: requirements.txt requirements-lock.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	python -m transfer.plots_page
+	$(install)
 	touch $@
 
 $(VENV)/remotes: requirements-remotes.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r requirements-remotes.txt
-	python -m transfer.plots_page
+	$(install)
 	touch $@ $(VENV)/run
 
 $(VENV)/serve: requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
-	python -m transfer.plots_page
+	$(install)
 	touch $@ $(VENV)/run
 
 $(VENV)/test: requirements-dev.txt requirements-remotes.txt requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	python -m transfer.plots_page
+	$(install)
 	touch $@ $(VENV)/run $(VENV)/remotes $(VENV)/serve
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clones import environment
-from benchmarks.preprocess import SMALL, small_images
+from benchmarks.preprocess import SMALL, apart, small_images
 from transfer.cost import peak_memory, write_json
 from transfer.params import Params, read_params
 from transfer.preprocess import preprocess, read_raw
@@ -64,14 +64,6 @@ def in_this_process(step: str) -> None:
     print(json.dumps({"seconds": round(taken, 2), "peak_memory_bytes": peak_memory()}))
 
 
-def _step(name: str) -> dict[str, Any]:
-    """Do a step in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.load", name]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    taken: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return taken
-
-
 def status_seconds(*outputs: Path) -> float:
     """Return the seconds that `dvc status` takes on outputs that are committed; the second time, as from then on."""
     folder = PLACE / "dvc"
@@ -101,10 +93,10 @@ def measured(count: int) -> dict[str, Any]:
     result: dict[str, Any] = {"images": count}
     if count <= MOST_FILES:
         result["status_of_files_s"] = status_seconds(FILES)
-    result["download"] = _step("download")
+    result["download"] = apart("benchmarks.load", "download")
     shutil.rmtree(FILES)
-    result["split"] = _step("split")
-    result["preprocess"] = _step("preprocess")
+    result["split"] = apart("benchmarks.load", "split")
+    result["preprocess"] = apart("benchmarks.load", "preprocess")
     for name, folder in (("raw", RAW / "images"), ("records", RECORDS)):
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
         result[name] = {"files": len(sizes), "largest_bytes": max(sizes)}

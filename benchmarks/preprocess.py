@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,10 +24,11 @@ from PIL import Image
 from transfer.cost import peak_memory, write_json
 from transfer.images import Pixels
 from transfer.params import read_params
-from transfer.preprocess import in_order, preprocess
+from transfer.preprocess import AHEAD, preprocess
 from transfer.records import Example, RecordPool
 from transfer.sources import obtain
 from transfer.splits import SPLITS
+from transfer.threads import in_order
 
 RESULTS = Path("benchmarks/results/preprocess.json")
 PLACE = Path(".bench/preprocess")
@@ -97,7 +99,7 @@ def _decoded(paths: list[Path], size: int, mode: str) -> Iterator[Pixels]:
         with Image.open(path) as image:
             return np.asarray(image.convert(mode).resize((size, size), Image.Resampling.BILINEAR), np.uint8)
 
-    return in_order(decode, paths)
+    return in_order(decode, paths, AHEAD)
 
 
 def bare(folder: Path, size: int, mode: str) -> int:
@@ -136,14 +138,19 @@ def in_this_process(name: str) -> None:
     print(json.dumps({"images": images, "seconds": seconds, "peak_memory_bytes": peak_memory()}))
 
 
+def apart(module: str, argument: str) -> dict[str, Any]:
+    """Run a module in a process of its own, so that its memory is its own, and return the JSON that it prints last."""
+    done = subprocess.run([sys.executable, "-m", module, argument], check=True, stdout=subprocess.PIPE, text=True)
+    taken: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return taken
+
+
 def memory() -> dict[str, object]:
     """Return what preprocessing took in a process of its own, for each number of images, and the ratio of memory."""
     taken = {}
     for count in COUNTS:
         raw(str(count))
-        command = [sys.executable, "-m", "benchmarks.preprocess", str(count)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        taken[str(count)] = json.loads(done.stdout.splitlines()[-1])
+        taken[str(count)] = apart("benchmarks.preprocess", str(count))
         print(f"{count} images: {taken[str(count)]}", file=sys.stderr, flush=True)
     peaks = [taken[str(count)]["peak_memory_bytes"] for count in COUNTS]
     return {**taken, "ratio": round(peaks[1] / peaks[0], 2)}

@@ -17,7 +17,7 @@ from scipy.special import logit
 from transfer.classifiers import open_classifier
 from transfer.errors import UserError
 from transfer.images import BadImageError, Pixels
-from transfer.prediction import add_inputs, find_images, list_bad, read_image, shown
+from transfer.prediction import add_classifier, add_images, find_images, list_bad, read_image, shown
 
 WINDOWS = 7
 """Windows side by side in an image: a window is as large as what a 224-pixel backbone's last layer calls a place."""
@@ -124,7 +124,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "where a part of it is blurred away. It says what this classifier looks at, not what is there.",
         epilog="Exit status: as of predict.",
     )
-    add_inputs(parser)
+    add_images(parser)
+    add_classifier(parser)
     parser.add_argument("--class", dest="wanted", help="what speaks for this class (default: the most likely one)")
     parser.add_argument("--out", type=Path, default=Path("explained"), help="folder of the PNGs (default: explained)")
     parser.set_defaults(run=run)

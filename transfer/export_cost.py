@@ -6,38 +6,31 @@ second in batches of 32 (median), after warm-up, on images of the model's size, 
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from transfer.classifiers import Classifier, open_classifier
 from transfer.cost import peak_memory
-from transfer.errors import UserError, run
+from transfer.errors import run
+from transfer.inference import in_own_process
 from transfer.params import Format
 
 BATCH = 32
-ROOT = Path(__file__).parent.parent  # where Python finds the package
 WARM_UP = {1: 5, BATCH: 1}
 REPEATS = {1: 50, BATCH: 7}
 
 
-def measure(folder: Path, name: Format) -> dict[str, Any]:
+def measure(folder: Path, name: Format) -> dict[str, object]:
     """Start the measuring process and return what it printed.
 
     Raises:
-        UserError: it failed.
+        UserError: it failed, or was killed.
     """
-    command = [sys.executable, "-m", "transfer.export_cost", str(folder.absolute()), name]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [""])[-1]
-        raise UserError(f"{name}: expected a process that measures it, received exit status {done.returncode}: {last}")
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    return in_own_process("transfer.export_cost", [str(folder.absolute()), name], name)
 
 
 def _seconds(classifier: Classifier, count: int) -> float:

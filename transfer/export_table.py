@@ -4,6 +4,7 @@ from typing import Any
 
 from transfer.contract import Contract
 from transfer.formats import FORMATS
+from transfer.markdown import markdown_table
 
 
 def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
@@ -23,7 +24,7 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
         "same class",
         "resizing",
     ]
-    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
+    rows = []
     for name, found in figures["formats"].items():
         spent, resizing = cost[name], found["resize_difference"]
         rows.append(
@@ -39,7 +40,7 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
                 "outside" if resizing is None else f"within {resizing:.1e}",
             ]
         )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table(header, rows)
 
 
 def export_report(contract: Contract, figures: dict[str, Any], cost: dict[str, Any]) -> str:

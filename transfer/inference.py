@@ -33,20 +33,23 @@ def measure(engine: str, files: list[Path], views: int) -> dict[str, object]:
     Raises:
         UserError: it failed, or was killed.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "transfer.inference",
-        engine,
-        str(views),
-        *(str(file.absolute()) for file in files),
-    ]
+    arguments = [engine, str(views), *(str(file.absolute()) for file in files)]
+    return in_own_process("transfer.inference", arguments, f"prediction with {engine}")
+
+
+def in_own_process(module: str, arguments: list[str], what: str) -> dict[str, object]:
+    """Run a module that measures something, named by `what`, and return what it printed last, which is JSON.
+
+    Raises:
+        UserError: it failed, or was killed.
+    """
+    command = [sys.executable, "-m", module, *arguments]
     result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     if result.returncode:
         end = f"signal {-result.returncode}" if result.returncode < 0 else f"exit status {result.returncode}"
         why = "; it may have been out of memory" if result.returncode == -signal.SIGKILL else ""
         last = (result.stderr.strip().splitlines() or [""])[-1]
-        raise UserError(f"prediction with {engine}: expected a process that measures it, received {end}{why}: {last}")
+        raise UserError(f"{what}: expected a process that measures it, received {end}{why}: {last}")
     measured: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
     return measured
 

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from transfer.cards import Card
 from transfer.contract import Contract
+from transfer.markdown import interval, markdown_table
 from transfer.params import Format
 from transfer.spec import Spec
 from transfer.strata import short
@@ -66,32 +67,31 @@ def _metadata(contract: Contract, evidence: Evidence) -> str:
 
 
 def _interval(row: dict[str, Any], name: str) -> str:
-    if row.get(f"{name}_low") is None:
-        return f"{row[name]:.3f}"
-    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
+    return interval(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
 
 
 def _scores(contract: Contract, spec: Spec, evidence: Evidence) -> str:
     """Return the scores on the test split, in Markdown."""
-    lines = ["| score | on the test split (95 % bootstrap interval) |", "| --- | ---: |"]
-    lines += [
-        f"| {title} | {_interval(evidence.intervals, name)} |"
+    rows = [
+        [title, _interval(evidence.intervals, name)]
         for name, (_, title) in METRICS.items()
         if evidence.intervals.get(name) is not None
     ]
     scores = evidence.scores
-    lines += [
-        f"| log loss, calibrated | {scores['log_loss_calibrated']:.3f} |",
-        f"| expected calibration error, calibrated | {scores['ece_calibrated']:.3f} |",
+    rows += [
+        ["log loss, calibrated", f"{scores['log_loss_calibrated']:.3f}"],
+        ["expected calibration error, calibrated", f"{scores['ece_calibrated']:.3f}"],
     ]
+    said = ""
     if spec.positive_class is not None:
-        lines += [f"| precision, recall of *{spec.positive}* | {scores['precision']:.3f}, {scores['recall']:.3f} |"]
-        lines += [
-            f"| the same at the threshold {scores['threshold']:.3f}, which has the highest F1 on the validation split "
-            f"| {scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f} |"
+        where = f"the same at the threshold {scores['threshold']:.3f}, which has the highest F1 on the validation split"
+        at_threshold = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
+        rows += [
+            [f"precision, recall of *{spec.positive}*", f"{scores['precision']:.3f}, {scores['recall']:.3f}"],
+            [where, at_threshold],
         ]
-    said = f"The threshold is one of the probability before calibration (temperature {contract.temperature:g})."
-    return "\n".join(lines) + (f"\n\n{said}" if spec.positive_class is not None else "")
+        said = f"\n\nThe threshold is one of the probability before calibration (temperature {contract.temperature:g})."
+    return markdown_table(["score", "on the test split (95 % bootstrap interval)"], rows) + said
 
 
 def _limits(spec: Spec, evidence: Evidence) -> str:

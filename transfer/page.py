@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from transfer import charts, page_tables
@@ -27,10 +26,11 @@ from transfer.cost import read_json
 from transfer.delong import AreaComparison
 from transfer.errors import UserError, run
 from transfer.params import load_yaml, read_params, validate
-from transfer.paths import written_whole
+from transfer.paths import write_text
 from transfer.report import MANY_CLASSES, calibration, limits, threshold, weighting, without_error
 from transfer.spec import Spec
 from transfer.statistics import Comparison
+from transfer.templating import environment
 
 PARAMS = Path("params.yaml")
 CARD = Path("data/raw/card.yaml")
@@ -50,7 +50,7 @@ RELIABILITY = Path("plots/reliability")
 MISTAKES = Path("plots/mistakes")
 HISTORY = Path("plots/history")
 EXPORT = Path("metrics/export.json")  # this and the next: where the model was exported
-EXPORT_COSTS = (Path("metrics/export-cost.json"), Path("metrics/cost/export.json"))
+EXPORT_COST = Path("metrics/export-cost.json")
 PAGE = Path(".report/index.html")
 
 PACKAGES = ("dvc", "keras", "tensorflow", "openvino", "numpy", "scipy", "scikit-learn", "statsmodels", "matplotlib")
@@ -136,20 +136,6 @@ def prose(text: str) -> Markup:
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", said))  # noqa: S704 (escaped above)
 
 
-def environment() -> Environment:
-    """Return the template engine: it escapes everything that is not marked, and knows no undefined names."""
-    made = Environment(
-        loader=PackageLoader("transfer"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters["prose"] = prose
-    return made
-
-
 def render(evidence: Evidence, commit: str, state: str) -> str:
     """Return the page.
 
@@ -159,7 +145,9 @@ def render(evidence: Evidence, commit: str, state: str) -> str:
         state: whether the evidence is that of the files that are there now, in words.
     """
     shown = {**_facts(evidence), **_words(evidence), **_tables(evidence), **_charts(evidence)}
-    return environment().get_template("page.html.j2").render(commit=commit, state=state, **shown)
+    templates = environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    templates.filters["prose"] = prose
+    return templates.get_template("page.html.j2").render(commit=commit, state=state, **shown)
 
 
 def _facts(evidence: Evidence) -> dict[str, Any]:
@@ -232,8 +220,7 @@ def _winner_first(evidence: Evidence) -> list[str]:
 def _exports() -> page_tables.Table | None:
     if not EXPORT.exists():
         return None
-    costs = [read_json(path) for path in EXPORT_COSTS if path.exists()]
-    return page_tables.exports(read_json(EXPORT), costs[0] if costs else {})
+    return page_tables.exports(read_json(EXPORT), read_json(EXPORT_COST) if EXPORT_COST.exists() else {})
 
 
 def _charts(evidence: Evidence) -> dict[str, Any]:
@@ -348,8 +335,7 @@ def main() -> None:
     """Write the page."""
     read_params(PARAMS)
     text = render(read(), commit(), state())
-    with written_whole(PAGE) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(text, PAGE)
     print(f"wrote  {PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB; open it in a browser, or send it by itself")
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from transfer.comparison import MODELS, Results
+from transfer.markdown import interval
 from transfer.report import MANY_CLASSES, remarks
 from transfer.spec import Spec
 from transfer.strata import short
@@ -52,11 +53,6 @@ def called(model: str) -> Markup:
     return Markup("{} {}").format(code(model), MODELS[model])
 
 
-def between(value: float, low: float, high: float, form: str = ".3f") -> str:
-    """Write a figure with its interval; without one where there is none."""
-    return f"{value:{form}} ({low:{form}} to {high:{form}})" if pd.notna(low) else f"{value:{form}}"
-
-
 def ranged(value: float, low: float, high: float, more: str = "") -> str | Markup:
     """Write a figure with its interval, where there is one, and a remark below it."""
     parts = [f"{low:.3f} to {high:.3f}"] if pd.notna(low) else []
@@ -96,11 +92,11 @@ def pairs(compare: dict[str, Any]) -> Table:
     header += ["ROC AUC (95 %)", "p (DeLong, Holm)"] if areas else []
     rows: list[list[str | Markup]] = []
     for pair in compare["pairs"]:
-        points = between(100 * pair["difference"], 100 * pair["low"], 100 * pair["high"], "+.1f")
+        points = interval(100 * pair["difference"], 100 * pair["low"], 100 * pair["high"], "+.1f")
         row: list[str | Markup] = [Markup("{} − {}").format(code(pair["second"]), code(pair["first"])), points]
         row += [f"{pair['only_second']} / {pair['only_first']}", f"{pair['p_holm']:.2g}"]
         if area := areas.get((pair["first"], pair["second"])):
-            row += [between(area["difference"], area["low"], area["high"], "+.3f"), f"{area['p_holm']:.2g}"]
+            row += [interval(area["difference"], area["low"], area["high"], "+.3f"), f"{area['p_holm']:.2g}"]
         rows.append(row)
     return Table("Every pair of models on the test split", tuple(header), rows)
 
@@ -110,7 +106,7 @@ def scores(results: Results, table: pd.DataFrame) -> Table:
     names = {"accuracy": "accuracy", "weighted": "weighted accuracy", "weighted_alternative": "weighted, alternative"}
     names |= {"f1": "F1", "f1_macro": "macro F1", "precision": "precision", "recall": "recall", "log_loss": "log loss"}
     names = {name: words for name, words in names.items() if name in results.scores["head"]}
-    areas = {row["model"]: between(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
+    areas = {row["model"]: interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
     rows = [[code(model), *(f"{results.scores[model][name]:.3f}" for name in names), areas[model]] for model in MODELS]
     return Table("Scores on the test split", ("model", *names.values(), "ROC AUC (95 %)"), rows)
 

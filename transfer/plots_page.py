@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from transfer.errors import run
-from transfer.paths import written_whole
+from transfer.paths import write_text
+from transfer.templating import environment
 
 PAGE = Path(".report/plots_template.html")
 VEGA_LITE = "5.21"  # of the versions in vl-convert, the newest for the schema (v5) that DVC's plot templates name
@@ -35,16 +35,12 @@ def vega() -> str:
 
 def plots_page() -> str:
     """Return the page, with DVC's placeholders for a refresh and the plots."""
-    environment = Environment(
-        loader=PackageLoader("transfer"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    return environment.get_template("plots_page.html.j2").render(vega=vega())
+    return environment(keep_trailing_newline=True).get_template("plots_page.html.j2").render(vega=vega())
 
 
 def main() -> None:
     """Write the page."""
-    with written_whole(PAGE) as part:
-        part.write_text(plots_page(), encoding="utf-8")
+    write_text(plots_page(), PAGE)
     print(f"wrote  {PAGE}: dvc plots show needs no network now")
 
 

@@ -7,9 +7,7 @@ import json
 import os
 import stat
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,6 +22,7 @@ from transfer.errors import UserError
 from transfer.formats import FORMATS
 from transfer.images import MAX_BYTES, BadImageError, Pixels, decode
 from transfer.progress import progress_bar
+from transfer.threads import in_order
 
 SOME_BAD = 3
 """Exit status where images could not be read. The others are predicted."""
@@ -84,24 +83,10 @@ def read_image(image: str, contract: Contract) -> Pixels | BadImageError:
         return error
 
 
-def _in_threads(images: Iterable[str], contract: Contract, ahead: int) -> Iterator[tuple[str, Pixels | BadImageError]]:
-    """Decode images, in order, `ahead` of them before they are asked for."""
-    waiting: deque[tuple[str, Future[Pixels | BadImageError]]] = deque()
-    names = iter(images)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        try:
-            waiting += ((name, threads.submit(read_image, name, contract)) for name in islice(names, ahead))
-            while waiting:
-                name, future = waiting.popleft()
-                yield name, future.result()
-                waiting += ((name, threads.submit(read_image, name, contract)) for name in islice(names, 1))
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-
 def predict(classifier: Classifier, images: Iterable[str], batch: int) -> Iterator[Prediction]:
     """Classify image files, in order, `batch` at a time; what cannot be read is said with its reason."""
-    decoded = _in_threads(images, classifier.contract, AHEAD * batch)
+    contract = classifier.contract
+    decoded = in_order(lambda image: (image, read_image(image, contract)), images, AHEAD * batch)
     while read := list(islice(decoded, batch)):
         good = [pixels for _, pixels in read if not isinstance(pixels, BadImageError)]
         rows = iter(classifier.probabilities(np.stack(good)) if good else ())
@@ -196,16 +181,26 @@ def run(given: argparse.Namespace) -> int:
     return list_bad([(prediction.image, prediction.error) for prediction in bad], len(images))
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, received {text!r}")
+def whole_number(text: str, most: int | None = None) -> int:
+    """Read a number from 1, for a command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or greater than `most`.
+    """
+    if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
+        upwards = "from 1" if most is None else f"from 1 to {most}"
+        raise argparse.ArgumentTypeError(f"expected a whole number {upwards}, received {text!r}")
     return int(text)
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add what names images and a classifier."""
-    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add what names images."""
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="files, or folders to look for images in")
+
+
+def add_classifier(parser: argparse.ArgumentParser) -> None:
+    """Add what names a classifier."""
+    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
     parser.add_argument("--model", type=Path, default=Path("models/export"), help=model)
     parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")
 
@@ -219,9 +214,10 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog=f"Exit status: 0; {SOME_BAD} if images could not be read (the others are predicted, and these listed on "
         "standard error); 1 for any other error; 2 for a wrong command line.",
     )
-    add_inputs(parser)
-    parser.add_argument("--batch", type=_count, default=32, help="images computed at a time (default: 32)")
-    parser.add_argument("--top", type=_count, help="only so many classes of each image, the most likely ones")
+    add_images(parser)
+    add_classifier(parser)
+    parser.add_argument("--batch", type=whole_number, default=32, help="images computed at a time (default: 32)")
+    parser.add_argument("--top", type=whole_number, help="only so many classes of each image, the most likely ones")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", dest="write", action="store_const", const=write_json, help="write JSON")
     output.add_argument("--csv", dest="write", action="store_const", const=write_csv, help="write CSV")

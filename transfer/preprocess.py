@@ -1,14 +1,10 @@
 """From data/raw to records: which images take part, which split each belongs to, and their pixels."""
 
-import os
 import shutil
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -25,12 +21,10 @@ from transfer.progress import progress_bar
 from transfer.records import Example, RecordPool
 from transfer.spec import Spec
 from transfer.splits import SPLITS, follow_groups, split, take_stratified
+from transfer.threads import in_order
 
 AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
 HASHED = 256  # thumbnails hashed at a time
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -57,21 +51,6 @@ def read_raw(folder: Path) -> Raw:
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches))
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield what `work` makes of each item, in order, computed on all cores a bounded number ahead.
-
-    In threads, not processes: Pillow decodes and resizes without holding Python's lock.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def _decoded(wanted: set[str], folder: Path, size: int, channels: int) -> Iterator[tuple[str, Decoded | BadImageError]]:
     """Decode images on all cores, in the order of the shards; for a bad one comes the reason."""
     for path in shards(folder):
@@ -83,7 +62,7 @@ def _decoded(wanted: set[str], folder: Path, size: int, channels: int) -> Iterat
                 except BadImageError as error:
                     return image, error
 
-            yield from in_order(attempt, (image for image in shard.namelist() if image in wanted))
+            yield from in_order(attempt, (image for image in shard.namelist() if image in wanted), AHEAD)
 
 
 class _Pool:

@@ -17,7 +17,8 @@ from transfer.comparison import MODELS, verdicts
 from transfer.cost import read_json
 from transfer.delong import AreaComparison
 from transfer.export_table import exported_markdown
-from transfer.report import markdown_table, performance_markdown
+from transfer.markdown import markdown_table
+from transfer.report import performance_markdown
 from transfer.statistics import Comparison
 
 README = Path("README.md")
@@ -287,11 +288,6 @@ def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
     return [*scores, cell("seconds", ".0f", " s"), cell("peak_memory_bytes", ",.0f", " MB", 1e-6)]
 
 
-def _peers(root: Path) -> str:
-    path = root / "benchmarks/results/peers.json"
-    return peers_markdown(read_json(path)) if path.exists() else "Not measured yet."
-
-
 def load_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each number of images."""
     header = [
@@ -315,11 +311,6 @@ def load_markdown(results: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-def _load(root: Path) -> str:
-    path = root / "benchmarks/results/load.json"
-    return load_markdown(read_json(path)) if path.exists() else "Not measured yet."
-
-
 def killed_markdown(results: dict[str, Any]) -> str:
     """Say how often runs were killed, and what came out."""
     runs = results["runs"]
@@ -335,14 +326,19 @@ def killed_markdown(results: dict[str, Any]) -> str:
     )
 
 
-def _killed(root: Path) -> str:
-    path = root / "benchmarks/results/killed.json"
-    return killed_markdown(read_json(path)) if path.exists() else "Not measured yet."
-
-
 def _exported(root: Path) -> str:
     figures, cost = (read_json(root / f"metrics/{name}.json") for name in ("export", "export-cost"))
     return exported_markdown(figures, cost)
+
+
+def _if_measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[[Path], str]:
+    """Return what renders a file of benchmarks/results that may not be there yet."""
+
+    def block(root: Path) -> str:
+        path = root / f"benchmarks/results/{name}.json"
+        return markdown(read_json(path)) if path.exists() else "Not measured yet."
+
+    return block
 
 
 def _dag(root: Path) -> str:
@@ -362,9 +358,9 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "tries": _tries,
     "sweep": _sweep,
     "learning-curve": _learning_curve,
-    "peers": _peers,
-    "killed": _killed,
-    "load": _load,
+    "peers": _if_measured("peers", peers_markdown),
+    "killed": _if_measured("killed", killed_markdown),
+    "load": _if_measured("load", load_markdown),
     "dag": _dag,
     "exported": _exported,
 }

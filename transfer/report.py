@@ -9,16 +9,11 @@ import pandas as pd
 from transfer.calibration import BINS, COLDEST, HOTTEST
 from transfer.cards import Card, Table
 from transfer.comparison import MODELS, TWO, Findings, Results, verdicts
+from transfer.markdown import interval, markdown_table
 from transfer.spec import Spec
 from transfer.strata import short
 
 MANY_CLASSES = 20  # more than these do not fit side by side
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table: the first column to the left, the others to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
 def performance_markdown(table: pd.DataFrame) -> str:
@@ -44,17 +39,12 @@ def performance_markdown(table: pd.DataFrame) -> str:
     return markdown_table(header, rows)
 
 
-def _interval(value: float, low: float, high: float, form: str = ".3f") -> str:
-    """Write a figure with its interval; without one where there is none."""
-    return f"{value:{form}} ({low:{form}} to {high:{form}})" if pd.notna(low) else f"{value:{form}}"
-
-
 def _scores(results: Results, table: pd.DataFrame) -> str:
     names = {"accuracy": "accuracy", "weighted": "weighted accuracy"}
     if "weighted_alternative" in results.scores["head"]:
         names["weighted_alternative"] = "weighted, alternative"
     names |= {"f1": "F1", "f1_macro": "macro F1", "log_loss": "log loss"}
-    areas = {row["model"]: _interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
+    areas = {row["model"]: interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
     rows = [[f"`{model}`", *(f"{results.scores[model][name]:.3f}" for name in names), areas[model]] for model in MODELS]
     return markdown_table(["model", *names.values(), "ROC AUC (95 %)"], rows)
 
@@ -95,11 +85,11 @@ def _pairs(findings: Findings) -> str:
     header = ["second less first", "test accuracy, points (95 %)", "right only by second / first", "p (McNemar, Holm)"]
     rows = []
     for pair in findings.pairs:
-        points = _interval(100 * pair.difference, 100 * pair.low, 100 * pair.high, "+.1f")
+        points = interval(100 * pair.difference, 100 * pair.low, 100 * pair.high, "+.1f")
         row = [f"`{pair.second}` − `{pair.first}`", points]
         row += [f"{pair.only_second} / {pair.only_first}", f"{pair.p_holm:.2g}"]
         if area := areas.get((pair.first, pair.second)):
-            row += [_interval(area.difference, area.low, area.high, "+.3f"), f"{area.p_holm:.2g}"]
+            row += [interval(area.difference, area.low, area.high, "+.3f"), f"{area.p_holm:.2g}"]
         rows.append(row)
     more = ["ROC AUC (95 %)", "p (DeLong, Holm)"] if areas else []
     note = (
@@ -171,7 +161,7 @@ def _subgroup_table(column: str, rows: pd.DataFrame, positive: str | None) -> st
         cells = []
         for model in MODELS:
             found = of_model.loc[model]
-            cell = _interval(found["accuracy"], found["accuracy_low"], found["accuracy_high"])
+            cell = interval(found["accuracy"], found["accuracy_low"], found["accuracy_high"])
             cells.append(cell + (f"; F1 {found['f1']:.3f}" if pd.notna(found["f1"]) else ""))
         lines.append([short(value), str(images), *cells])
     title = f"By *{column}*: accuracy (95 %, exact binomial)"

@@ -13,7 +13,6 @@ from transfer.report import (
     Pictures,
     _confusion,
     calibration,
-    markdown_table,
     remarks,
     report,
     subgroup_tables,
@@ -45,10 +44,6 @@ def test_of_many_classes_the_most_frequent_confusions_are_shown() -> None:
     predictions = pd.DataFrame(rows, columns=["actual", "predicted"])
     shown = _confusion(predictions, classes).splitlines()
     assert shown[2:] == ["| class 1 | class 2 | 3 |", "| class 2 | class 1 | 2 |"]
-
-
-def test_a_class_name_cannot_break_a_table() -> None:
-    assert markdown_table(["a|b"], [["c"]]).splitlines()[0] == "| a&#124;b |"
 
 
 def test_the_report_says_what_may_be_concluded_and_what_not(tmp_path: Path) -> None:

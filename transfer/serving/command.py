@@ -3,11 +3,12 @@
 import argparse
 import socket
 from dataclasses import fields
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from transfer.errors import UserError
-from transfer.formats import FORMATS
+from transfer.prediction import add_classifier, whole_number
 from transfer.serving.limits import Limits
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
@@ -76,12 +77,6 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _number(text: str, most: int) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, received {text!r}")
-    return int(text)
-
-
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this command to the command line."""
     parser = commands.add_parser(
@@ -91,9 +86,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "(Prometheus) and /openapi.json. It asks nobody who he is: on a host that others reach, put a proxy before it.",
         epilog="Exit status: 130 or 143 after Ctrl-C or SIGTERM; 1 for an error; 2 for a wrong command line.",
     )
-    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
-    parser.add_argument("--model", type=Path, default=Path("models/export"), help=model)
-    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")
+    add_classifier(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, choices=range(65536), metavar="PORT", default=8000, help="default: 8000")
     for name, most, words in (
@@ -105,7 +98,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         default = getattr(Limits, name)
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            type=lambda text, most=most: _number(text, most),  # type: ignore[misc]
+            type=partial(whole_number, most=most),
             default=default,
             metavar="N",
             help=f"{words}, at most (default: {default})",

@@ -5,12 +5,12 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from transfer.contract import Contract
 from transfer.serving.limits import Limits
 from transfer.serving.uploads import FIELD, TYPES
+from transfer.templating import environment
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,17 @@ def render(contract: Contract, limits: Limits) -> ServedPage:
     """Make the page of a classifier."""
     folder = files("transfer") / "templates"
     style, script = ((folder / f"serving.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    made = Environment(loader=PackageLoader("transfer"), autoescape=True, undefined=StrictUndefined)
-    text = made.get_template("serving.html.j2").render(
-        contract=contract,
-        megabytes=limits.max_bytes / (1 << 20),
-        field=FIELD,
-        types=TYPES,
-        style=Markup(style),  # noqa: S704 (files of the project)
-        script=Markup(script),  # noqa: S704
+    text = (
+        environment()
+        .get_template("serving.html.j2")
+        .render(
+            contract=contract,
+            megabytes=limits.max_bytes / (1 << 20),
+            field=FIELD,
+            types=TYPES,
+            style=Markup(style),  # noqa: S704 (files of the project)
+            script=Markup(script),  # noqa: S704
+        )
     )
     allowed = {
         "default-src": "'none'",
