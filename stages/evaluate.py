@@ -51,7 +51,8 @@ def main() -> None:
     write_csv(predictions_table(test, spec.classes), fill(PREDICTIONS, item))
     for table, path in zip(curves(test, spec.classes, spec.positive_class), (ROC, PRECISION_RECALL), strict=True):
         write_csv(table, fill(path, item))
-    draw_mistakes(worst_mistakes(test, TEST, spec, 12), f"{item}: the worst mistakes", fill(MISTAKES, item))
+    mistakes = worst_mistakes(test, TEST, spec, 12, model.classify)
+    draw_mistakes(mistakes, f"{item}: the worst mistakes", fill(MISTAKES, item))
     print(f"read   {fill(WEIGHTS, item)}, {sum(spec.counts.values())} images, {views} views, engine {model.engine}")
     print(f"       whole network and training path differ by at most {difference:.4f} in a probability")
     print(f"wrote  {fill(METRICS, item)}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))

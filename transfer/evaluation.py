@@ -15,8 +15,10 @@ from transfer.calibration import calibrate
 from transfer.cards import Card
 from transfer.engine import BATCH, EngineName, check_agreement, choose, make_engine, to_openvino
 from transfer.errors import UserError
+from transfer.images import Pixels
 from transfer.inference import measure
 from transfer.model_files import load
+from transfer.occlusion import Classify, occlusion_map
 from transfer.pictures import Mistake
 from transfer.progress import progress_bar
 from transfer.records import Batch, normalise, read_records
@@ -79,6 +81,11 @@ class Evaluator:
                 progress.update(len(output))
         return [predictions_of(seen, np.concatenate(outputs[view::views])) for view in range(views)]
 
+    def classify(self, images: Pixels) -> NDArray[np.float32]:
+        """Return probabilities (n, classes) of images, uint8 (n, S, S, channels)."""
+        (probabilities,) = self._run.run([normalise(images)])
+        return probabilities
+
     def prediction_cost(self, views: int) -> dict[str, object]:
         """Measure seconds an image and peak memory in a process of its own, and the size of the weights.
 
@@ -138,8 +145,11 @@ def judge(
     return {name: round(value, DIGITS) for name, value in scores.items()}, reliability
 
 
-def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int) -> list[Mistake]:
-    """Return the images that are classified wrongly with the highest probability, the worst first."""
+def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int, classify: Classify) -> list[Mistake]:
+    """Return the images that are classified wrongly with the highest probability, the worst first.
+
+    What in an image spoke for the wrong class is asked of it as it is, also where it was judged by several views.
+    """
     certainty = test.probabilities.max(axis=1)
     wrong = np.flatnonzero(test.predicted != test.labels)
     worst = wrong[np.argsort(-certainty[wrong], kind="stable")][:count]
@@ -157,6 +167,7 @@ def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int) -> 
             spec.classes[test.labels[i]],
             spec.classes[test.predicted[i]],
             float(certainty[i]),
+            occlusion_map(classify, pixels[name], int(test.predicted[i])),
         )
         for name, i in wanted.items()
     ]

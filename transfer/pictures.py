@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,35 +19,61 @@ from transfer.images import Pixels
 from transfer.paths import written_whole
 
 DPI = 100
-COLUMNS = 4
+MISTAKES_A_ROW = 3
 MIN_FALL = 0.1  # in log-odds, the least that colours stand for: what is below is as good as nothing
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image (uint8, (size, size, channels)) that was classified wrongly, and how sure the model was."""
+    """An image (uint8, (size, size, channels)) that was classified wrongly, how sure the model was, and why.
+
+    `falls`, (size, size), says by how much the log-odds of the class that it was taken for fall where a place is hidden
+    (see `transfer.occlusion`).
+    """
 
     image: str
     pixels: Pixels
     actual: str
     predicted: str
     probability: float
+    falls: NDArray[np.float32]
 
 
 def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
-    """Draw images in rows of four, with what they are and what they were taken for."""
-    rows = max(1, -(-len(mistakes) // COLUMNS))
-    figure, axes = plt.subplots(rows, COLUMNS, figsize=(10, 2.9 * rows + 0.6), squeeze=False, layout="constrained")
+    """Draw images, with what they are and what they were taken for, and beside each what in it spoke for that."""
+    rows = max(1, -(-len(mistakes) // MISTAKES_A_ROW))
+    figure, axes = plt.subplots(
+        rows, 2 * MISTAKES_A_ROW, figsize=(12, 2.5 * rows + 1.2), squeeze=False, layout="constrained"
+    )
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, mistake in zip(axes.flat, mistakes, strict=False):
-        axis.imshow(mistake.pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+    limit = max([MIN_FALL, *(float(np.abs(mistake.falls).max()) for mistake in mistakes)])
+    pairs = axes.reshape(rows * MISTAKES_A_ROW, 2)
+    for (plain, mapped), mistake in zip(pairs, mistakes, strict=False):
+        plain.imshow(mistake.pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
         name = mistake.image.rsplit("/", 1)[-1]
-        axis.set_title(
-            f"{name}\nis {mistake.actual}, taken for\n{mistake.predicted} ({mistake.probability:.0%})", fontsize=9
+        plain.set_title(
+            f"{name}\nis {mistake.actual}, taken for\n{mistake.predicted} ({mistake.probability:.0%})",
+            fontsize=9,
+            parse_math=False,
+        )
+        shade = _shade(mapped, mistake.pixels, mistake.falls, limit)
+    if mistakes:
+        bar = figure.colorbar(shade, ax=axes, location="bottom", aspect=60, pad=0.02)
+        bar.set_label(
+            "right of each image: fall of the log-odds of the class that it was taken for, where this is hidden "
+            "(above 0 it speaks for the class)",
+            fontsize=9,
         )
     figure.suptitle(title if mistakes else f"{title}: none")
     _save(figure, path)
+
+
+def _shade(axis: Axes, pixels: Pixels, falls: NDArray[np.float32], limit: float) -> ScalarMappable:
+    """Draw an image in grey and what speaks for and against a class over it, and return the colours' scale."""
+    axis.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+    shade = axis.imshow(falls, cmap="PuOr_r", vmin=-limit, vmax=limit, alpha=0.75 * np.abs(falls) / limit)
+    return ScalarMappable(shade.norm, shade.cmap)
 
 
 def draw_performance(table: pd.DataFrame, path: Path) -> None:
@@ -108,14 +135,11 @@ def draw_explanation(pixels: Pixels, falls: NDArray[np.float32], image: str, sai
         path: of the PNG.
     """
     figure, (plain, mapped) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    grey = pixels.mean(axis=-1)
     plain.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
     plain.set_title(image, fontsize=9, parse_math=False)  # a dollar sign is one
-    mapped.imshow(grey, cmap="gray", vmin=0, vmax=255)
-    limit = max(float(np.abs(falls).max()), MIN_FALL)
-    shade = mapped.imshow(falls, cmap="PuOr_r", vmin=-limit, vmax=limit, alpha=0.75 * np.abs(falls) / limit)
+    shade = _shade(mapped, pixels, falls, max(float(np.abs(falls).max()), MIN_FALL))
     mapped.set_title(said, fontsize=9, parse_math=False)
-    bar = figure.colorbar(ScalarMappable(shade.norm, shade.cmap), ax=mapped, shrink=0.9)
+    bar = figure.colorbar(shade, ax=mapped, shrink=0.9)
     bar.set_label("fall of its log-odds where this is hidden:\nabove 0 it speaks for the class", fontsize=8)
     for axis in (plain, mapped):
         axis.set_axis_off()

@@ -10,8 +10,9 @@ import pytest
 from tests.conftest import write_records
 from transfer.cards import Card, Table
 from transfer.engine import BATCH
-from transfer.evaluation import Evaluator, averaged, judge
-from transfer.records import Example
+from transfer.evaluation import Evaluator, averaged, judge, predictions_of, worst_mistakes
+from transfer.images import Pixels
+from transfer.records import Example, read_records
 from transfer.scores import Predictions
 from transfer.spec import Spec
 
@@ -85,3 +86,25 @@ def test_each_view_is_predicted_apart_in_the_order_of_the_records(tmp_path: Path
     np.testing.assert_array_equal(mirrored.probabilities[:, 0], 0)
     assert first.images == mirrored.images == [f"{i}.png" for i in range(count)]
     assert first.labels.tolist() == [i % 2 for i in range(count)]
+
+
+def test_the_surest_mistakes_come_first_with_what_spoke_for_the_wrong_class(tmp_path: Path) -> None:
+    """The second class is what a model says of images with a spot; of five with one, four are of the first class."""
+    spot = (slice(0, 8), slice(0, 8))
+
+    def classify(images: Pixels) -> np.ndarray:
+        second = 1 / (1 + np.exp(4 - images[:, *spot].mean(axis=(1, 2, 3)) / 20))
+        return np.stack([1 - second, second], axis=1).astype(np.float32)
+
+    pixels = np.full((6, 28, 28, 1), 40, np.uint8)
+    pixels[:5, *spot] = np.array([120, 200, 140, 160, 180])[:, None, None, None]
+    examples = [Example(f"{i}.png", pixels[i], int(i == 2), float("nan"), 1.0) for i in range(6)]
+    write_records(examples, tmp_path / "test", 28 * 28)
+    spec = Spec(("plain", "spotted"), None, "none", 28, 1, {"test": 6})
+    test = predictions_of(list(read_records(tmp_path / "test", spec, BATCH)), classify(pixels))
+    mistakes = worst_mistakes(test, tmp_path / "test", spec, 3, classify)
+    assert [mistake.image for mistake in mistakes] == ["1.png", "4.png", "3.png"]
+    for mistake in mistakes:
+        assert (mistake.actual, mistake.predicted) == ("plain", "spotted")
+        assert mistake.falls[spot].mean() > 0.4
+        assert np.abs(mistake.falls[16:, 16:]).max() < 0.1

@@ -54,7 +54,7 @@ def _write_plots(folder: Path, model: str, words: tuple[str, str, str]) -> None:
         for score in CURVES:
             text = f"step\t{score}\n" + "".join(f"{i}\t{0.5 + 0.01 * i}\n" for i in range(9))
             _write(folder / f"plots/history/{model}/plots/metrics/{split}/{score}.tsv", text)
-    mistake = Mistake(words[0], np.zeros((8, 8, 3), np.uint8), words[1], words[2], 0.9)
+    mistake = Mistake(words[0], np.zeros((8, 8, 3), np.uint8), words[1], words[2], 0.9, np.zeros((8, 8), np.float32))
     draw_mistakes([mistake], model, folder / f"plots/mistakes/{model}.png")
 
 

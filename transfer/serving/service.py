@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from transfer.classifiers import Classifier, Probabilities, open_classifier
-from transfer.explanation import occlusion_map
 from transfer.images import Pixels
+from transfer.occlusion import occlusion_map
 from transfer.params import Format
 from transfer.prediction import shown
 from transfer.serving.batcher import Batcher, Places
