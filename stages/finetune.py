@@ -2,6 +2,7 @@
 
 from transfer.activations import make_plan
 from transfer.determinism import fix_seeds
+from transfer.devices import training_on
 from transfer.errors import run
 from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles, load
@@ -52,16 +53,17 @@ def main() -> None:
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
     plan = make_plan(params.backbone, finetune.cut, finetune.augment, finetune.views, spec.symmetry, "finetune")
-    network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
-    records = (TRAIN, VALIDATION)
-    data = training_data(
-        plan, ACTIVATIONS, records, spec, finetune.augmentation, params.labels, params.batch_size, params.seed
-    )
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
-    around = from_pixels(network) if plan.from_pixels else None
     print(f"train on {plan.describe()}")
     recipe, may_collapse = recipe_of(params), params.weights == "none"
-    fit(network, architecture, data, spec, recipe, outputs, INPUTS, may_collapse, around)
+    with training_on(params.precision):
+        network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
+        records, augmentation = (TRAIN, VALIDATION), finetune.augmentation
+        data = training_data(
+            plan, ACTIVATIONS, records, spec, augmentation, params.labels, params.batch_size, params.seed
+        )
+        around = from_pixels(network) if plan.from_pixels else None
+        fit(network, architecture, data, spec, recipe, outputs, INPUTS, may_collapse, around)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from transfer.baselines import small_images
 from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.determinism import fix_seeds
+from transfer.devices import training_on
 from transfer.errors import argument, run
-from transfer.fitting import Outputs, fit
+from transfer.fitting import Outputs, fit, in_float32
 from transfer.model_files import ModelFiles
 from transfer.network import baseline_architecture, build
 from transfer.params import read_params
@@ -35,11 +36,6 @@ def main() -> None:
     views = count_views(params.baselines.views, spec.symmetry, "baselines.views")
     fix_seeds(params.seed)
     architecture = baseline_architecture(baseline, spec.image_size, spec.classes)
-    network = build(architecture)
-    train = small_images(network.trunk, TRAIN, spec, views, params.labels)
-    batches = ViewBatches(*train, params.batch_size, params.seed)
-    small_validation = small_images(network.trunk, VALIDATION, spec, 1, params.labels)
-    validation = ViewBatches(*small_validation, EVALUATION_BATCH, None)
     recipe = Recipe(
         epochs=baseline.epochs,
         lr=baseline.lr,
@@ -48,7 +44,14 @@ def main() -> None:
     )
     model = ModelFiles(fill(ARCHITECTURE, item), fill(WEIGHTS, item), fill(PREDICTED, item))
     outputs = Outputs(model, fill(CURVES, item), fill(METRICS, item), fill(COST, item))
-    fit(network, architecture, (batches, validation), spec, recipe, outputs, INPUTS, may_collapse=True)
+    with training_on(params.precision):
+        network = build(architecture)
+        trunk = in_float32(network, architecture).trunk
+        train = small_images(trunk, TRAIN, spec, views, params.labels)
+        batches = ViewBatches(*train, params.batch_size, params.seed)
+        small_validation = small_images(trunk, VALIDATION, spec, 1, params.labels)
+        validation = ViewBatches(*small_validation, EVALUATION_BATCH, None)
+        fit(network, architecture, (batches, validation), spec, recipe, outputs, INPUTS, may_collapse=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from transfer.activations import view_batches
 from transfer.determinism import fix_seeds
+from transfer.devices import training_on
 from transfer.errors import run
 from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles
@@ -51,11 +52,12 @@ def main() -> None:
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
     architecture = architecture_of(params, spec)
-    network = build(architecture)
-    network.backbone.load_weights(BACKBONE)
-    data = view_batches(ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
-    fit(network, architecture, data, spec, recipe_of(params), outputs, INPUTS, params.weights == "none")
+    with training_on(params.precision):
+        network = build(architecture)
+        network.backbone.load_weights(BACKBONE)
+        data = view_batches(ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
+        fit(network, architecture, data, spec, recipe_of(params), outputs, INPUTS, params.weights == "none")
 
 
 if __name__ == "__main__":

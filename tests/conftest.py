@@ -71,6 +71,7 @@ SMALL = {
     "class_weights": "none",
     "labels": "hard",
     "time_budget_s": None,
+    "precision": "float32",
     "backbone": "efficientnet_lite0",
     "weights": "packaged",
     "engine": "auto",

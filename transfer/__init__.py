@@ -9,6 +9,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # By itself TensorFlow uses oneDNN on recent processors only. Measured on one that has AVX2 and no AVX-512, where it
 # stays off: an epoch of fine-tuning takes 70 s without it and 27 s with it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# By itself TensorFlow takes all of a GPU's memory, from other programs too.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 # OpenVINO reports its use to a web service unless somebody forbids it; without this package, it does not. Only the
 # stage download is to have a network.

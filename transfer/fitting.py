@@ -10,9 +10,10 @@ import numpy as np
 from transfer.batches import Batches
 from transfer.checkpoints import Checkpoint
 from transfer.cost import measured, write_json
+from transfer.devices import training_on
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, save
-from transfer.network import Architecture, Network
+from transfer.network import Architecture, Network, build
 from transfer.spec import Spec
 from transfer.training import Outcome, Recipe, predict, train
 
@@ -25,6 +26,16 @@ class Outputs:
     curves: Path
     metrics: Path
     cost: Path
+
+
+def in_float32(network: Network, architecture: Architecture) -> Network:
+    """Return a network in single precision: another one, with the same weights, where this computes in 16 bits."""
+    if network.top.dtype_policy.compute_dtype == "float32":
+        return network
+    with training_on("float32", ()):
+        other = build(architecture, network.cut)
+    other.whole.set_weights(network.whole.get_weights())
+    return other
 
 
 def fit(
@@ -55,7 +66,8 @@ def fit(
             cost |= {"seconds_before": outcome.seconds_before, "resumed_after_epoch": outcome.resumed_after}
         cost["seconds_per_epoch"] = round(float(np.median(outcome.seconds_per_epoch)), 3)
         cost["images_per_second"] = round(len(batches.targets) / float(np.median(outcome.seconds_per_epoch)), 1)
-    save(network, architecture, predict(network.top, validation), outputs.model)
+    predicted = predict(in_float32(network, architecture).top, validation)
+    save(network, architecture, predicted, outputs.model)
     total = network.whole.count_params()
     write_json({"parameters": total, **outcome.figures()}, outputs.metrics)
     uncertain = int(np.sum(batches.targets.max(axis=1) < 1))

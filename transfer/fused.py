@@ -33,8 +33,10 @@ class FusedConvolution(layers.Layer):
         options = {"strides": convolution.strides, "padding": convolution.padding}
         if isinstance(convolution, layers.DepthwiseConv2D):
             # kernel: (height, width, channels, 1)
-            return ops.depthwise_conv(x, convolution.kernel * scale[:, None], **options) + shift
-        return ops.conv(x, convolution.kernel * scale, **options) + shift  # kernel: (height, width, in, channels)
+            kernel = convolution.kernel * scale[:, None]
+            return ops.depthwise_conv(x, ops.cast(kernel, x.dtype), **options) + ops.cast(shift, x.dtype)
+        kernel = convolution.kernel * scale  # (height, width, in, channels)
+        return ops.conv(x, ops.cast(kernel, x.dtype), **options) + ops.cast(shift, x.dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         shape: tuple[int | None, ...] = self.convolution.compute_output_shape(input_shape)

@@ -52,13 +52,14 @@ class Network:
 
     `whole` takes float32 pixels (n, S, S, 3) in 0–1 and gives class probabilities (n, classes).
     `trunk` takes the same pixels and gives what `top` takes; `top` gives logits (n, classes) and is what is trained.
-    `backbone` is the pre-trained part of a transfer model, on both sides of the cut.
+    `backbone` is the pre-trained part of a transfer model, on both sides of the cut, which is at the block `cut`.
     """
 
     whole: keras.Model
     trunk: keras.Model
     top: keras.Model
     backbone: keras.Model = None
+    cut: str = "top"
 
 
 def _dense_layers(x: keras.KerasTensor, units: tuple[int, ...], dropout: float, classes: int) -> keras.KerasTensor:
@@ -67,7 +68,7 @@ def _dense_layers(x: keras.KerasTensor, units: tuple[int, ...], dropout: float, 
         x = layers.Dropout(dropout, name=f"dropout_{i}")(x)
         x = layers.Dense(width, "relu", name=f"dense_{i}")(x)
     x = layers.Dropout(dropout, name="dropout_logits")(x)
-    return layers.Dense(classes, name="logits")(x)
+    return layers.Dense(classes, name="logits", dtype="float32")(x)  # also where the rest computes in 16 bits
 
 
 def _ann(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
@@ -154,7 +155,7 @@ def build(architecture: Architecture, cut: str = "top") -> Network:
         return Network(whole, trunk, head, backbone)
     above = layers_above(backbone, entry.activations(backbone, cut))
     top = keras.Model(above.input, head(entry.pool(above.output, architecture.pooling)), name="top")
-    return Network(whole, trunk, top, backbone)
+    return Network(whole, trunk, top, backbone, cut)
 
 
 def from_pixels(network: Network) -> keras.Model:

@@ -58,6 +58,7 @@ Units = tuple[Count, ...]
 LabelKind = Literal["auto", "hard", "soft"]
 Pooling = Literal["average", "max", "average_max"]
 Views = Literal["all", 1, 2, 4, 8]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WEIGHTS = ("packaged", "imagenet", "none")
@@ -255,6 +256,7 @@ class Params:
     class_weights: ClassWeights
     labels: LabelKind
     time_budget_s: Positive | None
+    precision: Precision
     backbone: Str
     weights: Weights
     engine: Literal["auto", "openvino", "tensorflow"]
