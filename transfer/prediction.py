@@ -20,14 +20,12 @@ from transfer.classifiers import Classifier, open_classifier
 from transfer.contract import Contract
 from transfer.errors import UserError
 from transfer.formats import FORMATS
-from transfer.images import MAX_BYTES, BadImageError, Pixels, decode
+from transfer.images import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, Pixels, decode
 from transfer.progress import progress_bar
 from transfer.threads import in_order
 
 SOME_BAD = 3
 """Exit status where images could not be read. The others are predicted."""
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-"""Of images in a folder: those that `transfer.sources` takes, which is not imported as it brings much with it."""
 AHEAD = 3  # batches that are decoded while one is computed
 
 
@@ -54,9 +52,9 @@ def find_images(given: Sequence[str]) -> list[str]:
         inside = []
         for folder, folders, files in os.walk(path):
             folders.sort()
-            inside += [str(Path(folder, name)) for name in sorted(files) if Path(name).suffix.lower() in SUFFIXES]
+            inside += [str(Path(folder, name)) for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
         if not inside:
-            raise UserError(f"{path}: expected images ({', '.join(sorted(SUFFIXES))}), received none")
+            raise UserError(f"{path}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
         found += inside
     return found
 

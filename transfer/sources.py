@@ -18,12 +18,12 @@ from transfer.cards import FOLDER_CARD, ArchiveSource, Card, TfdsSource, read_ca
 from transfer.downloads import download
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
+from transfer.images import IMAGE_SUFFIXES
 from transfer.layouts import read_layout
 from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
 
 SHOWN_CLASSES = 20
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.transfer.conftest import CLASSES, Exported, images_of
-from transfer import __main__, prediction, sources
+from transfer import __main__, prediction
 from transfer.classifiers import open_classifier
 from transfer.errors import UserError
 from transfer.images import BadImageError
-from transfer.prediction import SUFFIXES, find_images, predict
+from transfer.prediction import find_images, predict
 
 NAMES = [
     "plain.png", "two words.png", "comma, and \"quotes\".png", "new\nline.png", "grün 雪.png", "-h.png", "%s{0}.png",
@@ -203,10 +203,6 @@ def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     with pytest.raises(UserError, match=r"expected images \(.bmp, .*\), received none"):
         find_images([str(tmp_path)])
-
-
-def test_the_suffixes_are_those_of_the_pipeline() -> None:
-    assert SUFFIXES == sources.IMAGE_SUFFIXES
 
 
 def test_no_more_than_a_few_batches_are_held_in_memory(exported: Exported, folder: Path) -> None:
