@@ -10,7 +10,7 @@ export PATH := $(BIN):$(PATH)
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
 install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.plots_page
 
-.PHONY: run report serve test lint share kills bench load serving augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run report serve test lint share kills bench load serving exports augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -47,6 +47,9 @@ load: $(VENV)/run  ## up to a million small images, into benchmarks/results; hal
 
 serving: $(VENV)/serve  ## what HTTP costs beside the bare classifier, likewise; after run
 	python -m benchmarks.serving
+
+exports: $(VENV)/run  ## every kind of backbone in every format, with random weights, into benchmarks/results
+	python -m benchmarks.exports
 
 augment: $(VENV)/run  ## what cached views and changes on the fly cost and give, into benchmarks/results
 	python -m benchmarks.augment $(EPOCHS)

@@ -50,7 +50,7 @@ def main() -> None:
         ran = dvc(clone, "exp", "run", "-S", "finetune.augment=on_the_fly")
         augmented = ["compare", "embed@finetune", "evaluate@finetuned", "export", "finetune"]
         expect("stages after a change of augmentation", ran, augmented)
-        ran = dvc(clone, "exp", "run", "-S", "backbone=mobilenet_v2", "-S", "weights=none", "-S", "image_size=64")
+        ran = dvc(clone, "exp", "run", "-S", "backbone=mobilenetv2", "-S", "weights=none", "-S", "image_size=64")
         expect("stages after a change of the backbone", ran, sorted(set(first) - {"download"}))
     print("reproducible")
 

@@ -326,6 +326,19 @@ def killed_markdown(results: dict[str, Any]) -> str:
     )
 
 
+def exports_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each backbone: by format, the largest difference from Keras, or what went wrong."""
+    backbones = results["backbones"]
+    formats = list(dict.fromkeys(name for found in backbones.values() for name in found))
+    rows = [[f"`{name}`", *(_export_cell(found[kind]) for kind in formats)] for name, found in backbones.items()]
+    return markdown_table(["largest difference of a probability", *(f"`{kind}`" for kind in formats)], rows)
+
+
+def _export_cell(found: dict[str, Any]) -> str:
+    figure = f"{found['largest_difference']:.0e}" if "largest_difference" in found else ""
+    return figure if found["status"] == "ok" else f"{figure} **no**: {found['status'][:100]}".strip()
+
+
 def _exported(root: Path) -> str:
     figures, cost = (read_json(root / f"metrics/{name}.json") for name in ("export", "export-cost"))
     return exported_markdown(figures, cost)
@@ -361,6 +374,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "peers": _if_measured("peers", peers_markdown),
     "killed": _if_measured("killed", killed_markdown),
     "load": _if_measured("load", load_markdown),
+    "exports": _if_measured("exports", exports_markdown),
     "dag": _dag,
     "exported": _exported,
 }

@@ -1,0 +1,119 @@
+"""Every kind of backbone in every format: python -m benchmarks.exports [BACKBONE …]
+
+Networks with random weights, that say different things of different images, are exported and held against Keras on
+images of noise, at a small size: what is shown is that a format computes what the network does. Whether 8 bits serve a
+trained network depends on its weights, and the stage export measures it.
+
+Results: benchmarks/results/exports.json; backbones that are not named keep what was measured of them before.
+"""
+
+import gc
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import keras
+import numpy as np
+
+from transfer.backbones.names import CUTS
+from transfer.backbones.random_weights import build_random, noise_images
+from transfer.backbones.registry import BACKBONES
+from transfer.calibrated import Calibrated
+from transfer.classifiers import open_classifier
+from transfer.contract import PREPROCESSING, Contract
+from transfer.cost import read_json, write_json
+from transfer.determinism import fix_seeds
+from transfer.errors import UserError, run
+from transfer.export import write
+from transfer.formats import FORMATS
+from transfer.images import Pixels
+from transfer.network import Architecture, Network, build
+from transfer.params import Format
+from transfer.parity import Reference, check, compare, reference
+from transfer.records import Example, RecordPool, normalise
+from transfer.spec import Spec
+
+RESULTS = Path("benchmarks/results/exports.json")
+SIZE, SEED = 64, 1
+REPRESENTATIVE, COMPARED = 64, 64  # images
+CLASSES = ("one", "other")
+KINDS = (
+    "efficientnet_lite0",
+    "vgg16",
+    "resnet50",
+    "resnet50v2",
+    "mobilenetv2",
+    "mobilenetv3_large",
+    "efficientnetb0",
+    "efficientnetv2b0",
+    "convnext_tiny",
+    "vit_base_patch16",
+)
+"""A backbone of each kind: others of `transfer.backbones` differ in depth and width."""
+
+
+def network(backbone: str, images: Pixels) -> Network:
+    """Return a network with random weights whose logits of these images have a mean of 0 and a deviation of 2."""
+    fix_seeds(SEED)
+    built = build(Architecture("transfer", SIZE, CLASSES, (), 0.0, backbone))
+    built.backbone.set_weights(build_random(BACKBONES[backbone].build, SIZE, SEED).get_weights())
+    features = built.trunk.predict(normalise(images), verbose=0)
+    logits, layer = built.top.predict(features, verbose=0), built.top.get_layer("logits")
+    scale = 2 / logits.std(axis=0)
+    layer.set_weights([layer.get_weights()[0] * scale, -logits.mean(axis=0) * scale])
+    return built
+
+
+def tried(name: Format, calibrated: Calibrated, images: Pixels, expected: Reference, folder: Path) -> dict[str, Any]:
+    """Export a network in one format and hold it against Keras; say what came of it, or the error."""
+    path, figures = folder / FORMATS[name].place, {}
+    try:
+        write(calibrated, [name], lambda: images, folder)
+        found = compare(open_classifier(folder, name), path, expected)
+        figures = found.figures(name)
+        check(found, name, path)
+    except Exception as error:  # noqa: BLE001 (each converter has errors of its own, and they are the result)
+        reason = " ".join(str(error).replace(f"{folder}/", "").split())
+        return {"status": f"{type(error).__name__}: {reason[:200]}", **figures}
+    return {"status": "ok", **figures}
+
+
+def measure(backbone: str) -> dict[str, Any]:
+    """Export a backbone in all formats."""
+    pixels = np.round(noise_images(SIZE, REPRESENTATIVE + COMPARED, SEED) * 255).astype(np.uint8)
+    representative, compared = pixels[:REPRESENTATIVE], pixels[REPRESENTATIVE:]
+    whole = network(backbone, representative).whole
+    contract = Contract(backbone, CLASSES, SIZE, 3, True, PREPROCESSING, 1, 1.0, "noise", "CC0-1.0", "")
+    spec = Spec(CLASSES, None, "none", SIZE, 3, {"validation": COMPARED})
+    with TemporaryDirectory() as temporary:
+        pool = RecordPool(Path(temporary) / "pool.tfrecord")
+        for number, image in enumerate(compared):
+            pool.append(Example(f"{number}.png", image, number % 2, float("nan"), 1.0))
+        pool.close()
+        records = Path(temporary) / "validation"
+        pool.write_shards(list(range(COMPARED)), records, compared[0].nbytes)
+        expected = reference(whole, contract, records, spec)
+        folder, calibrated = Path(temporary) / "export", Calibrated(whole, contract)
+        return {name: tried(name, calibrated, representative, expected, folder) for name in FORMATS}
+
+
+def main() -> None:
+    """Export what the command line names, or one of each kind."""
+    wanted = sys.argv[1:] or list(KINDS)
+    if unknown := [name for name in wanted if name not in CUTS]:
+        raise UserError(f"expected backbones, of {', '.join(CUTS)}, received {', '.join(unknown)}")
+    results: dict[str, Any] = (
+        read_json(RESULTS) if RESULTS.exists() else {"image_size": SIZE, "images": COMPARED, "backbones": {}}
+    )
+    for backbone in wanted:
+        results["backbones"][backbone] = measure(backbone)
+        print(backbone, {name: found["status"] for name, found in results["backbones"][backbone].items()}, flush=True)
+        results["backbones"] = {name: results["backbones"][name] for name in CUTS if name in results["backbones"]}
+        write_json(results, RESULTS)
+        keras.utils.clear_session()
+        gc.collect()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,56 @@
+"""Tests of benchmarks/exports.py: what is not right is not called so."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import exports
+from tests.transfer.conftest import images_of, small_network
+from transfer.calibrated import Calibrated
+from transfer.parity import Reference
+from transfer.readme import exports_markdown
+from transfer.records import Example, RecordPool
+from transfer.spec import Spec
+
+
+@pytest.fixture
+def calibrated() -> Calibrated:
+    return Calibrated(*small_network(3, 1))
+
+
+@pytest.fixture
+def expected(calibrated: Calibrated, tmp_path: Path) -> Reference:
+    images = images_of(8, 3)
+    pool = RecordPool(tmp_path / "pool.tfrecord")
+    for number, image in enumerate(images):
+        pool.append(Example(f"{number}.png", image, 0, float("nan"), 1.0))
+    pool.close()
+    pool.write_shards(list(range(8)), tmp_path / "validation", images[0].nbytes)
+    spec = Spec(calibrated.contract.classes, None, "none", images.shape[1], 3, {"validation": 8})
+    return Reference(tmp_path / "validation", spec, calibrated.probabilities(images).numpy())
+
+
+def test_a_format_that_says_what_keras_says_is_ok(calibrated: Calibrated, expected: Reference, tmp_path: Path) -> None:
+    found = exports.tried("openvino", calibrated, images_of(8, 3), expected, tmp_path / "export")
+    assert found["status"] == "ok"
+    assert found["largest_difference"] < 1e-4
+    assert f"{found['largest_difference']:.0e} |" in exports_markdown({"backbones": {"a": {"openvino": found}}})
+
+
+def test_a_difference_and_a_failure_are_named(calibrated: Calibrated, expected: Reference, tmp_path: Path) -> None:
+    other = replace(expected, probabilities=np.roll(expected.probabilities, 1, axis=1))
+    found = exports.tried("openvino", calibrated, images_of(8, 3), other, tmp_path / "export")
+    assert found["status"].startswith("UserError: openvino/model.xml: expected the probabilities that Keras gives")
+    assert found["largest_difference"] > 0.1
+    failed = exports.tried("litert_int8", calibrated, images_of(8, 1), expected, tmp_path / "export")  # grey ones
+    assert failed["status"] != "ok"
+    shown = exports_markdown({"backbones": {"a": {"openvino": found, "litert_int8": failed}}})
+    assert shown.count("**no**") == 2
+
+
+def test_networks_with_random_weights_tell_images_apart() -> None:
+    images = images_of(16, 3, (64, 64))
+    whole = exports.network("mobilenetv2", images).whole
+    assert np.std(whole.predict(images / np.float32(255), verbose=0)[:, 0]) > 0.2
