@@ -45,7 +45,8 @@ bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 load: $(VENV)/run  ## up to a million small images, into benchmarks/results; half an hour
 	python -m benchmarks.load
 
-serving: $(VENV)/serve  ## what HTTP costs beside the bare classifier, likewise; after run
+serving: $(VENV)/serve  ## images a second from files, and what HTTP costs beside it, likewise; after run
+	python -m benchmarks.predict
 	python -m benchmarks.serving
 
 exports: $(VENV)/run  ## every kind of backbone in every format, with random weights, into benchmarks/results

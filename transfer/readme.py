@@ -326,6 +326,30 @@ def killed_markdown(results: dict[str, Any]) -> str:
     )
 
 
+def predict_markdown(results: dict[str, Any]) -> str:
+    """Say how fast files are predicted in each format."""
+    rates = ", ".join(f"`{name}` {rate:.0f}" for name, rate in results["images_per_second"].items())
+    return (
+        f"All {results['images']:,} images as files, on {results['cores']} cores, with `{results['model']}`, start-up "
+        f"included, in images a second: {rates}."
+    )
+
+
+def serving_markdown(results: dict[str, Any]) -> str:
+    """Say what HTTP costs."""
+    bare, by_clients = results["bare_one_at_a_time"], results["http_by_clients"]
+    one, alone = (f"{found['p50_ms']} ms (p95 {found['p95_ms']} ms)" for found in (by_clients["1"], bare))
+    many = [
+        f"{clients} clients: {found['images_per_second']:.0f} images/s, p50 {found['p50_ms']:.0f} ms"
+        for clients, found in by_clients.items()
+        if clients != "1"
+    ]
+    return (
+        f"One client waits {one}, {results['one_client_p50_ratio']} times as long as the bare classifier takes, "
+        f"{alone}. {'; '.join(many)}; the bare classifier: {results['bare_many_images_per_second']:.0f} images/s."
+    )
+
+
 def exports_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each backbone: by format, the largest difference from Keras, or what went wrong."""
     backbones = results["backbones"]
@@ -374,6 +398,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "peers": _if_measured("peers", peers_markdown),
     "killed": _if_measured("killed", killed_markdown),
     "load": _if_measured("load", load_markdown),
+    "predict": _if_measured("predict", predict_markdown),
+    "serving": _if_measured("serving", serving_markdown),
     "exports": _if_measured("exports", exports_markdown),
     "dag": _dag,
     "exported": _exported,
