@@ -36,7 +36,7 @@ share: $(VENV)/remotes  ## push results to DVC's default remote, so that others 
 	python -m transfer.run_cache --push
 
 kills: $(VENV)/test  ## kill the pipeline, made small, in every stage, and see that what comes out is the same
-	python -m tests.end_to_end.kills
+	python -m tests.end_to_end.kills $(KILLS)
 
 bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 	python -m benchmarks.speed

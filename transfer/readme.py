@@ -317,10 +317,11 @@ def killed_markdown(results: dict[str, Any]) -> str:
     kills = [kill for run in runs for kill in run["kills"]]
     late = sum(kill["ended"] for kill in kills)
     between = f" ({late} of them between two stages)" if late else ""
-    parts = ", ".join(f"{run['part']:.0%}" for run in runs)
+    parts = ", ".join(f"{part:.0%}" for part in dict.fromkeys(part for run in runs for part in run["parts"]))
+    stages = len({kill["stage"] for kill in kills})
     same = sum(run["outputs"] - len(run["differing"]) for run in runs)
     return (
-        f"{len(kills)} kills{between}: in {len(runs)} clones, one in each of {len(runs[0]['kills'])} stages, when "
+        f"{len(kills)} kills{between}: in {len(runs)} clone{'s' * (len(runs) > 1)}, in each of {stages} stages, when "
         f"{parts} of it was done. In the end {same} of {sum(run['outputs'] for run in runs)} outputs had the hashes of "
         "an undisturbed run."
     )
@@ -397,6 +398,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "learning-curve": _learning_curve,
     "peers": _if_measured("peers", peers_markdown),
     "killed": _if_measured("killed", killed_markdown),
+    "killed-default": _if_measured("killed-default", killed_markdown),
     "load": _if_measured("load", load_markdown),
     "predict": _if_measured("predict", predict_markdown),
     "serving": _if_measured("serving", serving_markdown),

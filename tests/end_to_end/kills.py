@@ -1,7 +1,7 @@
 """Kill `dvc repro` in every stage, and see what comes out in the end.
 
-Run as python -m tests.end_to_end.kills. The whole process group is killed with SIGKILL: DVC, the stage and what that
-started. Results: killed.json in the folder benchmarks/results.
+Run as python -m tests.end_to_end.kills [--default]. The whole process group is killed with SIGKILL: DVC, the stage and
+what that started. Results: killed.json, or with --default killed-default.json, in the folder benchmarks/results.
 """
 
 import argparse
@@ -12,16 +12,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.clones import SCRATCH
 from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone, working_tree
-from transfer.cost import write_json
+from transfer.cost import read_json, write_json
 
 RESULTS = ROOT / "benchmarks/results/killed.json"
+DEFAULT_RESULTS = ROOT / "benchmarks/results/killed-default.json"
+SMALL_PARTS = (0.25, 0.5, 0.75, 0.95)
+"""Of each stage that are done when it is killed, in a clone for each."""
+DEFAULT_PARTS = (0.4, 0.8)
+"""Likewise, one after the other in one clone."""
+START_S = 4.0  # until a stage has imported TensorFlow
 STARTS = "Running stage '"
 
 
@@ -79,39 +86,73 @@ def kill(clone: Clone, stage: str, after_s: float, before: Collection[str] = ())
     return Killed(stage, round(after_s, 1), ended)
 
 
-def chain(clone: Clone, seconds: dict[str, float], part: float) -> Iterator[Killed]:
-    """Kill one run after the other, each in the next stage, when that part of it is done; then let one come to its end.
+def chain(clone: Clone, seconds: dict[str, float], parts: Sequence[float]) -> Iterator[Killed]:
+    """Kill one run after the other, in each stage when those parts of it are done; then let one come to its end.
 
     Each run has to make good what the one before left.
     """
     stages = list(seconds)
     for number, stage in enumerate(stages):
-        yield kill(clone, stage, part * seconds[stage], stages[:number])
+        for part in parts:
+            yield kill(clone, stage, part * seconds[stage], stages[:number])
+            print(stage, part, flush=True)
     clone.dvc("repro")
 
 
-def main() -> None:
+def compared(
+    clone: Clone, seconds: dict[str, float], parts: Sequence[float], expected: dict[str, str]
+) -> dict[str, Any]:
+    """Run a chain, and say which outputs have other hashes than expected."""
+    kills = [asdict(killed) for killed in chain(clone, seconds, parts)]
+    received = clone.hashes()
+    differing = sorted(path for path in expected if received.get(path) != expected[path])
+    return {"parts": parts, "kills": kills, "outputs": len(expected), "differing": differing}
+
+
+def small(folder: Path) -> Iterator[dict[str, Any]]:
     """Run once undisturbed, then in fresh clones of this checkout, made small, with every stage killed."""
+    origin = working_tree(folder / "origin")
+    whole = origin.clone(folder / "whole")
+    seconds = stage_seconds(whole)
+    for part in SMALL_PARTS:
+        yield compared(origin.clone(folder / f"{part}"), seconds, [part], whole.hashes())
+
+
+def default(folder: Path) -> Iterator[dict[str, Any]]:
+    """Run the committed default pipeline in a fresh clone, with every stage killed twice.
+
+    What is expected is in dvc.lock, and how long a stage takes in metrics/cost: both were committed with it.
+    """
+    clone = Clone(ROOT).clone(folder / "default")
+    expected, seconds = clone.hashes(), default_seconds(clone)
+    (clone.folder / "dvc.lock").unlink()
+    yield compared(clone, seconds, DEFAULT_PARTS, expected)
+
+
+def default_seconds(clone: Clone) -> dict[str, float]:
+    """Return about how long each stage of a clone takes, in the order in which they run."""
+    files = [*(clone.folder / "metrics/cost").glob("*.json"), clone.folder / "metrics/export-cost.json"]
+    costs = {path.stem: read_json(path)["seconds"] for path in files}
+    stages = [line.split()[0] for line in clone.dvc("stage", "list").output.splitlines()]
+    named = {stage: stage.replace("_baseline@", "-").replace("@", "-").replace("_", "-") for stage in stages}
+    named |= {"finetune": "train-finetuned", "export": "export-cost"}
+    return {stage: START_S + costs.get(name, 0.0) for stage, name in named.items()}
+
+
+def main() -> None:
+    """Kill, write the results, and fail if an output differs."""
     parser = argparse.ArgumentParser(prog="tests.end_to_end.kills")
-    parser.add_argument("--parts", type=float, nargs="+", default=[0.25, 0.5, 0.75, 0.95])
-    parts: list[float] = parser.parse_args().parts
+    parser.add_argument("--default", action="store_true", help="the default pipeline, and not a small one; an hour")
+    given = parser.parse_args()
+    run, results = (default, DEFAULT_RESULTS) if given.default else (small, RESULTS)
     SCRATCH.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as temporary:
-        folder = Path(temporary)
-        origin = working_tree(folder / "origin")
-        whole = origin.clone(folder / "whole")
-        seconds = stage_seconds(whole)
-        print({stage: round(taken, 1) for stage, taken in seconds.items()}, flush=True)
-        expected, runs = whole.hashes(), []
-        for part in parts:
-            clone = origin.clone(folder / f"{part}")
-            kills = [asdict(killed) for killed in chain(clone, seconds, part)]
-            received = clone.hashes()
-            differing = sorted(path for path in expected if received.get(path) != expected[path])
-            runs.append({"part": part, "kills": kills, "outputs": len(expected), "differing": differing})
-            print(runs[-1], flush=True)
-            write_json({"runs": runs}, RESULTS)
-    sys.exit(any(run["differing"] for run in runs))
+        runs = []
+        for found in run(Path(temporary)):
+            runs.append(found)
+            print(found, flush=True)
+            write_json({"runs": runs}, results)
+    sys.exit(any(found["differing"] for found in runs))
 
 
 if __name__ == "__main__":
