@@ -30,9 +30,10 @@ from transfer.cost import write_json
 from transfer.errors import UserError, run
 from transfer.network import build
 from transfer.params import Params, validate
+from transfer.recipe import Recipe
 from transfer.records import read_records
 from transfer.spec import Spec
-from transfer.training import Recipe, compiled
+from transfer.training import compiled
 from transfer.views import count_views
 
 RECORDS, SPEC, BACKBONE = Path("data/records"), Path("data/records/spec.json"), Path("models/backbone.weights.h5")

@@ -25,9 +25,10 @@ from transfer.engine import Engine, make_engine
 from transfer.model_files import load
 from transfer.network import Network, frozen_trunk
 from transfer.params import Params, read_params
+from transfer.recipe import Recipe
 from transfer.records import normalise, read_records
 from transfer.spec import Spec
-from transfer.training import Recipe, compiled
+from transfer.training import compiled
 
 RESULTS = Path("benchmarks/results/speed.json")
 RECORDS = Path("data/records/train")

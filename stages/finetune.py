@@ -9,9 +9,9 @@ from transfer.model_files import ModelFiles, load
 from transfer.network import from_pixels
 from transfer.params import Params, read_params
 from transfer.paths import reads, writes
+from transfer.recipe import Recipe
 from transfer.record_batches import training_data
 from transfer.spec import Spec
-from transfer.training import Recipe
 
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")

@@ -10,8 +10,8 @@ from transfer.model_files import ModelFiles
 from transfer.network import baseline_architecture, build
 from transfer.params import read_params
 from transfer.paths import fill, reads, writes
+from transfer.recipe import Recipe
 from transfer.spec import Spec
-from transfer.training import Recipe
 from transfer.views import count_views
 
 PARAMS = reads("params.yaml")

@@ -9,8 +9,8 @@ from transfer.model_files import ModelFiles
 from transfer.network import Architecture, build
 from transfer.params import Params, read_params
 from transfer.paths import reads, writes
+from transfer.recipe import Recipe
 from transfer.spec import Spec
-from transfer.training import Recipe
 
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")

@@ -14,8 +14,9 @@ from transfer.devices import training_on
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, save
 from transfer.network import Architecture, Network, build
+from transfer.recipe import Recipe
 from transfer.spec import Spec
-from transfer.training import Outcome, Recipe, predict, train
+from transfer.training import Outcome, predict, train
 
 
 @dataclass(frozen=True)

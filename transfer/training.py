@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,34 +14,14 @@ from numpy.typing import NDArray
 from transfer.batches import Batches
 from transfer.budget import epochs_within
 from transfer.checkpoints import Checkpoint, Progress
+from transfer.epochs import BestEpoch, Saving, Validation, changing
 from transfer.errors import UserError
-from transfer.history import CURVES, LearningCurves
-from transfer.progress import progress_bar
+from transfer.history import LearningCurves
+from transfer.recipe import Recipe, make_optimizer
 from transfer.spec import Spec
+from transfer.training_metrics import F1, PredictedClasses
 
 Array = NDArray[np.float32]
-NOT_DECAYED = ["bias", "gamma", "beta"]  # shifts and scales are few, and pulling them to 0 does not regularise
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping.
-
-    `class_weights` is "none", "balanced" or a weight for each class by its name, for the loss. `averaging` is the
-    momentum of the exponential moving average of the weights, 0 for none. `patience` is the number of epochs without a
-    better one, and `time_budget_s` the seconds, after which training stops.
-    """
-
-    epochs: int
-    lr: float
-    warmup_epochs: float = 0.0
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    clip_norm: float = 1.0
-    class_weights: str | dict[str, float] = "none"
-    averaging: float = 0.0
-    patience: int | None = None
-    time_budget_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,164 +61,6 @@ class Outcome:
         }
 
 
-class F1(keras.metrics.F1Score):
-    """F1 from logits: of the positive class where there is one, otherwise the mean over the classes.
-
-    A mixed image counts as one of the class that it has most of, as in Keras's accuracy.
-    """
-
-    def __init__(self, positive: int | None) -> None:
-        super().__init__(average=None if positive is not None else "macro", name="f1")
-        self._positive = positive
-
-    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-        true, most_likely = (ops.one_hot(ops.argmax(y, axis=-1), y_pred.shape[-1]) for y in (y_true, y_pred))
-        super().update_state(true, most_likely, sample_weight)
-
-    def result(self) -> keras.KerasTensor:
-        result = super().result()
-        return result if self._positive is None else result[self._positive]
-
-
-class PredictedClasses(keras.metrics.Metric):
-    """How many classes a network predicts at all; 1 is the sign of a collapsed one."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__(name="predicted_classes")
-        self._counts = self.add_weight(shape=(classes,), initializer="zeros", name="counts")
-
-    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-        most_likely = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1])
-        self._counts.assign_add(ops.sum(most_likely, axis=0))
-
-    def result(self) -> keras.KerasTensor:
-        return ops.sum(ops.cast(self._counts > 0, "float32"))
-
-
-class _Validation(keras.callbacks.Callback):
-    """Add the validation figures of `top` to the logs of an epoch, for the callbacks behind this one.
-
-    `fit` validates by itself, but on what it trains; that may be `top` with its trunk, which validation can do without.
-    """
-
-    def __init__(self, top: keras.Model, validation: Batches, weights: Array | None) -> None:
-        super().__init__()
-        self._top, self._validation, self._weights = top, validation, weights
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        assert logs is not None
-        figures = self._top.evaluate(self._validation.feed(self._weights), return_dict=True, verbose=0)
-        logs.update({f"val_{name}": value for name, value in figures.items()})
-
-
-class _BestEpoch(keras.callbacks.Callback):
-    """Keep the weights of the epoch with the lowest validation loss, time epochs, and stop where more are no use.
-
-    Only those of `top` are kept, which is all that changes: its trainable variables, and the moving averages of a
-    baseline's batch normalisation. An epoch in which one class is predicted for everything is kept only while there is
-    no other. Training stops where the loss is no number, after `patience` epochs without a better one, and where
-    another epoch would end after the time budget.
-    """
-
-    NOTED = ("seconds", "one_class", "stopped", "epoch", "figures", "rank")
-
-    def __init__(self, top: keras.Model, recipe: Recipe, started: float, title: str) -> None:
-        super().__init__()
-        self._top, self._recipe, self._started = top, recipe, started
-        self.seconds: list[float] = []
-        self.one_class: list[int] = []
-        self.stopped: str | None = None
-        self.epoch = 0
-        self.figures: dict[str, float] = {}
-        self.rank = (True, math.inf)  # one class only; validation loss
-        self._weights: list[Array] = []
-        self._bar = progress_bar(recipe.epochs, title, "epoch")
-
-    def facts(self) -> dict[str, Any]:
-        """Return what was noted so far, all but the weights."""
-        return {name: getattr(self, name) for name in self.NOTED}
-
-    def weights(self) -> list[Array]:
-        """Return those of the best epoch, in the order of the network's."""
-        return self._weights
-
-    def restore(self, facts: dict[str, Any], weights: list[Array]) -> None:
-        """Go on from what `facts` and `weights` returned."""
-        for name in self.NOTED:
-            setattr(self, name, facts[name])
-        self.rank = (bool(self.rank[0]), float(self.rank[1]))
-        self._weights = weights
-        self._bar.update(len(self.seconds))
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        self.seconds.append(time.perf_counter() - self._start)
-        if not (math.isfinite(values["loss"]) and math.isfinite(values["val_loss"])):
-            self._diverged(epoch + 1, values["loss"], values["val_loss"])
-            return
-        rank = (values["val_predicted_classes"] < 2, values["val_loss"])
-        if rank[0]:
-            self.one_class.append(epoch + 1)
-        if rank < self.rank:
-            self.rank, self.epoch = rank, epoch + 1
-            self.figures = {name: round(values[f"val_{name}"], 6) for name in CURVES}
-            self._weights = self._top.get_weights()
-        state = f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}"
-        self._bar.set_postfix_str(state, refresh=False)
-        self._bar.update()
-        if epoch + 1 < self._recipe.epochs and (reason := self._enough(epoch + 1)):
-            self._stop(reason)
-
-    def _diverged(self, epoch: int, loss: float, val_loss: float) -> None:
-        """Stop; with nothing to keep, that is an error."""
-        losses = f"received {loss} in training and {val_loss} in validation"
-        if not self.epoch:
-            self._bar.close()
-            raise UserError(
-                f"epoch {epoch}: expected a finite loss, {losses}: training diverged; try a lower learning rate"
-            )
-        self._stop(f"training diverged in epoch {epoch}: expected a finite loss, {losses}")
-
-    def _enough(self, epochs: int) -> str | None:
-        """Say why training is to stop after so many epochs."""
-        patience, budget = self._recipe.patience, self._recipe.time_budget_s
-        if patience is not None and epochs - self.epoch >= patience:
-            return f"finetune.patience: none of the last {patience} epochs was better than epoch {self.epoch}"
-        if budget is not None and time.perf_counter() - self._started + max(self.seconds[-2:]) > budget:
-            return f"time_budget_s: another epoch would end after the {budget:g} s"
-        return None
-
-    def _stop(self, reason: str) -> None:
-        self.stopped = reason
-        self.model.stop_training = True
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self._bar.close()
-        self._top.set_weights(self._weights)
-
-
-def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101): linear warm-up, cosine decay to 0, gradients clipped."""
-    warm_up = round(recipe.warmup_epochs * steps)
-    decay = recipe.epochs * steps - warm_up
-    if warm_up:
-        rate = keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=recipe.lr, warmup_steps=warm_up)
-    else:
-        rate = keras.optimizers.schedules.CosineDecay(recipe.lr, decay)
-    optimizer = keras.optimizers.AdamW(
-        rate,
-        weight_decay=recipe.weight_decay,
-        global_clipnorm=recipe.clip_norm,
-        use_ema=recipe.averaging > 0,
-        ema_momentum=recipe.averaging,
-    )
-    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    return optimizer
-
-
 def chance_loss(aims: Array, smoothing: float, weights: Array | None = None) -> float:
     """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach.
 
@@ -274,7 +95,7 @@ def class_weights(wanted: str | dict[str, float], classes: Sequence[str], aims: 
     return np.array([wanted[name] for name in classes], np.float32)
 
 
-def _collapse(best: _BestEpoch, chance: float) -> str | None:
+def _collapse(best: BestEpoch, chance: float) -> str | None:
     """Say what is wrong with the best epoch, where it is no better than chance."""
     one_class, loss = best.rank
     if one_class:
@@ -287,7 +108,7 @@ def compiled(
 ) -> keras.Model:
     """Make a network of logits ready for `fit`, with `steps` batches in an epoch."""
     top.compile(
-        optimizer=_optimizer(recipe, steps),
+        optimizer=make_optimizer(recipe, steps),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=list(metrics),
         jit_compile=False,  # XLA on a CPU compiles for minutes
@@ -301,34 +122,10 @@ def _compile(top: keras.Model, trained: keras.Model, recipe: Recipe, steps: int,
         compiled(model, recipe, steps, ["accuracy", F1(spec.positive_class), PredictedClasses(len(spec.classes))])
 
 
-class _Saving(keras.callbacks.Callback):
-    """Write checkpoints at the ends of epochs. Stands behind all callbacks whose state it keeps."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, started: float, epochs: int, best: _BestEpoch, history: LearningCurves
-    ) -> None:
-        super().__init__()
-        self._checkpoint, self._started, self._epochs = checkpoint, started, epochs
-        self._best, self._history = best, history
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not self._checkpoint.due():
-            return
-        elapsed = time.perf_counter() - self._started
-        facts = {"epochs": self._epochs, "elapsed_s": elapsed, "history": self._history.epochs, **self._best.facts()}
-        variables = [ops.convert_to_numpy(variable) for variable in _changing(self.model)]
-        self._checkpoint.write(Progress(facts, {"variables": variables, "best": self._best.weights()}))
-
-
-def _changing(trained: keras.Model) -> list[keras.Variable]:
-    """Return all that training may change, the states of random generators and of the optimizer among them."""
-    return [*trained.variables, *trained.optimizer.variables]
-
-
 def _resume(
     trained: keras.Model,
     before: Progress,
-    best: _BestEpoch,
+    best: BestEpoch,
     averages: Sequence[keras.callbacks.SwapEMAWeights],
     epochs: int,
 ) -> None:
@@ -343,7 +140,7 @@ def _resume(
         callback.set_params({"epochs": epochs})
         callback.set_model(trained)
         callback.on_epoch_end(len(best.seconds) - 1)
-    for variable, value in zip(_changing(trained), before.arrays["variables"], strict=True):
+    for variable, value in zip(changing(trained), before.arrays["variables"], strict=True):
         variable.assign(value)
 
 
@@ -389,20 +186,20 @@ def train(
         epochs = before.facts["epochs"] if before else epochs_within(*within)
         recipe = replace(recipe, epochs=epochs, warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs)
         _compile(top, trained, recipe, len(batches), spec)
-    best = _BestEpoch(top, recipe, started, title)
+    best = BestEpoch(top, recipe, started, title)
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.averaging else []
     history = LearningCurves(curves, before.facts["history"] if before else ())
     if before:
         _resume(trained, before, best, averages, recipe.epochs)
         print(f"       {title}: training goes on after epoch {len(best.seconds)} of {recipe.epochs}", flush=True)
     done = len(best.seconds)
-    saving = [_Saving(checkpoint, started, recipe.epochs, best, history)] if checkpoint else []
+    saving = [Saving(checkpoint, started, recipe.epochs, best, history)] if checkpoint else []
     trained.fit(
         batches.feed(weights, done),
         steps_per_epoch=batches.steps,
         initial_epoch=done,
         epochs=done if best.stopped else recipe.epochs,
-        callbacks=[*averages, _Validation(top, validation, weights), history, best, *saving],  # in this order
+        callbacks=[*averages, Validation(top, validation, weights), history, best, *saving],  # in this order
         shuffle=False,  # `batches` shuffles
         verbose=0,
     )

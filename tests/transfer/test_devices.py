@@ -20,8 +20,9 @@ from transfer.devices import training_on
 from transfer.fitting import in_float32
 from transfer.network import Architecture, build
 from transfer.params import Precision
+from transfer.recipe import Recipe
 from transfer.spec import Spec
-from transfer.training import Outcome, Recipe, predict, train
+from transfer.training import Outcome, predict, train
 
 SPEC = Spec(("dark", "light"), "light", "none", 8, 3, {})
 RECIPE = Recipe(

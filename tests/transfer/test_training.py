@@ -1,7 +1,6 @@
 """Tests of transfer/training.py."""
 
 import math
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,21 +8,17 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import recall_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from transfer.batches import ViewBatches
 from transfer.checkpoints import Checkpoint, Progress
 from transfer.determinism import fix_seeds
 from transfer.errors import UserError
+from transfer.recipe import Recipe
 from transfer.spec import Spec
 from transfer.training import (
-    F1,
     Outcome,
-    PredictedClasses,
-    Recipe,
-    _BestEpoch,
-    _optimizer,
     chance_loss,
     class_weights,
     compiled,
@@ -168,14 +163,6 @@ def test_a_time_budget_that_suffices_changes_nothing(tmp_path: Path) -> None:
     assert _train(_top(), tmp_path, Recipe(epochs=3, lr=0.1, time_budget_s=3600)).epochs == 3
 
 
-def test_training_stops_where_another_epoch_would_end_after_the_budget() -> None:
-    best = _BestEpoch(_top(), Recipe(epochs=9, lr=0.1, time_budget_s=100), time.perf_counter() - 80, "test")
-    best.seconds = [19.0]
-    assert best._enough(1) is None
-    best.seconds = [19.0, 21.0]
-    assert best._enough(2) == "time_budget_s: another epoch would end after the 100 s"
-
-
 def test_averaged_weights_are_those_that_are_kept(tmp_path: Path) -> None:
     """The exponential moving average of what the same steps without averaging went through, computed by hand."""
     momentum = 0.9
@@ -228,16 +215,6 @@ def test_a_run_that_predicts_one_class_is_named(tmp_path: Path) -> None:
     assert outcome.collapsed == "it predicts one class for every validation image"
 
 
-def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
-    optimizer = _optimizer(Recipe(epochs=10, lr=0.2, warmup_epochs=2), steps=5)
-    rate = optimizer._learning_rate
-    assert float(rate(0)) == 0
-    assert float(rate(5)) == pytest.approx(0.1)
-    assert float(rate(10)) == pytest.approx(0.2)
-    assert float(rate(30)) == pytest.approx(0.2 * 0.5 * (1 + math.cos(math.pi * 0.5)), abs=1e-6)
-    assert float(rate(50)) == pytest.approx(0, abs=1e-6)
-
-
 def test_weight_decay_leaves_biases_alone(tmp_path: Path) -> None:
     top = _top("ones")
     top.layers[1].bias.assign([5.0, 5.0])
@@ -251,33 +228,6 @@ def test_chance_loss_is_the_entropy_of_the_smoothed_frequencies() -> None:
     one_hot = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]
     assert chance_loss(one_hot, 0.0) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
     assert chance_loss(one_hot, 0.2) == pytest.approx(-(0.7 * math.log(0.7) + 0.3 * math.log(0.3)))
-
-
-@pytest.mark.parametrize("positive", [0, 1, None])
-def test_f1_from_logits_is_that_of_scikit_learn(positive: int | None) -> None:
-    random = np.random.default_rng(0)
-    labels, logits = random.integers(0, 2, 50), random.normal(0, 1, (50, 2)).astype(np.float32)
-    metric = F1(positive)
-    for start in range(0, 50, 20):
-        metric.update_state(np.eye(2, dtype=np.float32)[labels[start : start + 20]], logits[start : start + 20])
-    predicted = np.argmax(logits, axis=1)
-    expected = (
-        f1_score(labels, predicted, average="macro")
-        if positive is None
-        else f1_score(labels, predicted, pos_label=positive)
-    )
-    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
-
-
-def test_mixed_labels_count_as_the_class_they_have_most_of() -> None:
-    soft = np.array([[0.3, 0.7], [0.6, 0.4], [0.9, 0.1], [0.2, 0.8]], np.float32)
-    logits = np.array([[0, 1], [0, 1], [1, 0], [0, 1]], np.float32)
-    f1, classes, accuracy = F1(1), PredictedClasses(2), keras.metrics.CategoricalAccuracy()
-    for metric in (f1, classes, accuracy):
-        metric.update_state(soft, logits)
-    assert float(f1.result()) == pytest.approx(f1_score([1, 0, 0, 1], [1, 1, 0, 1]))
-    assert float(accuracy.result()) == 0.75
-    assert float(classes.result()) == 2
 
 
 def test_balanced_class_weights_are_those_of_scikit_learn() -> None:

@@ -16,7 +16,8 @@ from transfer.errors import UserError
 from transfer.fused import layers_above
 from transfer.model_files import ModelFiles, load, save
 from transfer.network import Architecture, Network, build, from_pixels, frozen_trunk
-from transfer.training import Recipe, compiled
+from transfer.recipe import Recipe
+from transfer.training import compiled
 
 SIZE = 32
 PIXELS = noise_images(SIZE, 4, seed=5)  # another seed than the weights are scaled with

@@ -1,0 +1,148 @@
+"""What is done at the end of each epoch: validate, keep the best one, stop, write a checkpoint."""
+
+import math
+import time
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from transfer.batches import Batches
+from transfer.checkpoints import Checkpoint, Progress
+from transfer.errors import UserError
+from transfer.history import CURVES, LearningCurves
+from transfer.progress import progress_bar
+from transfer.recipe import Recipe
+
+Array = NDArray[np.float32]
+
+
+class Validation(keras.callbacks.Callback):
+    """Add the validation figures of `top` to the logs of an epoch, for the callbacks behind this one.
+
+    `fit` validates by itself, but on what it trains; that may be `top` with its trunk, which validation can do without.
+    """
+
+    def __init__(self, top: keras.Model, validation: Batches, weights: Array | None) -> None:
+        super().__init__()
+        self._top, self._validation, self._weights = top, validation, weights
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        assert logs is not None
+        figures = self._top.evaluate(self._validation.feed(self._weights), return_dict=True, verbose=0)
+        logs.update({f"val_{name}": value for name, value in figures.items()})
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Keep the weights of the epoch with the lowest validation loss, time epochs, and stop where more are no use.
+
+    Only those of `top` are kept, which is all that changes: its trainable variables, and the moving averages of a
+    baseline's batch normalisation. An epoch in which one class is predicted for everything is kept only while there is
+    no other. Training stops where the loss is no number, after `patience` epochs without a better one, and where
+    another epoch would end after the time budget.
+    """
+
+    NOTED = ("seconds", "one_class", "stopped", "epoch", "figures", "rank")
+
+    def __init__(self, top: keras.Model, recipe: Recipe, started: float, title: str) -> None:
+        super().__init__()
+        self._top, self._recipe, self._started = top, recipe, started
+        self.seconds: list[float] = []
+        self.one_class: list[int] = []
+        self.stopped: str | None = None
+        self.epoch = 0
+        self.figures: dict[str, float] = {}
+        self.rank = (True, math.inf)  # one class only; validation loss
+        self._weights: list[Array] = []
+        self._bar = progress_bar(recipe.epochs, title, "epoch")
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was noted so far, all but the weights."""
+        return {name: getattr(self, name) for name in self.NOTED}
+
+    def weights(self) -> list[Array]:
+        """Return those of the best epoch, in the order of the network's."""
+        return self._weights
+
+    def restore(self, facts: dict[str, Any], weights: list[Array]) -> None:
+        """Go on from what `facts` and `weights` returned."""
+        for name in self.NOTED:
+            setattr(self, name, facts[name])
+        self.rank = (bool(self.rank[0]), float(self.rank[1]))
+        self._weights = weights
+        self._bar.update(len(self.seconds))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        self.seconds.append(time.perf_counter() - self._start)
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["val_loss"])):
+            self._diverged(epoch + 1, values["loss"], values["val_loss"])
+            return
+        rank = (values["val_predicted_classes"] < 2, values["val_loss"])
+        if rank[0]:
+            self.one_class.append(epoch + 1)
+        if rank < self.rank:
+            self.rank, self.epoch = rank, epoch + 1
+            self.figures = {name: round(values[f"val_{name}"], 6) for name in CURVES}
+            self._weights = self._top.get_weights()
+        state = f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}"
+        self._bar.set_postfix_str(state, refresh=False)
+        self._bar.update()
+        if epoch + 1 < self._recipe.epochs and (reason := self._enough(epoch + 1)):
+            self._stop(reason)
+
+    def _diverged(self, epoch: int, loss: float, val_loss: float) -> None:
+        """Stop; with nothing to keep, that is an error."""
+        losses = f"received {loss} in training and {val_loss} in validation"
+        if not self.epoch:
+            self._bar.close()
+            raise UserError(
+                f"epoch {epoch}: expected a finite loss, {losses}: training diverged; try a lower learning rate"
+            )
+        self._stop(f"training diverged in epoch {epoch}: expected a finite loss, {losses}")
+
+    def _enough(self, epochs: int) -> str | None:
+        """Say why training is to stop after so many epochs."""
+        patience, budget = self._recipe.patience, self._recipe.time_budget_s
+        if patience is not None and epochs - self.epoch >= patience:
+            return f"finetune.patience: none of the last {patience} epochs was better than epoch {self.epoch}"
+        if budget is not None and time.perf_counter() - self._started + max(self.seconds[-2:]) > budget:
+            return f"time_budget_s: another epoch would end after the {budget:g} s"
+        return None
+
+    def _stop(self, reason: str) -> None:
+        self.stopped = reason
+        self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._bar.close()
+        self._top.set_weights(self._weights)
+
+
+class Saving(keras.callbacks.Callback):
+    """Write checkpoints at the ends of epochs. Stands behind all callbacks whose state it keeps."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, started: float, epochs: int, best: BestEpoch, history: LearningCurves
+    ) -> None:
+        super().__init__()
+        self._checkpoint, self._started, self._epochs = checkpoint, started, epochs
+        self._best, self._history = best, history
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not self._checkpoint.due():
+            return
+        elapsed = time.perf_counter() - self._started
+        facts = {"epochs": self._epochs, "elapsed_s": elapsed, "history": self._history.epochs, **self._best.facts()}
+        variables = [ops.convert_to_numpy(variable) for variable in changing(self.model)]
+        self._checkpoint.write(Progress(facts, {"variables": variables, "best": self._best.weights()}))
+
+
+def changing(trained: keras.Model) -> list[keras.Variable]:
+    """Return all that training may change, the states of random generators and of the optimizer among them."""
+    return [*trained.variables, *trained.optimizer.variables]

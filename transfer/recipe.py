@@ -1,0 +1,47 @@
+"""How a network is to be trained."""
+
+from dataclasses import dataclass
+
+import keras
+
+NOT_DECAYED = ["bias", "gamma", "beta"]  # shifts and scales are few, and pulling them to 0 does not regularise
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping.
+
+    `class_weights` is "none", "balanced" or a weight for each class by its name, for the loss. `averaging` is the
+    momentum of the exponential moving average of the weights, 0 for none. `patience` is the number of epochs without a
+    better one, and `time_budget_s` the seconds, after which training stops.
+    """
+
+    epochs: int
+    lr: float
+    warmup_epochs: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    clip_norm: float = 1.0
+    class_weights: str | dict[str, float] = "none"
+    averaging: float = 0.0
+    patience: int | None = None
+    time_budget_s: float | None = None
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101): linear warm-up, cosine decay to 0, gradients clipped."""
+    warm_up = round(recipe.warmup_epochs * steps)
+    decay = recipe.epochs * steps - warm_up
+    if warm_up:
+        rate = keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=recipe.lr, warmup_steps=warm_up)
+    else:
+        rate = keras.optimizers.schedules.CosineDecay(recipe.lr, decay)
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm,
+        use_ema=recipe.averaging > 0,
+        ema_momentum=recipe.averaging,
+    )
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return optimizer
