@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Classifier(Protocol):
 class OpenVINOClassifier:
     """OpenVINO's IR. Compiled for images of one size, which is fastest, and anew when another size comes."""
 
-    def __init__(self, path: Path, latency: bool) -> None:
+    def __init__(self, path: Path, latency: bool, fast: bool = False) -> None:
         import openvino
 
         self._model = openvino.Core().read_model(path)
@@ -46,7 +46,8 @@ class OpenVINOClassifier:
         held = {name: place for name, place in places.items() if self._model.has_rt_info(place)}
         properties = {name: str(self._model.get_rt_info(place).value) for name, place in held.items()}
         self.contract = Contract.of_properties(properties, path)
-        self._requests = {"rows": 1, "streams": 1} if latency else {}
+        self._requests: dict[str, Any] = {"rows": 1, "streams": 1} if latency else {}
+        self._requests["bfloat16"] = fast
         self._shape: tuple[int, ...] = ()
 
     def probabilities(self, images: Pixels) -> Probabilities:
@@ -170,13 +171,14 @@ def choose(folder: Path, wanted: Format | None = None) -> Format:
     return wanted or can_run[0]
 
 
-def open_classifier(path: Path, wanted: Format | None = None, latency: bool = False) -> Classifier:
+def open_classifier(path: Path, wanted: Format | None = None, latency: bool = False, fast: bool = False) -> Classifier:
     """Read an exported classifier.
 
     Args:
         path: the folder that the stage export wrote, or one format in it, wherever that lies now.
         wanted: which format of the folder; None takes the fastest.
         latency: prepare for single images that have to be quick, and not for many.
+        fast: compute in bfloat16, with errors of percents, which OpenVINO does where the processor can.
 
     Raises:
         UserError: no such file, one that is damaged, or a runtime that is not installed.
@@ -192,8 +194,10 @@ def open_classifier(path: Path, wanted: Format | None = None, latency: bool = Fa
         raise UserError(f"{path}: expected the format {wanted}, received one that {package} runs")
     if not is_installed(package):
         raise UserError(f"{path}: expected the package {package}, which runs it, received none: pip install {package}")
+    if fast and package != "openvino":
+        raise UserError(f"{path}: expected the format openvino for --fast, received one that {package} runs")
     try:
-        return READERS[package](path, latency)
+        return OpenVINOClassifier(path, latency, fast) if fast else READERS[package](path, latency)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # each runtime has errors of its own

@@ -168,7 +168,7 @@ def list_bad(bad: Sequence[tuple[str, str]], total: int) -> int:
 def run(given: argparse.Namespace) -> int:
     """Predict what the command line asks for, and return the exit status."""
     images = find_images(given.images)
-    classifier = open_classifier(given.model, given.format, latency=len(images) == 1)
+    classifier = open_classifier(given.model, given.format, latency=len(images) == 1, fast=given.fast)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are bytes, and need not be UTF-8
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     bad: list[Prediction] = []
@@ -216,6 +216,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add_classifier(parser)
     parser.add_argument("--batch", type=whole_number, default=32, help="images computed at a time (default: 32)")
     parser.add_argument("--top", type=whole_number, help="only so many classes of each image, the most likely ones")
+    fast = "compute in bfloat16, with errors of percents (OpenVINO, on processors that have it)"
+    parser.add_argument("--fast", action="store_true", help=fast)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", dest="write", action="store_const", const=write_json, help="write JSON")
     output.add_argument("--csv", dest="write", action="store_const", const=write_csv, help="write CSV")

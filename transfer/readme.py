@@ -328,12 +328,25 @@ def killed_markdown(results: dict[str, Any]) -> str:
 
 
 def predict_markdown(results: dict[str, Any]) -> str:
-    """Say how fast files are predicted in each format."""
-    rates = ", ".join(f"`{name}` {rate:.0f}" for name, rate in results["images_per_second"].items())
-    return (
-        f"All {results['images']:,} images as files, on {results['cores']} cores, with `{results['model']}`, start-up "
-        f"included, in images a second: {rates}."
-    )
+    """Say how fast files are predicted in each format, and how far from TensorFlow what comes out is."""
+    header = [
+        f"`{results['model']}`, {results['images']:,} image files, {results['cores']} cores",
+        "images a second, start-up included",
+        "largest difference",
+        "mean",
+        "same class",
+    ]
+    rows = [
+        [
+            f"`{name}`",
+            f"{way['images_per_second']:.0f}",
+            f"{way['largest_difference']:.1e}",
+            f"{way['mean_difference']:.1e}",
+            f"{way['agreement']:.1%}",
+        ]
+        for name, way in results["ways"].items()
+    ]
+    return markdown_table(header, rows)
 
 
 def serving_markdown(results: dict[str, Any]) -> str:

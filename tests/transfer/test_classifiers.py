@@ -183,6 +183,23 @@ def test_a_process_that_predicts_imports_its_runtime_only(
     assert done.stdout.splitlines()[-1].split()[1:] == imported
 
 
+def test_what_is_fast_is_less_exact_and_asked_for(exported: Exported) -> None:
+    import openvino
+
+    images = images_of(8, 3)
+    exact = open_classifier(exported.folder, "openvino").probabilities(images)
+    fast = open_classifier(exported.folder, "openvino", fast=True)
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert 1e-5 < np.abs(fast.probabilities(images) - exact).max() < 0.1
+    else:
+        with pytest.raises(
+            UserError, match=r"expected a processor that computes in bfloat16, received one with .*FP32"
+        ):
+            fast.probabilities(images)
+    with pytest.raises(UserError, match=r"model\.onnx: expected the format openvino for --fast, .* onnxruntime runs"):
+        open_classifier(exported.folder, "onnx", fast=True)
+
+
 def test_openvino_gives_the_same_for_one_and_for_many(exported: Exported) -> None:
     images = images_of(5, 3)
     many = open_classifier(exported.folder, "openvino").probabilities(images)
