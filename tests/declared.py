@@ -15,8 +15,8 @@ from transfer.params import Params
 ROOT = Path(__file__).parent.parent
 PARAMS_FILE = "params.yaml"
 WHERE = {"runner", "beam_options"}
-"""Params that say where a stage computes. They change nothing that it writes (tests/transfer/test_beam_runner.py), so no
-stage declares them, and DVC runs nothing again when they change."""
+"""Params that say where a stage computes. They change nothing that it writes (test_beam_gives_the_same_bytes, in two
+files), so no stage declares them, and DVC runs nothing again when they change."""
 OUR_FOLDERS = ("data/", "models/", "metrics/", "plots/", "params.yaml")
 
 

@@ -121,8 +121,7 @@ class EmbedRows:
     def __call__(self, runs: Iterable[range], progress: Progress) -> Embedded:
         given = list(runs)
         rows = range(given[0].start, given[-1].stop)
-        ready = _Ready.of(self.source)
-        engine = ready.checked(self.engine, self.checked_on, self.spec)
+        engine, difference = self.ready()
         labels, soft_labels = [], []
 
         def inputs() -> Iterator[NDArray[np.float32]]:
@@ -133,7 +132,12 @@ class EmbedRows:
                     yield np.ascontiguousarray(normalise(apply_view(batch.pixels, view)))
 
         self._write(engine.run(inputs()), rows, progress)
-        return Embedded(np.concatenate(labels), np.concatenate(soft_labels), engine.name, ready.difference)
+        return Embedded(np.concatenate(labels), np.concatenate(soft_labels), engine.name, difference)
+
+    def ready(self) -> tuple[Engine, float]:
+        """Have trunk and engine ready for this and for later work; return the engine and its difference."""
+        kept = _Ready.of(self.source)
+        return kept.checked(self.engine, self.checked_on, self.spec), kept.difference
 
     def _write(self, outputs: Iterable[NDArray[np.float32]], rows: range, progress: Progress) -> None:
         """Write the views of batch after batch."""

@@ -15,6 +15,7 @@ from tests.conftest import write_records
 from tests.transfer.test_preprocess import OneByOne
 from transfer import embedding, records
 from transfer.activations import Plan, open_activations
+from transfer.beam_runner import BeamRunner
 from transfer.embedding import (
     BackboneTrunk,
     EmbedRows,
@@ -91,9 +92,23 @@ def test_however_the_rows_are_divided_the_bytes_are_the_same(
         assert (divided.folder / name).read_bytes() == (work.folder / name).read_bytes(), name
 
 
-@pytest.mark.parametrize(("missing", "left"), [("00001", 12), ("00005", 4)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_beam_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(embedding, "BATCHES", 1)
+    _records(tmp_path / "train")
+    work = _work(tmp_path, 2)
+    embed(LocalRunner(), work)
+    options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    by_beam = replace(work, folder=tmp_path / "beam")
+    assert len(embed(BeamRunner(options), by_beam)) == 2
+    for path in work.folder.iterdir():
+        assert (by_beam.folder / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("missing", ["00001", "00005"])
 def test_a_shard_that_is_missing_is_seen_by_who_reads_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, left: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.setattr(embedding, "BATCH", 4)
     monkeypatch.setattr(embedding, "BATCHES", 3)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.conftest import colour_images
 from transfer import image_shards, records
+from transfer.beam_runner import BeamRunner
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.params import Duplicates, Split
@@ -255,6 +256,37 @@ def test_however_the_work_is_divided_the_bytes_are_the_same(raw: Path, monkeypat
     assert len(whole.quarantine) == 5
     assert len(whole.duplicates) == 2
     assert divided.figures() == whole.figures()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_beam_gives_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.chdir(raw)
+    monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
+    monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
+    _spoil(raw)
+    whole = _run(raw)
+    files = [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))]
+    assert len(files) == 3
+    options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    by_beam = _run(raw, runner=BeamRunner(options))
+    assert [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))] == files
+    for name in ("splits", "quarantine", "duplicates"):
+        pd.testing.assert_frame_equal(getattr(by_beam, name), getattr(whole, name))
+
+
+def test_beam_says_what_is_wrong_with_a_shard(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(raw)
+    table = raw / "raw/labels.csv"
+    lines = table.read_text(encoding="utf-8").split("\n")
+    with _images(raw) as images:
+        shutil.copytree(images, raw / "kept")
+    names = [line.split(",")[0] for line in lines[1:] if line]
+    shutil.rmtree(raw / "raw/images")
+    write_shards(raw / "kept", names[::-1], raw / "raw/images")
+    with pytest.raises(
+        UserError, match=r"^.*images: expected images in the order of their names, 'blue/000.png' before"
+    ):
+        _run(raw, runner=BeamRunner([]))
 
 
 def test_shards_that_are_not_in_order_among_each_other_are_an_error(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
