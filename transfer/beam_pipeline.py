@@ -8,13 +8,15 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
-from transfer.beam_runner import BAD_OPTIONS, WORKER_LOST, Task, result_file
+from transfer.beam_runner import BAD_OPTIONS, FAILED, WORKER_LOST, Task, reason_file, result_file
 
 ONE_MACHINE = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")  # Beam's own runners; None is the first
 QUIET = "--default_sdk_harness_log_level=WARNING"
@@ -26,12 +28,22 @@ def _end_with_parent() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _thread_failed(args: threading.ExceptHookArgs) -> None:
+def _end(scratch: Path, status: int, reason: str) -> NoReturn:
+    """End this process without waiting for Beam's threads, of which some may never end."""
+    reason_file(scratch).write_text(reason, encoding="utf-8")
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _watch_threads(scratch: Path) -> None:
     """End this process where a worker was lost; Beam would wait for it."""
-    if "Worker subprocess exited" in str(args.exc_value):
-        print(f"a worker was lost: {args.exc_value}", file=sys.stderr, flush=True)
-        os._exit(WORKER_LOST)
-    threading.__excepthook__(args)
+
+    def failed(args: threading.ExceptHookArgs) -> None:
+        threading.__excepthook__(args)
+        if "Worker subprocess exited" in str(args.exc_value):
+            _end(scratch, WORKER_LOST, f"a worker was lost: {args.exc_value}")
+
+    threading.excepthook = failed
 
 
 def _read_options(given: Sequence[str]) -> PipelineOptions:
@@ -48,26 +60,25 @@ def _read_options(given: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def _open_pipeline(given: Sequence[str]) -> beam.Pipeline:
-    """Return an empty pipeline; a runner that there is not ends the process."""
-    try:
-        return beam.Pipeline(options=_read_options(given))
-    except (ValueError, ImportError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(BAD_OPTIONS)
-
-
 def main() -> None:
     """Read the options and the items, run the pipeline and wait for its end."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    threading.excepthook = _thread_failed
     scratch = Path(sys.argv[1])
-    pipeline = _open_pipeline(json.loads((scratch / "options").read_text(encoding="utf-8")))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _watch_threads(scratch)
+    options = _read_options(json.loads((scratch / "options").read_text(encoding="utf-8")))
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except (ValueError, ImportError) as error:  # no such runner
+        _end(scratch, BAD_OPTIONS, str(error))
     count = len(list(scratch.glob("*.item")))
     waiting = [number for number in range(count) if not result_file(scratch, number).exists()]
-    with pipeline:
-        numbers = pipeline | beam.Create(waiting) | beam.Reshuffle()  # by which a number goes to any worker
-        _ = numbers | beam.Map(Task(scratch, Path.cwd()))
+    numbers = pipeline | beam.Create(waiting) | beam.Reshuffle()  # by which a number goes to any worker
+    _ = numbers | beam.Map(Task(scratch, Path.cwd()))
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:  # noqa: BLE001 (whatever a runner of Beam's raises)
+        traceback.print_exc()
+        _end(scratch, FAILED, str(error))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from transfer.runners import Item, Result, Work, under_own_name
 
 PLACE = Path(".beam")
 CODE = Path(__file__).parent.parent  # what workers on this machine import
-BAD_OPTIONS, WORKER_LOST = 2, 3  # statuses with which the process that starts a pipeline ends
+FAILED, BAD_OPTIONS, WORKER_LOST = 1, 2, 3  # statuses with which the process that starts a pipeline ends
 FRUITLESS = 2  # pipelines in a row that end badly with nothing done, after which the next would be no better
 POLL_S = 0.5
 LOCK = threading.Lock()
@@ -64,6 +64,11 @@ def result_file(folder: Path, number: int) -> Path:
     return folder / f"{number:07}.result"
 
 
+def reason_file(folder: Path) -> Path:
+    """Return the file in which the process that starts a pipeline says why it ended."""
+    return folder / "reason"
+
+
 @dataclass(frozen=True)
 class Task:
     """Does an item, given its number: what a worker calls. `folder` is absolute, `project` the one that it enters."""
@@ -72,6 +77,7 @@ class Task:
     project: Path
 
     def __call__(self, number: int) -> None:
+        """Do it, unless it is done, and write what it was made into."""
         result = result_file(self.folder, number)
         failed = self.folder / "failed"
         with LOCK:
@@ -107,8 +113,8 @@ class BeamRunner:
                 raise UserError(f"params.yaml: beam_options: expected options that begin with --, received {option!r}")
         self._options = list(options)
         self._log = PLACE / "log"
-        PLACE.mkdir(exist_ok=True)
-        self._log.unlink(missing_ok=True)
+        shutil.rmtree(PLACE, ignore_errors=True)  # what a run that was killed has left
+        PLACE.mkdir()
 
     def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
         scratch = Path(tempfile.mkdtemp(dir=PLACE)).resolve()
@@ -134,20 +140,21 @@ class BeamRunner:
                 now = len(list(scratch.glob("*.result")))
                 _raise_failure(scratch)
                 if status == BAD_OPTIONS:
-                    raise UserError(f"params.yaml: beam_options: {self._last_line()}")
+                    raise UserError(f"params.yaml: beam_options: {self._reason(scratch)}")
                 fruitless = fruitless + 1 if now == done else 0
                 done = now
                 if done < count and fruitless == FRUITLESS:
                     raise UserError(
                         f"runner: beam: expected the workers to do all {count} parts of {title!r}, received a pipeline "
-                        f"that ended, with status {status}, when {done} were done: {self._last_line()}; "
+                        f"that ended, with status {status}, when {done} were done: {self._reason(scratch)}; "
                         f"{self._log} has all"
                     )
             progress.update(images - progress.n)
 
-    def _last_line(self) -> str:
-        """Return what the process that starts pipelines said last."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+    def _reason(self, scratch: Path) -> str:
+        """Return why the pipeline ended, as it says itself, or what was logged last."""
+        reason = reason_file(scratch)
+        lines = (reason if reason.exists() else self._log).read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "nothing said")
 
 

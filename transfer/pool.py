@@ -30,9 +30,9 @@ class Labelled:
 
     shard: Path
     images: list[str]
-    labels: list[int]
-    soft_labels: list[float]
-    confidence: list[float]
+    labels: NDArray[np.int64]
+    soft_labels: NDArray[np.float64]
+    confidence: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class DecodeShards:
                     contents.append(result.content)
                     thumbnails.write(result.thumbnail.tobytes())
                     hashes.append(result.thumbnail)
-                    records.append(Example(image, result.pixels, label, soft_label, confidence))
+                    records.append(Example(image, result.pixels, int(label), float(soft_label), float(confidence)))
         return Part(folder, images, contents, hashes.all(), records.close(), bad)
 
     def _decoded(self, labelled: Labelled) -> Iterator[tuple[str, Decoded | BadImageError]]:

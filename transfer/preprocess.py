@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from transfer.cards import FOLDER_CARD, Card
@@ -63,8 +64,8 @@ def _labelled(labels: pd.DataFrame, raw: Raw) -> Iterator[Labelled]:
         end = bisect_right(range(len(labels)), last, start, key=images.iloc.__getitem__)
         if end > start:
             rows = labels.iloc[start:end]
-            numbers = [classes[label] for label in rows["label"]]
-            columns = (rows[name].tolist() for name in ("soft_label", "confidence"))
+            numbers = np.array([classes[label] for label in rows["label"]], np.int64)
+            columns = (rows[name].to_numpy(np.float64) for name in ("soft_label", "confidence"))
             yield Labelled(shard, rows["image"].tolist(), numbers, *columns)
         start = end
 
