@@ -240,11 +240,11 @@ class OneByOne:
 
 
 def test_however_the_work_is_divided_the_bytes_are_the_same(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _copy(raw, "blue/003.png", "red/wrong.png")
     monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
     monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
     monkeypatch.setattr(records, "SHARD_BYTES", 5 * 16 * 16 * 3)
     _spoil(raw)
-    _copy(raw, "blue/003.png", "red/wrong.png")
     assert len(image_shards.shards(raw / "raw/images")) > 3
     whole = _run(raw)
     files = {path.relative_to(raw): path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))}
