@@ -10,7 +10,7 @@ export PATH := $(BIN):$(PATH)
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
 install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.plots_page
 
-.PHONY: run report serve test lint share kills bench load serving exports augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run report serve test lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
@@ -44,6 +44,9 @@ bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
 
 load: $(VENV)/run  ## up to a million small images, into benchmarks/results; half an hour
 	python -m benchmarks.load
+
+beam: $(VENV)/beam  ## preprocess and embed here and by one and two workers of Apache Beam, likewise; after run
+	python -m benchmarks.beam
 
 serving: $(VENV)/serve  ## images a second from files, and what HTTP costs beside it, likewise; after run
 	python -m benchmarks.predict
@@ -82,13 +85,17 @@ $(VENV)/remotes: requirements-remotes.txt requirements.txt requirements-lock.txt
 	$(install)
 	touch $@ $(VENV)/run
 
+$(VENV)/beam: requirements-beam.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+	$(install)
+	touch $@ $(VENV)/run
+
 $(VENV)/serve: requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/test: requirements-dev.txt requirements-remotes.txt requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(VENV)/test: requirements-dev.txt requirements-beam.txt requirements-remotes.txt requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	$(install)
-	touch $@ $(VENV)/run $(VENV)/remotes $(VENV)/serve
+	touch $@ $(VENV)/run $(VENV)/beam $(VENV)/remotes $(VENV)/serve
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(PEERS_VENV)

@@ -31,7 +31,8 @@ from transfer.images import Pixels
 from transfer.network import Architecture, Network, build
 from transfer.params import Format
 from transfer.parity import Reference, check, compare, reference
-from transfer.records import Example, RecordPool, normalise
+from transfer.pool import RecordPool
+from transfer.records import Example, normalise
 from transfer.spec import Spec
 
 RESULTS = Path("benchmarks/results/exports.json")
@@ -87,12 +88,12 @@ def measure(backbone: str) -> dict[str, Any]:
     contract = Contract(backbone, CLASSES, SIZE, 3, True, PREPROCESSING, 1, 1.0, "noise", "CC0-1.0", "")
     spec = Spec(CLASSES, None, "none", SIZE, 3, {"validation": COMPARED})
     with TemporaryDirectory() as temporary:
-        pool = RecordPool(Path(temporary) / "pool.tfrecord")
+        records = Path(temporary) / "validation"
+        records.mkdir()
+        pool = RecordPool(records / "00000.tfrecord")
         for number, image in enumerate(compared):
             pool.append(Example(f"{number}.png", image, number % 2, float("nan"), 1.0))
         pool.close()
-        records = Path(temporary) / "validation"
-        pool.write_shards(list(range(COMPARED)), records, compared[0].nbytes)
         expected = reference(whole, contract, records, spec)
         folder, calibrated = Path(temporary) / "export", Calibrated(whole, contract)
         return {name: tried(name, calibrated, representative, expected, folder) for name in FORMATS}

@@ -23,6 +23,7 @@ from benchmarks.preprocess import SMALL, apart, small_images
 from transfer.cost import peak_memory, write_json
 from transfer.params import Params, read_params
 from transfer.preprocess import preprocess, read_raw
+from transfer.runners import LocalRunner
 from transfer.sources import obtain
 from transfer.splits import SPLITS, split
 
@@ -47,7 +48,7 @@ def _split(params: Params) -> float:
 
 def _preprocess(params: Params) -> None:
     records = {name: RECORDS / name for name in SPLITS}
-    preprocess(RAW, records, params.split, SMALL, None, params.seed, params.duplicates)
+    preprocess(RAW, records, params.split, SMALL, None, params.seed, params.duplicates, LocalRunner())
 
 
 def in_this_process(step: str) -> None:

@@ -24,8 +24,10 @@ from PIL import Image
 from transfer.cost import peak_memory, write_json
 from transfer.images import Pixels
 from transfer.params import read_params
-from transfer.preprocess import AHEAD, preprocess
-from transfer.records import Example, RecordPool
+from transfer.pool import AHEAD, RecordPool
+from transfer.preprocess import preprocess
+from transfer.records import Example
+from transfer.runners import LocalRunner
 from transfer.sources import obtain
 from transfer.splits import SPLITS
 from transfer.threads import in_order
@@ -89,7 +91,9 @@ def whole(folder: Path, size: int) -> int:
     """Preprocess with the settings of params.yaml, and return the number of images in the records."""
     params = read_params(Path("params.yaml"))
     records = {name: PLACE / "records" / name for name in SPLITS}
-    return len(preprocess(folder, records, params.split, size, None, params.seed, params.duplicates).splits)
+    return len(
+        preprocess(folder, records, params.split, size, None, params.seed, params.duplicates, LocalRunner()).splits
+    )
 
 
 def _decoded(paths: list[Path], size: int, mode: str) -> Iterator[Pixels]:

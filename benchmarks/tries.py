@@ -21,17 +21,17 @@ from sklearn.model_selection import StratifiedKFold
 from benchmarks.clones import ROOT, SCRATCH, clone_into, environment
 from benchmarks.overrides import overlaid
 from stages import finetune, train_head
-from transfer.activations import Activations, embed, open_activations
+from transfer.activations import Activations, open_activations
 from transfer.backbones.names import resolve_cut
-from transfer.backbones.registry import trained_backbone
 from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.cost import read_json, write_json
 from transfer.determinism import fix_seeds
-from transfer.engine import make_engine
+from transfer.embedding import EmbedRows, backbone_trunk, embed
 from transfer.evaluation import predictions_of
-from transfer.network import Network, build, frozen_trunk
+from transfer.network import Network, build
 from transfer.params import Params, load_yaml, validate
 from transfer.records import read_records
+from transfer.runners import LocalRunner
 from transfer.scores import Predictions, score
 from transfer.spec import Spec
 from transfer.targets import targets
@@ -105,10 +105,11 @@ def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Ac
     name = f"{cut}-{params.head.pooling}" if cut == "top" else cut
     folders = [clone / f"activations/{name}/{split}" for split in ("train", "validation")]
     if not folders[-1].exists():
-        backbone = trained_backbone(params.backbone, spec.image_size, clone / "models/backbone.weights.h5")
-        trunk = frozen_trunk(backbone, params.backbone, cut, params.head.pooling)
-        for folder in folders:
-            embed(make_engine(trunk, params.engine), trunk, clone / f"data/records/{folder.name}", spec, VIEWS, folder)
+        weights = clone / "models/backbone.weights.h5"
+        trunk = backbone_trunk(params.backbone, spec.image_size, weights, cut, params.head.pooling)
+        train, validation = (clone / f"data/records/{folder.name}" for folder in folders)
+        for records, folder in zip((train, validation), folders, strict=True):
+            embed(LocalRunner(), EmbedRows(trunk, params.engine, train, records, spec, VIEWS, folder))
     return [open_activations(folder) for folder in folders]
 
 

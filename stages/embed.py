@@ -2,14 +2,13 @@
 
 import shutil
 
-from transfer.activations import embed_splits, make_plan
-from transfer.backbones.registry import trained_backbone
+from transfer.activations import make_plan
 from transfer.cost import measured
-from transfer.determinism import fix_seeds
+from transfer.embedding import backbone_trunk, embed_splits
 from transfer.errors import argument, run
-from transfer.network import frozen_trunk
 from transfer.params import read_params
 from transfer.paths import fill, reads, writes
+from transfer.runners import make_runner
 from transfer.spec import Spec
 
 PARAMS = reads("params.yaml")
@@ -32,11 +31,10 @@ def main() -> None:
     plan = make_plan(params.backbone, cut, augment, views, spec.symmetry, item)
     folder = fill(ACTIVATIONS, item)
     shutil.rmtree(folder, ignore_errors=True)
-    fix_seeds(0)
+    runner = make_runner(params.runner, params.beam_options)
     with measured(fill(COST, item)) as cost:
-        backbone = trained_backbone(params.backbone, spec.image_size, WEIGHTS)
-        trunk = frozen_trunk(backbone, params.backbone, plan.cut, params.head.pooling)
-        cost["images"] = embed_splits(trunk, (TRAIN, VALIDATION), spec, plan, params.engine, folder)
+        trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, plan.cut, params.head.pooling)
+        cost["images"] = embed_splits(runner, trunk, (TRAIN, VALIDATION), spec, plan, params.engine, folder)
     print(f"read   {TRAIN.parent}: {spec.counts['train']} images to train on, {spec.counts['validation']} to validate")
     print(f"wrote  {folder}: {plan.cached} views at the cut {plan.cut}")
 

@@ -5,6 +5,7 @@ from transfer.errors import run
 from transfer.params import read_params
 from transfer.paths import reads, write_csv, writes
 from transfer.preprocess import check_quarantine, preprocess
+from transfer.runners import make_runner
 
 PARAMS = reads("params.yaml")
 RAW = reads("data/raw")
@@ -22,7 +23,9 @@ def main() -> None:
     """Split, decode, resize, write; list what could not be used."""
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-    done = preprocess(RAW, records, params.split, params.image_size, params.max_images, params.seed, params.duplicates)
+    runner = make_runner(params.runner, params.beam_options)
+    size, duplicates = params.image_size, params.duplicates
+    done = preprocess(RAW, records, params.split, size, params.max_images, params.seed, duplicates, runner)
     done.spec.write(SPEC)
     write_csv(done.splits, SPLITS)
     write_csv(done.quarantine, QUARANTINE)

@@ -26,7 +26,8 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     import tensorflow as tf  # noqa: F401
     import tf2onnx  # noqa: F401
 
-    from transfer.records import Example, RecordPool
+    from transfer.pool import Part, Pool, RecordPool, copy_records
+    from transfer.records import Example, records_in_shard
 
 
 class Scheduling(LoadFileScheduling):
@@ -95,6 +96,8 @@ SMALL = {
     "evaluate": {"views": 1},
     "export": {"formats": ["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]},
     "resamples": 100,
+    "runner": "local",
+    "beam_options": ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"],
 }  # fmt: skip
 """Params for tiny images."""
 
@@ -151,14 +154,16 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write_records(examples: Iterable[Example], folder: Path, image_bytes: int) -> int:
     """Write examples as the records of one split."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    pool = RecordPool(folder.parent / "pool.tfrecord")
-    rows = []
-    for row, example in enumerate(examples):
+    folder.mkdir(parents=True)
+    (pooled := folder.parent / ".pool").mkdir(exist_ok=True)
+    pool = RecordPool(pooled / "records")
+    images = []
+    for example in examples:
         pool.append(example)
-        rows.append(row)
-    pool.close()
-    return pool.write_shards(rows, folder, image_bytes)
+        images.append(example.image)
+    part = Part(pooled, images, [], np.empty(0, np.uint64), pool.close(), [])
+    shards = Pool([part], 1).shards(range(len(images)), folder, records_in_shard(image_bytes))
+    return copy_records(shards, lambda _: None)
 
 
 RunStage = Callable[..., None]

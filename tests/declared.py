@@ -14,6 +14,9 @@ from transfer.params import Params
 
 ROOT = Path(__file__).parent.parent
 PARAMS_FILE = "params.yaml"
+WHERE = {"runner", "beam_options"}
+"""Params that say where a stage computes. They change nothing that it writes (test_beam_gives_the_same_bytes, in two
+files), so no stage declares them, and DVC runs nothing again when they change."""
 OUR_FOLDERS = ("data/", "models/", "metrics/", "plots/", "params.yaml")
 
 
@@ -168,7 +171,7 @@ def needs_of(script: str, item: str | None = None, root: Path = ROOT) -> Needs:
     _declared_paths(tree, needs, script)
     for file in sorted(needs.imports - {script}):
         _undeclared_literals(ast.parse((root / file).read_text(encoding="utf-8")), set(), needs, file)
-    needs.params = _read_params(tree)
+    needs.params = _read_params(tree) - WHERE
     needs.reads.discard(PARAMS_FILE)
     if item is not None:
         needs.reads = {path.format(item=item) for path in needs.reads}

@@ -11,7 +11,7 @@ import pytest
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
-from tests.declared import ROOT, Needs, needs_of
+from tests.declared import ROOT, WHERE, Needs, needs_of
 from transfer.params import Params
 
 
@@ -105,10 +105,16 @@ def test_every_param_is_read_by_some_stage() -> None:
     for path in [*ROOT.glob("transfer/**/*.py"), *ROOT.glob("stages/*.py")]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         attributes |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    for leaf in _leaves(Params):
+    for leaf in _leaves(Params) - WHERE:
         parents = {".".join(leaf.split(".")[:i]) for i in range(1, leaf.count(".") + 2)}
         assert parents & read, leaf
         assert leaf in read or leaf.split(".")[-1] in attributes, leaf
+
+
+def test_a_param_that_says_where_to_compute_runs_no_stage_again() -> None:
+    declared = set().union(*(stage.params for stage in STAGES.values()))
+    assert _leaves(Params) >= WHERE
+    assert not WHERE & declared
 
 
 def test_only_evaluate_reads_the_test_split() -> None:

@@ -12,6 +12,7 @@ of quality 30, so that not all of the last are found.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ BLOCK = 4096  # pairs whose thumbnails are compared at a time
 
 Bits = NDArray[np.uint64]
 Pairs = NDArray[np.int64]  # (pairs, 2): numbers of two images
+
+
+class Thumbnails(Protocol):
+    """An array (n, 32, 32, channels), or what gives rows of one."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Give some rows."""
 
 
 def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> Bits:
@@ -57,7 +65,7 @@ class Same:
     alike: NDArray[np.int64]
 
 
-def find_same(contents: Sequence[bytes], perceptual: Bits, thumbnails: NDArray[np.uint8], params: Duplicates) -> Same:
+def find_same(contents: Sequence[bytes], perceptual: Bits, thumbnails: Thumbnails, params: Duplicates) -> Same:
     """Find identical images and near-duplicates.
 
     Args:
@@ -117,7 +125,7 @@ def _close_in(rows: NDArray[np.int64], hashes: Bits, distance: int) -> Iterator[
             yield np.stack([np.full(len(others), rows[start]), others], axis=1)
 
 
-def _correlated(pairs: Pairs, thumbnails: NDArray[np.uint8], limit: float) -> NDArray[np.bool_]:
+def _correlated(pairs: Pairs, thumbnails: Thumbnails, limit: float) -> NDArray[np.bool_]:
     """Tell which pairs have thumbnails that are alike: a Pearson correlation over all pixels and channels of at least
     `limit`, or, where both are flat, the same mean colour.
     """

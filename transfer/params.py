@@ -242,7 +242,11 @@ class Export:
 
 @dataclass(frozen=True, config=STRICT)
 class Params:
-    """All of params.yaml."""
+    """All of params.yaml.
+
+    `runner` and `beam_options` say where preprocess and embed compute, which changes nothing that they write: so no
+    stage declares them in dvc.yaml, and a change runs nothing again.
+    """
 
     lr: Rate
     seed: Annotated[Int, Field(ge=0, lt=2**31)]
@@ -266,6 +270,8 @@ class Params:
     evaluate: Evaluate
     export: Export
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
+    runner: Literal["local", "beam"]
+    beam_options: tuple[Str, ...]
 
     @model_validator(mode="after")
     def _known_names(self) -> "Params":

@@ -2,38 +2,37 @@
 
 import shutil
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 
 from transfer.cards import FOLDER_CARD, Card
-from transfer.duplicates import Bits, Same, find_same, perceptual_hashes
 from transfer.errors import UserError
 from transfer.groups import duplicates_table, leaks, mark_same, merged_groups
-from transfer.image_shards import image_names, open_shard, read_image, shards
-from transfer.images import THUMBNAIL, BadImageError, Decoded, Pixels, decode
+from transfer.image_shards import open_shard, shards
 from transfer.params import Duplicates, Split, load_yaml, validate
-from transfer.progress import progress_bar
-from transfer.records import Example, RecordPool
+from transfer.pool import DecodeShards, Labelled, Pool, copy_records
+from transfer.records import records_in_shard
+from transfer.runners import Runner
 from transfer.spec import Spec
 from transfer.splits import SPLITS, follow_groups, split, take_stratified
-from transfer.threads import in_order
-
-AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
-HASHED = 256  # thumbnails hashed at a time
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What data/raw holds: the card, the labelled images that are there, and what does not fit together."""
+    """What data/raw holds: the card, the labelled images that are there, and what does not fit together.
+
+    `shards` are the files that images are packed in, each with the last name in it.
+    """
 
     card: Card
     labels: pd.DataFrame
     mismatches: list[tuple[str, str]]
+    shards: list[tuple[Path, str]]
 
 
 def read_raw(folder: Path) -> Raw:
@@ -44,76 +43,31 @@ def read_raw(folder: Path) -> Raw:
     labels = pd.read_csv(  # a carriage return may be a part of a name
         folder / "labels.csv", dtype=text, keep_default_na=False, na_values=missing, lineterminator="\n"
     )
-    present = set(image_names(folder / "images"))
+    present: set[str] = set()
+    packed = []
+    for path in shards(folder / "images"):
+        with open_shard(path) as shard:
+            names = shard.namelist()
+        present.update(names)
+        packed.append((path, max(names, default="")))
     labelled = set(labels["image"])
     mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
     mismatches += [(image, "it has no label") for image in present - labelled]
-    return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches))
+    return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), packed)
 
 
-def _decoded(wanted: set[str], folder: Path, size: int, channels: int) -> Iterator[tuple[str, Decoded | BadImageError]]:
-    """Decode images on all cores, in the order of the shards; for a bad one comes the reason."""
-    for path in shards(folder):
-        with open_shard(path) as shard:
-
-            def attempt(image: str, shard: ZipFile = shard) -> tuple[str, Decoded | BadImageError]:
-                try:
-                    return image, decode(read_image(shard, image), size, channels)
-                except BadImageError as error:
-                    return image, error
-
-            yield from in_order(attempt, (image for image in shard.namelist() if image in wanted), AHEAD)
-
-
-class _Pool:
-    """All images that could be decoded, in files: records, and thumbnails to find duplicates by."""
-
-    def __init__(self, folder: Path, channels: int) -> None:
-        self._shape = (THUMBNAIL, THUMBNAIL, channels)
-        self._thumbnails = folder / "thumbnails"
-        self.records = RecordPool(folder / "pool.tfrecord")
-        self.rows: dict[str, int] = {}  # number of the record of each image
-        self._contents: list[bytes] = []
-        self._perceptual: list[Bits] = []
-        self._unhashed: list[Pixels] = []
-
-    def fill(self, labels: pd.DataFrame, raw: Raw, images: Path, size: int) -> list[tuple[str, str]]:
-        """Decode images into the pool, and return those that cannot be, with the reasons."""
-        classes = {name: number for number, name in enumerate(raw.card.classes)}
-        decoded = _decoded(set(labels["image"]), images, size, raw.card.channels)
-        rows = labels[["image", "label", "soft_label", "confidence"]].itertuples(index=False, name=None)
-        bad = []
-        with progress_bar(len(labels), "decode") as progress, self._thumbnails.open("wb") as thumbnails:
-            for (image, label, soft_label, confidence), (name, result) in zip(rows, decoded, strict=True):
-                if name != image:
-                    raise UserError(f"{images}: expected images in the order of their names, {image!r} before {name!r}")
-                progress.update()
-                if isinstance(result, BadImageError):
-                    bad.append((image, str(result)))
-                    continue
-                self.rows[image] = len(self.rows)
-                self._contents.append(result.content)
-                thumbnails.write(result.thumbnail.tobytes())
-                self._unhashed.append(result.thumbnail)
-                if len(self._unhashed) == HASHED:
-                    self._hash()
-                self.records.append(Example(image, result.pixels, classes[label], soft_label, confidence))
-        self._hash()
-        self.records.close()
-        return bad
-
-    def _hash(self) -> None:
-        """Hash the thumbnails that are waiting for it."""
-        if self._unhashed:
-            self._perceptual.append(perceptual_hashes(np.stack(self._unhashed)))
-            self._unhashed.clear()
-
-    def find_same(self, params: Duplicates) -> Same:
-        """Find the duplicates among the images of the pool."""
-        shape = (len(self.rows), *self._shape)
-        mapped = np.memmap(self._thumbnails, np.uint8, "r", shape=shape) if self.rows else np.empty(shape, np.uint8)
-        hashes = np.concatenate([np.empty(0, np.uint64), *self._perceptual])
-        return find_same(self._contents, hashes, mapped, params)
+def _labelled(labels: pd.DataFrame, raw: Raw) -> Iterator[Labelled]:
+    """Divide labels, sorted by image, among the shards of data/raw, which are in the same order."""
+    classes = {name: number for number, name in enumerate(raw.card.classes)}
+    images, start = labels["image"], 0
+    for shard, last in raw.shards:
+        end = bisect_right(range(len(labels)), last, start, key=images.iloc.__getitem__)
+        if end > start:
+            rows = labels.iloc[start:end]
+            numbers = np.array([classes[label] for label in rows["label"]], np.int64)
+            columns = (rows[name].to_numpy(np.float64) for name in ("soft_label", "confidence"))
+            yield Labelled(shard, rows["image"].tolist(), numbers, *columns)
+        start = end
 
 
 def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
@@ -177,12 +131,13 @@ def preprocess(
     max_images: int | None,
     seed: int,
     duplicates: Duplicates,
+    runner: Runner,
 ) -> Preprocessed:
     """Write the records of the three splits.
 
-    Every image is decoded once, into one file; then duplicates are known, the split is made, and the records are
-    copied to where they belong. An image that cannot be decoded takes part in the split, so that it moves no other
-    image to another split.
+    Every image is decoded once, into a pool; then duplicates are known, the split is made, and the records are copied
+    to where they belong. The runner decodes and copies; what lies between is done here, for all images at once. An
+    image that cannot be decoded takes part in the split, so that it moves no other image to another split.
 
     Args:
         raw_folder: data/raw, as the stage download left it.
@@ -192,6 +147,7 @@ def preprocess(
         max_images: how many images take part; None for all.
         seed: of the split, and of the choice of `max_images`.
         duplicates: which images count as the same.
+        runner: decodes and copies.
 
     Raises:
         UserError: a class or a split has too few images, or a group is given to two splits.
@@ -201,8 +157,8 @@ def preprocess(
     labels = follow_groups(labels).sort_values("image", ignore_index=True)
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
-        pool = _Pool(Path(scratch), raw.card.channels)
-        bad = raw.mismatches + pool.fill(labels, raw, raw_folder / "images", size)
+        decoding = DecodeShards(Path(scratch), size, raw.card.channels)
+        pool = Pool(runner.run(decoding, _labelled(labels, raw), len(labels), "decode"), raw.card.channels)
         marked = mark_same(labels, list(pool.rows), pool.find_same(duplicates))
         removed = leaks(marked)
         used = marked[~marked["image"].isin(set(removed["image"]))]
@@ -210,15 +166,18 @@ def preprocess(
         used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
         used = used[used["image"].isin(set(pool.rows))]
         _require_classes(used, raw.card.classes)
-        for name in SPLITS:
-            shutil.rmtree(records[name], ignore_errors=True)
-            rows = [pool.rows[image] for image in used["image"][used["split"] == name]]
-            pool.records.write_shards(rows, records[name], size * size * raw.card.channels)
-    counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
-    card = raw.card
+        rows = {name: [pool.rows[image] for image in used["image"][used["split"] == name]] for name in SPLITS}
+        in_shard = records_in_shard(size * size * raw.card.channels)
+        for folder in records.values():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        planned = (shard for name in SPLITS for shard in pool.shards(rows[name], records[name], in_shard))
+        runner.run(copy_records, planned, len(used), "write")
+    counts = {name: len(rows[name]) for name in SPLITS}
+    card, bad = raw.card, sorted(raw.mismatches + pool.bad)
     return Preprocessed(
         used[["image", "split", "label", "soft_label", "stratum"]],
-        pd.concat([pd.DataFrame(sorted(bad), columns=["image", "reason"]), removed], ignore_index=True),
+        pd.concat([pd.DataFrame(bad, columns=["image", "reason"]), removed], ignore_index=True),
         len(bad),
         duplicates_table(marked, used),
         labels["group"][labels["group"] != ""].nunique(),

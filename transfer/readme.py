@@ -311,6 +311,49 @@ def load_markdown(results: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
+def beam_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each runner and stage, and what the rates say of many machines."""
+    titles = {"preprocess": "preprocess: photographs", "embed": "embed: views of solar cells"}
+    header = [
+        f"on {results['cores']} cores",
+        "done by",
+        "seconds",
+        "… before workers can begin",
+        "a second, from then on",
+    ]
+    rows = [
+        [title, name, f"{row['seconds']:.1f}", f"{row['start_s']:.1f}", f"{row['rate']:.0f}"]
+        for stage, title in titles.items()
+        for name, row in results[stage]["rows"].items()
+    ]
+    same = all(results[stage]["same_bytes"] for stage in titles)
+    said = "All wrote the same bytes." if same else "They did **not** all write the same bytes."
+    return "\n\n".join([markdown_table(header, rows), said, _many_machines(results["estimate"])])
+
+
+def _many_machines(reckoned: dict[str, float]) -> str:
+    """Say what an estimate says: hours, bytes, and what breaks first."""
+    moved = reckoned["raw_bytes"] + 4 * reckoned["record_bytes"] + reckoned["activation_bytes"]
+    busy = reckoned["preprocess_h"] + reckoned["embed_h"]
+    rate = moved / reckoned["machines"] / (busy * 3600)
+    header = [f"reckoned for {reckoned['images']:,.0f} photographs on {reckoned['machines']} such machines", ""]
+    rows = [
+        ["preprocess: decode on all", f"{reckoned['preprocess_h']:.1f} h"],
+        ["preprocess: look for duplicates in one process", f"{reckoned['duplicates_h']:.1f} h"],
+        ["memory of that process", f"{reckoned['driver_bytes'] / 1e9:,.0f} GB"],
+        ["embed on all, 8 views, at the head's cut", f"{reckoned['embed_h']:.1f} h"],
+        ["data/raw, read once", f"{reckoned['raw_bytes'] / 1e12:.1f} TB"],
+        [
+            "records, written to the pool, copied, read by embed",
+            f"{reckoned['record_bytes'] / 1e12:.1f} TB, four times, in {reckoned['record_shards']:,.0f} shards",
+        ],
+        ["activations, written once", f"{reckoned['activation_bytes'] / 1e12:.1f} TB"],
+        ["moved by each machine while it computes", f"{rate / 1e6:.0f} MB/s"],
+        ["items of embed, two small files each", f"{reckoned['embed_items']:,.0f}"],
+    ]
+    return markdown_table(header, rows)
+
+
 def killed_markdown(results: dict[str, Any]) -> str:
     """Say how often runs were killed, and what came out."""
     runs = results["runs"]
@@ -416,6 +459,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "predict": _if_measured("predict", predict_markdown),
     "serving": _if_measured("serving", serving_markdown),
     "exports": _if_measured("exports", exports_markdown),
+    "beam": _if_measured("beam", beam_markdown),
     "dag": _dag,
     "exported": _exported,
 }

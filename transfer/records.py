@@ -1,8 +1,6 @@
 """Images and labels as TFRecords, and back; the one place where pixels are normalised."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +50,9 @@ def normalise(pixels: Pixels) -> NDArray[np.float32]:
     return scaled if pixels.shape[-1] == 3 else np.repeat(scaled, 3, axis=-1)
 
 
-def _serialise(example: Example) -> bytes:
+def serialise(example: Example) -> bytes:
+    """Turn an image with its label into a record."""
+
     def raw(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
@@ -71,48 +71,9 @@ def _serialise(example: Example) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-class RecordPool:
-    """Records in one file, in the order in which they come, while it is not known yet which split each belongs to."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer = tf.io.TFRecordWriter(str(path))
-        self._ends = [0]
-
-    def append(self, example: Example) -> None:
-        """Add a record."""
-        serialised = _serialise(example)
-        self._writer.write(serialised)
-        self._ends.append(self._ends[-1] + len(serialised) + FRAME_BYTES)
-
-    def close(self) -> None:
-        """End the writing; only then can records be copied."""
-        self._writer.close()
-
-    def write_shards(self, rows: Sequence[int], folder: Path, image_bytes: int) -> int:
-        """Copy records into shards of at most `SHARD_BYTES` of pixels: 00000.tfrecord, 00001.tfrecord, … .
-
-        Args:
-            rows: numbers of the records, counted from 0, in the order of writing.
-            folder: is made.
-            image_bytes: size × size × channels.
-
-        Returns:
-            The number of records.
-        """
-        folder.mkdir(parents=True)
-        in_shard = max(1, SHARD_BYTES // image_bytes)
-
-        def copy(start: int) -> None:
-            place = folder / f"{start // in_shard:05}.tfrecord"
-            with self._path.open("rb") as pool, place.open("wb") as shard:
-                for row in rows[start : start + in_shard]:
-                    pool.seek(self._ends[row])
-                    shard.write(pool.read(self._ends[row + 1] - self._ends[row]))
-
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(copy, range(0, len(rows), in_shard)))  # a list, so that an error is raised here
-        return len(rows)
+def records_in_shard(image_bytes: int) -> int:
+    """Return how many records all shards but the last have, for images of size × size × channels bytes."""
+    return max(1, SHARD_BYTES // image_bytes)
 
 
 def parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
@@ -132,8 +93,14 @@ def parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
     return features
 
 
-def read_records(folder: Path, spec: Spec, batch_size: int) -> Iterator[Batch]:
+def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None = None) -> Iterator[Batch]:
     """Read a split in batches, in the order of writing; the last batch may be smaller.
+
+    Args:
+        folder: of the split.
+        spec: what the records hold.
+        batch_size: images in a batch.
+        rows: the records to read, counted from 0, without a step; None for all.
 
     Raises:
         UserError: no records there, a damaged one, or another number of them than `spec` says.
@@ -141,7 +108,8 @@ def read_records(folder: Path, spec: Spec, batch_size: int) -> Iterator[Batch]:
     shards = sorted(str(path) for path in folder.glob("*.tfrecord"))
     if not shards:
         raise UserError(f"{folder}: expected records (*.tfrecord), received none")
-    dataset = tf.data.TFRecordDataset(shards).batch(batch_size).map(lambda batch: parse(batch, spec)).prefetch(2)
+    rows = range(spec.counts[folder.name]) if rows is None else rows
+    dataset = _in_rows(shards, spec, rows).batch(batch_size).map(lambda batch: parse(batch, spec)).prefetch(2)
     count = 0
     try:
         for features in dataset.as_numpy_iterator():
@@ -151,11 +119,27 @@ def read_records(folder: Path, spec: Spec, batch_size: int) -> Iterator[Batch]:
             yield Batch(images, *columns)
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
-            f"{folder}: expected {spec.counts[folder.name]} whole records, received a damaged one after about {count}: "
+            f"{folder}: expected {len(rows)} whole records, received a damaged one after about {count}: "
             f"{str(error.message).splitlines()[0]}. Make them anew: dvc repro -f preprocess"
         ) from error
-    if count != spec.counts[folder.name]:
+    if count != len(rows):
         raise UserError(
-            f"{folder}: expected {spec.counts[folder.name]} records, received {count}. "
-            "Make them anew: dvc repro -f preprocess"
+            f"{folder}: expected {len(rows)} records, received {count}. Make them anew: dvc repro -f preprocess"
         )
+
+
+def _in_rows(shards: list[str], spec: Spec, rows: range) -> tf.data.Dataset:
+    """Return the records of some rows. Of each shard come its own; of the last rows' all that follow, to be counted."""
+    images = spec.counts[Path(shards[0]).parent.name]
+    if len(rows) == images:
+        return tf.data.TFRecordDataset(shards)
+    in_shard = records_in_shard(spec.image_size**2 * spec.channels)
+    dataset = tf.data.TFRecordDataset([])
+    for number in range(rows.start // in_shard, len(shards)):
+        first, last = (min(in_shard, max(0, row - number * in_shard)) for row in (rows.start, rows.stop))
+        if rows.stop < images and last == 0:
+            break
+        ends = rows.stop == images and number == len(shards) - 1
+        shard = tf.data.TFRecordDataset(shards[number]).skip(first)
+        dataset = dataset.concatenate(shard if ends else shard.take(last - first))
+    return dataset

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks import exports
+from tests.conftest import write_records
 from tests.transfer.conftest import images_of, small_network
 from transfer.calibrated import Calibrated
 from transfer.parity import Reference
 from transfer.readme import exports_markdown
-from transfer.records import Example, RecordPool
+from transfer.records import Example
 from transfer.spec import Spec
 
 
@@ -23,11 +24,8 @@ def calibrated() -> Calibrated:
 @pytest.fixture
 def expected(calibrated: Calibrated, tmp_path: Path) -> Reference:
     images = images_of(8, 3)
-    pool = RecordPool(tmp_path / "pool.tfrecord")
-    for number, image in enumerate(images):
-        pool.append(Example(f"{number}.png", image, 0, float("nan"), 1.0))
-    pool.close()
-    pool.write_shards(list(range(8)), tmp_path / "validation", images[0].nbytes)
+    examples = (Example(f"{number}.png", image, 0, float("nan"), 1.0) for number, image in enumerate(images))
+    write_records(examples, tmp_path / "validation", images[0].nbytes)
     spec = Spec(calibrated.contract.classes, None, "none", images.shape[1], 3, {"validation": 8})
     return Reference(tmp_path / "validation", spec, calibrated.probabilities(images).numpy())
 

@@ -1,8 +1,9 @@
 """Tests of transfer/preprocess.py: what is bad never ends a run and never vanishes."""
 
 import os
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import colour_images
-from transfer import image_shards
+from transfer import image_shards, records
+from transfer.beam_runner import BeamRunner
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.params import Duplicates, Split
 from transfer.preprocess import Preprocessed, check_quarantine, preprocess
 from transfer.records import read_records
+from transfer.runners import Item, LocalRunner, Result, Runner, Work
 from transfer.sources import obtain
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
@@ -28,9 +31,11 @@ SAME = Duplicates(distance=4, correlation=0.999)
 HALF = Split(test=0.25, validation=0.25)
 
 
-def _run(folder: Path, split: Split = HALF, max_images: int | None = None) -> Preprocessed:
-    records = {name: folder / "records" / name for name in ("train", "validation", "test")}
-    return preprocess(folder / "raw", records, split, 16, max_images, 1, SAME)
+def _run(
+    folder: Path, split: Split = HALF, max_images: int | None = None, runner: Runner | None = None
+) -> Preprocessed:
+    folders = {name: folder / "records" / name for name in ("train", "validation", "test")}
+    return preprocess(folder / "raw", folders, split, 16, max_images, 1, SAME, runner or LocalRunner())
 
 
 @contextmanager
@@ -222,6 +227,79 @@ def test_many_shards_give_the_same_records_as_one(raw: Path, monkeypatch: pytest
     of_many = _run(raw)
     pd.testing.assert_frame_equal(of_many.splits, of_one.splits)
     assert [path.read_bytes() for path in sorted((raw / "records").rglob("*.tfrecord"))] == files
+
+
+class OneByOne:
+    """Has each item done by itself, and each twice, the last one first, as the workers of a cluster may."""
+
+    def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
+        given = [pickle.dumps(item) for item in items]
+        work = pickle.loads(pickle.dumps(work))
+        done = [work([pickle.loads(item)], lambda _: None) for item in (*given, *given[::-1])]
+        return [pickle.loads(pickle.dumps(result)) for result in done[len(given) :][::-1]]
+
+
+def test_however_the_work_is_divided_the_bytes_are_the_same(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _copy(raw, "blue/003.png", "red/wrong.png")
+    monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
+    monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
+    monkeypatch.setattr(records, "SHARD_BYTES", 5 * 16 * 16 * 3)
+    _spoil(raw)
+    assert len(image_shards.shards(raw / "raw/images")) > 3
+    whole = _run(raw)
+    files = {path.relative_to(raw): path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))}
+    assert len(files) > 5
+    divided = _run(raw, runner=OneByOne())
+    assert {path.relative_to(raw): path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))} == files
+    for name in ("splits", "quarantine", "duplicates"):
+        pd.testing.assert_frame_equal(getattr(divided, name), getattr(whole, name))
+    assert len(whole.quarantine) == 5
+    assert len(whole.duplicates) == 2
+    assert divided.figures() == whole.figures()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_beam_gives_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.chdir(raw)
+    monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
+    monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
+    _spoil(raw)
+    whole = _run(raw)
+    files = [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))]
+    assert len(files) == 3
+    options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    by_beam = _run(raw, runner=BeamRunner(options))
+    assert [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))] == files
+    for name in ("splits", "quarantine", "duplicates"):
+        pd.testing.assert_frame_equal(getattr(by_beam, name), getattr(whole, name))
+
+
+def test_beam_says_what_is_wrong_with_a_shard(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(raw)
+    table = raw / "raw/labels.csv"
+    lines = table.read_text(encoding="utf-8").split("\n")
+    with _images(raw) as images:
+        shutil.copytree(images, raw / "kept")
+    names = [line.split(",")[0] for line in lines[1:] if line]
+    shutil.rmtree(raw / "raw/images")
+    write_shards(raw / "kept", names[::-1], raw / "raw/images")
+    with pytest.raises(
+        UserError, match=r"^.*images: expected images in the order of their names, 'blue/000.png' before"
+    ):
+        _run(raw, runner=BeamRunner([]))
+
+
+def test_shards_that_are_not_in_order_among_each_other_are_an_error(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
+    monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
+    with _images(raw):
+        pass
+    first, second = image_shards.shards(raw / "raw/images")[:2]
+    first.rename(raw / "kept.zip")
+    second.rename(first)
+    (raw / "kept.zip").rename(second)
+    with pytest.raises(UserError, match=r"in the order of their names, 'blue/000.png' before 'blue/"):
+        _run(raw)
 
 
 def test_a_damaged_shard_is_an_error_with_what_to_do(raw: Path) -> None:

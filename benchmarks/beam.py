@@ -1,0 +1,223 @@
+"""What Apache Beam's workers give on this machine, and what that says of many: python -m benchmarks.beam
+
+preprocess of photographs and embed of the default dataset at the head's cut, here and by one and two workers, each in a
+process of its own; after `make run`. A worker uses all cores by itself, so that two on one machine are to be no slower
+than one, and not faster. Of the seconds, those are given apart that pass before workers can begin: the start of the
+pipeline and of its processes, the import of TensorFlow, the trunk and its engine. All must write the same bytes.
+
+From the rates of one worker an estimate is reckoned for `IMAGES` images on `MACHINES` machines of this kind, with
+photographs of this size in 224 pixels and 8 views; the search for duplicates, which one process does alone, is timed on
+random hashes of two sizes for it. Results: benchmarks/results/beam.json.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.preprocess import SIZE, apart, raw
+from transfer.cost import read_json, write_json
+from transfer.duplicates import find_same
+from transfer.embedding import BATCHES, EmbedRows, backbone_trunk, embed
+from transfer.engine import BATCH
+from transfer.params import read_params
+from transfer.preprocess import preprocess
+from transfer.records import records_in_shard
+from transfer.runners import Item, LocalRunner, Progress, Result, Runner, Work, make_runner
+from transfer.spec import Spec
+from transfer.splits import SPLITS
+
+RESULTS = Path("benchmarks/results/beam.json")
+PLACE = Path(".bench/beam")
+PARAMS, RECORDS, WEIGHTS = Path("params.yaml"), Path("data/records"), Path("models/backbone.weights.h5")
+MEMORY = Path("benchmarks/results/preprocess.json")  # has what preprocess holds of 10,000 and of 100,000 images
+WORKERS = {"local": 0, "one worker": 1, "two workers": 2}
+VIEWS = 2
+IMAGES, MACHINES, ALL_VIEWS = 100_000_000, 100, 8
+HASHES = (100_000, 400_000)  # random ones, among which duplicates are looked for
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Started:
+    """Work that only waits until a worker has what it needs for the work itself."""
+
+    work: Any
+
+    def __call__(self, items: Iterable[Item], progress: Progress) -> None:
+        """Have it; that this could be unpickled means that its modules are imported."""
+        if isinstance(self.work, EmbedRows):
+            self.work.ready()
+        list(items)
+
+
+class Timed:
+    """Another runner, with the seconds that pass in it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner, self.seconds = runner, 0.0
+
+    def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
+        """Have the other one do it."""
+        start = time.perf_counter()
+        done = self.runner.run(work, items, images, title)
+        self.seconds += time.perf_counter() - start
+        return done
+
+
+def _runner(workers: int) -> Runner:
+    options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    return make_runner("beam", options) if workers else LocalRunner()
+
+
+def _start_seconds(runner: Runner, work: object) -> float:
+    if isinstance(runner, LocalRunner):
+        return 0.0
+    from benchmarks.beam import Started as Importable  # not __main__'s, which a worker would not find
+
+    start = time.perf_counter()
+    runner.run(Importable(work), range(2), 2, "start")
+    return time.perf_counter() - start
+
+
+def _digest(folder: Path) -> str:
+    """Return a hash over all files below a folder."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            total.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _preprocess(workers: int) -> dict[str, Any]:
+    from transfer.pool import DecodeShards  # after the first of these, TensorFlow is imported
+
+    params, runner = read_params(PARAMS), Timed(_runner(workers))
+    start_s = _start_seconds(runner.runner, DecodeShards(PLACE, SIZE, 3))
+    folders = {name: PLACE / "records" / name for name in SPLITS}
+    source, start = raw("jpeg"), time.perf_counter()
+    done = preprocess(source, folders, params.split, SIZE, None, params.seed, params.duplicates, runner)
+    seconds = time.perf_counter() - start
+    return {
+        "images": len(done.splits),
+        "seconds": seconds,
+        "start_s": 2 * start_s,  # to decode and to write
+        "alone_s": seconds - runner.seconds,
+        "bytes": sum(path.stat().st_size for path in source.rglob("*.zip")),
+        "digest": _digest(PLACE / "records"),
+    }
+
+
+def _embed(workers: int) -> dict[str, Any]:
+    params, spec, runner = read_params(PARAMS), Spec.read(RECORDS / "spec.json"), Timed(_runner(workers))
+    trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, "top", params.head.pooling)
+    work = EmbedRows(trunk, params.engine, RECORDS / "train", RECORDS / "train", spec, VIEWS, PLACE / "activations")
+    work.ready()  # what the stage itself builds is not counted
+    start_s, start = _start_seconds(runner.runner, work), time.perf_counter()
+    embed(runner, work)
+    seconds = time.perf_counter() - start
+    written = sum(path.stat().st_size for path in work.folder.glob("view-*.npy"))
+    return {
+        "images": spec.counts["train"] * VIEWS,
+        "seconds": seconds,
+        "start_s": start_s,
+        "alone_s": seconds - runner.seconds,
+        "bytes": written,
+        "digest": _digest(work.folder),
+    }
+
+
+def _duplicates_seconds(count: int) -> float:
+    """Return the seconds of the search for duplicates among random hashes, in which next to nothing is found."""
+    random = np.random.default_rng(0)
+    hashes = random.integers(0, 2**64, count, np.uint64)
+    thumbnails = random.integers(0, 256, (1, 32, 32, 1), np.uint8).repeat(2, axis=0)
+
+    class Noise:
+        def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+            return np.asarray(thumbnails[rows % 2], np.uint8)
+
+    start = time.perf_counter()
+    find_same([i.to_bytes(16, "big") for i in range(count)], hashes, Noise(), read_params(PARAMS).duplicates)
+    return time.perf_counter() - start
+
+
+def in_this_process(stage: str) -> None:
+    """Measure one stage with one runner and print what it took."""
+    name, workers = stage.split("=")
+    PLACE.mkdir(parents=True, exist_ok=True)
+    taken = {"preprocess": _preprocess, "embed": _embed}[name](int(workers))
+    shutil.rmtree(PLACE)
+    rate = taken["images"] / (taken["seconds"] - taken["start_s"])
+    print(json.dumps({**taken, "rate": rate}))
+
+
+def measured(stage: str) -> dict[str, Any]:
+    """Return what a stage takes with each runner."""
+    rows = {}
+    for name, workers in WORKERS.items():
+        rows[name] = apart("benchmarks.beam", f"{stage}={workers}")
+        print(f"{stage}, {name}: {rows[name]}", file=sys.stderr, flush=True)
+    digests = {row.pop("digest") for row in rows.values()}
+    return {"rows": rows, "same_bytes": len(digests) == 1}
+
+
+def estimate(stages: dict[str, Any], duplicates: dict[str, float], memory: dict[str, Any]) -> dict[str, Any]:
+    """Reckon what `IMAGES` images on `MACHINES` machines take.
+
+    Args:
+        stages: what `measured` gives of preprocess and embed.
+        duplicates: seconds of the search for duplicates for two numbers of images: some grow with it, some with its
+            square, as images that share a part of their hash are compared with each other.
+        memory: peak memory of preprocess for two numbers of images, of benchmarks/results/preprocess.json.
+    """
+    decoded, embedded = (stages[name]["rows"]["one worker"] for name in ("preprocess", "embed"))
+    (few, few_s), (many, many_s) = ((int(count), seconds) for count, seconds in duplicates.items())
+    square = max(0.0, (many_s / many - few_s / few) / (many - few))
+    linear = many_s / many - square * many
+    peaks = {int(count): values["peak_memory_bytes"] for count, values in memory.items() if count != "ratio"}
+    (less, less_bytes), (more, more_bytes) = sorted(peaks.items())
+    record = SIZE * SIZE * 3
+    return {
+        "images": IMAGES,
+        "machines": MACHINES,
+        "preprocess_h": IMAGES / (MACHINES * decoded["rate"]) / HOUR,
+        "duplicates_h": (linear * IMAGES + square * IMAGES**2) / HOUR,
+        "driver_bytes": IMAGES * (more_bytes - less_bytes) / (more - less),
+        "embed_h": IMAGES * ALL_VIEWS / (MACHINES * embedded["rate"]) / HOUR,
+        "raw_bytes": IMAGES * decoded["bytes"] / decoded["images"],
+        "record_bytes": IMAGES * record,
+        "activation_bytes": IMAGES * ALL_VIEWS * embedded["bytes"] / embedded["images"],
+        "record_shards": IMAGES / records_in_shard(record),
+        "embed_items": IMAGES / (BATCH * BATCHES),
+    }
+
+
+def main() -> None:
+    """Measure and write the results."""
+    if sys.argv[1:]:
+        in_this_process(sys.argv[1])
+        return
+    stages = {stage: measured(stage) for stage in ("preprocess", "embed")}
+    duplicates = {str(count): _duplicates_seconds(count) for count in HASHES}
+    results = {
+        "cores": os.cpu_count(),
+        **stages,
+        "duplicates_s": duplicates,
+        "estimate": estimate(stages, duplicates, read_json(MEMORY)["memory"]),
+    }
+    write_json(results, RESULTS)
+    print(RESULTS.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

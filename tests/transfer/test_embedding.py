@@ -1,0 +1,163 @@
+"""Tests of transfer/embedding.py."""
+
+import pickle
+import shutil
+from collections import namedtuple
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.conftest import write_records
+from tests.transfer.test_preprocess import OneByOne
+from transfer import embedding, records
+from transfer.activations import Plan, open_activations
+from transfer.beam_runner import BeamRunner
+from transfer.embedding import (
+    BackboneTrunk,
+    EmbedRows,
+    backbone_trunk,
+    bytes_needed,
+    embed,
+    embed_splits,
+    require_space,
+)
+from transfer.engine import EngineName
+from transfer.errors import UserError
+from transfer.records import Example, normalise
+from transfer.runners import LocalRunner
+from transfer.spec import Spec
+from transfer.views import apply_view
+
+SPEC = Spec(("one", "two"), None, "dihedral", 8, 3, {"train": 40})
+
+
+@dataclass(frozen=True)
+class SmallTrunk:
+    """A convolution, times a number."""
+
+    scale: float = 1.0
+
+    def build(self) -> keras.Model:
+        entry = keras.Input((8, 8, 3))
+        x = layers.Conv2D(2, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(0))(entry)
+        return keras.Model(entry, layers.Rescaling(self.scale)(x))
+
+
+def _records(folder: Path) -> np.ndarray:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    write_records((Example(f"{i}.png", pixels[i], i % 2, i / 40, 1.0) for i in range(40)), folder, 8 * 8 * 3)
+    return pixels
+
+
+def _work(folder: Path, views: int, trunk: SmallTrunk | None = None, engine: EngineName = "auto") -> EmbedRows:
+    train = folder / "train"
+    return EmbedRows(trunk or SmallTrunk(), engine, train, train, SPEC, views, folder / "out")
+
+
+def test_activations_are_the_trunk_of_every_view_in_order(tmp_path: Path) -> None:
+    pixels = _records(tmp_path / "train")
+    embed(LocalRunner(), _work(tmp_path, 8))
+    stored, trunk = open_activations(tmp_path / "out"), SmallTrunk().build()
+    np.testing.assert_array_equal(stored.labels, np.arange(40) % 2)
+    np.testing.assert_array_equal(stored.soft_labels, np.arange(40, dtype=np.float32) / np.float32(40))
+    assert len(stored.views) == 8
+    for view, values in enumerate(stored.views):
+        assert values.dtype == np.float16
+        expected = trunk(normalise(apply_view(pixels, view)), training=False).numpy()
+        np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-3)
+    written = sum(file.stat().st_size - 128 for file in (tmp_path / "out").glob("view-*.npy"))
+    assert written == bytes_needed(trunk, 40 * 8)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_however_the_rows_are_divided_the_bytes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineName
+) -> None:
+    monkeypatch.setattr(embedding, "BATCH", 4)
+    monkeypatch.setattr(embedding, "BATCHES", 3)
+    monkeypatch.setattr(records, "SHARD_BYTES", 7 * 8 * 8 * 3)  # shards end within a batch
+    _records(tmp_path / "train")
+    assert len(list((tmp_path / "train").iterdir())) == 6
+    work = _work(tmp_path, 2, engine=engine)
+    assert len(embed(LocalRunner(), work)) == 1
+    divided = replace(work, folder=tmp_path / "divided")
+    assert len(embed(OneByOne(), divided)) == 4
+    names = sorted(path.name for path in work.folder.iterdir())
+    assert names == ["labels.npy", "soft_labels.npy", "view-0.npy", "view-1.npy"]
+    for name in names:
+        assert (divided.folder / name).read_bytes() == (work.folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_beam_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(embedding, "BATCHES", 1)
+    _records(tmp_path / "train")
+    work = _work(tmp_path, 2)
+    embed(LocalRunner(), work)
+    options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    by_beam = replace(work, folder=tmp_path / "beam")
+    assert len(embed(BeamRunner(options), by_beam)) == 2
+    for path in work.folder.iterdir():
+        assert (by_beam.folder / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("missing", ["00001", "00005"])
+def test_a_shard_that_is_missing_is_seen_by_who_reads_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setattr(embedding, "BATCH", 4)
+    monkeypatch.setattr(embedding, "BATCHES", 3)
+    monkeypatch.setattr(records, "SHARD_BYTES", 7 * 8 * 8 * 3)
+    _records(tmp_path / "train")
+    (tmp_path / f"train/{missing}.tfrecord").write_bytes(b"")
+    with pytest.raises(UserError, match=r"train: expected (12|4) records, received \d"):
+        embed(OneByOne(), _work(tmp_path, 1))
+
+
+def test_activations_beyond_float16_are_refused(tmp_path: Path) -> None:
+    _records(tmp_path / "train")
+    with pytest.raises(UserError, match="expected activations that float16 holds"):
+        embed(LocalRunner(), _work(tmp_path, 1, SmallTrunk(1e6), "tensorflow"))
+
+
+def test_a_disk_without_space_is_an_error_with_both_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 5_000_000, 5_000_000))
+    require_space(4_000_000, tmp_path)
+    with pytest.raises(UserError, match=r"expected 6 MB of free disk for the activations, received 5 MB"):
+        require_space(6_000_000, tmp_path)
+
+
+def test_splits_are_embedded_as_planned_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _records(tmp_path / "train")
+    shutil.copytree(tmp_path / "train", tmp_path / "validation")
+    spec = Spec(("one", "two"), None, "dihedral", 8, 3, {"train": 40, "validation": 40})
+    splits = tmp_path / "train", tmp_path / "validation"
+    trunk, local = SmallTrunk(), LocalRunner()
+    assert embed_splits(local, trunk, splits, spec, Plan("stem", "on_the_fly", 8), "auto", tmp_path / "out") == 40
+    assert "train: no views cached, finetune reads the images\nvalidation: 1 views" in capsys.readouterr().out
+    assert not (tmp_path / "out/train").exists()
+    assert len(open_activations(tmp_path / "out/validation").views) == 1
+    assert embed_splits(local, trunk, splits, spec, Plan("input", "cached", 8), "auto", tmp_path / "none") == 0
+    assert [file.name for file in (tmp_path / "none").iterdir()] == ["cached.json"]
+    assert "will write 0 MB" in capsys.readouterr().out
+
+
+def test_weights_that_changed_since_are_refused(tmp_path: Path, tiny_backbone: None) -> None:
+    from transfer.backbones.registry import BACKBONES
+
+    weights = tmp_path / "backbone.weights.h5"
+    BACKBONES["efficientnet_lite0"].build(32).save_weights(weights)
+    trunk = backbone_trunk("efficientnet_lite0", 32, weights, "block1", "average")
+    assert pickle.loads(pickle.dumps(trunk)) == trunk
+    assert trunk.build().output_shape == (None, 16, 16, 8)
+    with pytest.raises(
+        UserError, match=rf"backbone.weights.h5: expected a file with SHA-256 0, received one with {trunk.sha256}"
+    ):
+        replace(trunk, sha256="0").build()
+    assert isinstance(trunk, BackboneTrunk)
