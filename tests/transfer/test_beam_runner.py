@@ -85,7 +85,7 @@ def test_an_item_that_kills_every_worker_ends_the_run_with_a_line(place: Path) -
     with pytest.raises(
         UserError,
         match=r"expected the workers to do all 3 parts of 'square', received a pipeline that .*"
-        r"status 3, when 2 were done: a worker was lost: Worker subprocess exited .*; .beam/log has all",
+        r"status 3, when [0-2] were done: a worker was lost: Worker subprocess exited .*; .beam/log has all",
     ):
         BeamRunner(ONE).run(Squares(place, fatal=1, deaths=99), range(3), 3, "square")
 
