@@ -2,8 +2,9 @@
 
 preprocess of photographs and embed of the default dataset at the head's cut, here and by one and two workers, each in a
 process of its own; after `make run`. A worker uses all cores by itself, so that two on one machine are to be no slower
-than one, and not faster. Of the seconds, those are given apart that pass before workers can begin: the start of the
-pipeline and of its processes, the import of TensorFlow, the trunk and its engine. All must write the same bytes.
+than one, and not faster. Of the seconds, those are given apart that pass before the first worker begins and after the
+last one ends: the start of the pipeline and of its processes, the import of TensorFlow, the trunk and its engine. All
+must write the same bytes.
 
 From the rates of one worker an estimate is reckoned for `IMAGES` images on `MACHINES` machines of this kind, with
 photographs of this size in 224 pixels and 8 views; the search for duplicates, which one process does alone, is timed on
@@ -16,6 +17,7 @@ import os
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,45 +50,44 @@ HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Started:
-    """Work that only waits until a worker has what it needs for the work itself."""
+class Clocked:
+    """Work that notes when it began, once the worker had all that it needs, and when it ended."""
 
     work: Any
+    folder: Path
 
-    def __call__(self, items: Iterable[Item], progress: Progress) -> None:
-        """Have it; that this could be unpickled means that its modules are imported."""
+    def __call__(self, items: Iterable[Any], progress: Progress) -> Any:
+        """Do the work; that this could be unpickled means that its modules are imported."""
         if isinstance(self.work, EmbedRows):
             self.work.ready()
-        list(items)
+        begun = time.time()
+        result = self.work(items, progress)
+        write_json([begun, time.time()], self.folder / f"{uuid.uuid4()}.json")
+        return result
 
 
 class Timed:
-    """Another runner, with the seconds that pass in it."""
+    """Another runner, with the seconds that pass in it, and those in which workers are busy."""
 
     def __init__(self, runner: Runner) -> None:
-        self.runner, self.seconds = runner, 0.0
+        self.runner, self.seconds, self.busy = runner, 0.0, 0.0
 
     def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
         """Have the other one do it."""
+        from benchmarks.beam import Clocked as Importable  # not __main__'s, which a worker would not find
+
         start = time.perf_counter()
-        done = self.runner.run(work, items, images, title)
+        folder = PLACE / f"clock {title}"
+        done: list[Result] = self.runner.run(Importable(work, folder), items, images, title)
         self.seconds += time.perf_counter() - start
+        spans = [json.loads(path.read_text(encoding="utf-8")) for path in folder.iterdir()]
+        self.busy += max(end for _, end in spans) - min(begin for begin, _ in spans)
         return done
 
 
 def _runner(workers: int) -> Runner:
     options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     return make_runner("beam", options) if workers else LocalRunner()
-
-
-def _start_seconds(runner: Runner, work: object) -> float:
-    if isinstance(runner, LocalRunner):
-        return 0.0
-    from benchmarks.beam import Started as Importable  # not __main__'s, which a worker would not find
-
-    start = time.perf_counter()
-    runner.run(Importable(work), range(2), 2, "start")
-    return time.perf_counter() - start
 
 
 def _digest(folder: Path) -> str:
@@ -99,10 +100,7 @@ def _digest(folder: Path) -> str:
 
 
 def _preprocess(workers: int) -> dict[str, Any]:
-    from transfer.pool import DecodeShards  # after the first of these, TensorFlow is imported
-
     params, runner = read_params(PARAMS), Timed(_runner(workers))
-    start_s = _start_seconds(runner.runner, DecodeShards(PLACE, SIZE, 3))
     folders = {name: PLACE / "records" / name for name in SPLITS}
     source, start = raw("jpeg"), time.perf_counter()
     done = preprocess(source, folders, params.split, SIZE, None, params.seed, params.duplicates, runner)
@@ -110,7 +108,7 @@ def _preprocess(workers: int) -> dict[str, Any]:
     return {
         "images": len(done.splits),
         "seconds": seconds,
-        "start_s": 2 * start_s,  # to decode and to write
+        "start_s": runner.seconds - runner.busy,  # twice, to decode and to write
         "alone_s": seconds - runner.seconds,
         "bytes": sum(path.stat().st_size for path in source.rglob("*.zip")),
         "digest": _digest(PLACE / "records"),
@@ -122,14 +120,14 @@ def _embed(workers: int) -> dict[str, Any]:
     trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, "top", params.head.pooling)
     work = EmbedRows(trunk, params.engine, RECORDS / "train", RECORDS / "train", spec, VIEWS, PLACE / "activations")
     work.ready()  # what the stage itself builds is not counted
-    start_s, start = _start_seconds(runner.runner, work), time.perf_counter()
+    start = time.perf_counter()
     embed(runner, work)
     seconds = time.perf_counter() - start
     written = sum(path.stat().st_size for path in work.folder.glob("view-*.npy"))
     return {
         "images": spec.counts["train"] * VIEWS,
         "seconds": seconds,
-        "start_s": start_s,
+        "start_s": runner.seconds - runner.busy,
         "alone_s": seconds - runner.seconds,
         "bytes": written,
         "digest": _digest(work.folder),
@@ -157,7 +155,7 @@ def in_this_process(stage: str) -> None:
     PLACE.mkdir(parents=True, exist_ok=True)
     taken = {"preprocess": _preprocess, "embed": _embed}[name](int(workers))
     shutil.rmtree(PLACE)
-    rate = taken["images"] / (taken["seconds"] - taken["start_s"])
+    rate = taken["images"] / (taken["seconds"] - taken["start_s"] - taken["alone_s"])
     print(json.dumps({**taken, "rate": rate}))
 
 
