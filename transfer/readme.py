@@ -318,8 +318,8 @@ def beam_markdown(results: dict[str, Any]) -> str:
         f"on {results['cores']} cores",
         "done by",
         "seconds",
-        "… before workers can begin",
-        "a second, from then on",
+        "of these, without work",
+        "a second, while at work",
     ]
     rows = [
         [title, name, f"{row['seconds']:.1f}", f"{row['start_s']:.1f}", f"{row['rate']:.0f}"]
