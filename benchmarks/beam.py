@@ -45,7 +45,7 @@ MEMORY = Path("benchmarks/results/preprocess.json")  # has what preprocess holds
 WORKERS = {"local": 0, "one worker": 1, "two workers": 2}
 VIEWS = 2
 IMAGES, MACHINES, ALL_VIEWS = 100_000_000, 100, 8
-HASHES = (100_000, 400_000)  # random ones, among which duplicates are looked for
+HASHES = (400_000, 3_200_000)  # random ones, among which duplicates are looked for
 HOUR = 3600
 
 

@@ -7,6 +7,7 @@ Memory: the peak of a process of its own that preprocesses 10,000 images, and of
 1.2 or less. The images are made once, into .bench/preprocess, and so is data/raw of each dataset.
 """
 
+import io
 import json
 import os
 import shutil
@@ -17,11 +18,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from PIL import Image
 
 from transfer.cost import peak_memory, write_json
+from transfer.image_shards import open_shard, read_image, shards
 from transfer.images import Pixels
 from transfer.params import read_params
 from transfer.pool import AHEAD, RecordPool
@@ -96,25 +99,26 @@ def whole(folder: Path, size: int) -> int:
     )
 
 
-def _decoded(paths: list[Path], size: int, mode: str) -> Iterator[Pixels]:
+def _decoded(shard: ZipFile, size: int, mode: str) -> Iterator[Pixels]:
     """Decode and resize on all cores, in order, a bounded number ahead."""
 
-    def decode(path: Path) -> Pixels:
-        with Image.open(path) as image:
+    def decode(name: str) -> Pixels:
+        with Image.open(io.BytesIO(read_image(shard, name))) as image:
             return np.asarray(image.convert(mode).resize((size, size), Image.Resampling.BILINEAR), np.uint8)
 
-    return in_order(decode, paths, AHEAD)
+    return in_order(decode, shard.namelist(), AHEAD)
 
 
 def bare(folder: Path, size: int, mode: str) -> int:
     """Decode, resize and write all images, and nothing more; return their number."""
-    paths = sorted(path for path in (folder / "images").rglob("*") if path.is_file())
-    records = RecordPool(PLACE / "bare.tfrecord")
-    for path, pixels in zip(paths, _decoded(paths, size, mode), strict=True):
-        name = path.relative_to(folder / "images").as_posix()
-        records.append(Example(name, pixels.reshape(size, size, len(mode)), 0, 0.0, 1.0))
+    records, count = RecordPool(PLACE / "bare.tfrecord"), 0
+    for path in shards(folder / "images"):
+        with open_shard(path) as shard:
+            for name, pixels in zip(shard.namelist(), _decoded(shard, size, mode), strict=True):
+                records.append(Example(name, pixels.reshape(size, size, len(mode)), 0, 0.0, 1.0))
+                count += 1
     records.close()
-    return len(paths)
+    return count
 
 
 def speed(name: str, mode: str) -> dict[str, float]:

@@ -26,7 +26,7 @@ RESULTS = ROOT / "benchmarks/results/killed.json"
 DEFAULT_RESULTS = ROOT / "benchmarks/results/killed-default.json"
 SMALL_PARTS = (0.25, 0.5, 0.75, 0.95)
 """Of each stage that are done when it is killed, in a clone for each."""
-DEFAULT_PARTS = (0.4, 0.8)
+DEFAULT_PARTS = (0.25, 0.6)
 """Likewise, one after the other in one clone."""
 START_S = 4.0  # until a stage has imported TensorFlow
 STARTS = "Running stage '"
