@@ -11,6 +11,7 @@ from transfer.cards import Card
 from transfer.classifiers import open_classifier
 from transfer.contract import PREPROCESSING, RESIZED_INSIDE, Contract
 from transfer.engine import BATCH
+from transfer.errors import UserError
 from transfer.exporters import write_litert, write_onnx, write_openvino, write_saved_model
 from transfer.formats import FORMATS
 from transfer.images import Pixels
@@ -52,19 +53,35 @@ def representative(records: Path, spec: Spec) -> Pixels:
 
 
 def write(network: Calibrated, formats: Sequence[Format], images: Callable[[], Pixels], folder: Path) -> None:
-    """Write the formats into an empty folder. `images` gives the representative ones, if they are needed."""
+    """Write the formats into an empty folder. `images` gives the representative ones, if they are needed.
+
+    Raises:
+        UserError: a format's converter cannot write this network.
+    """
     for name in formats:
         path = folder / FORMATS[name].place
         path.parent.mkdir(parents=True, exist_ok=True)
-        if name == "saved_model":
-            write_saved_model(network, path)
-        elif name == "onnx":
-            write_onnx(network, path)
-        elif name == "openvino":
-            write_openvino(network, path)
-        else:
-            kind = name.removeprefix("litert_")
-            write_litert(network, path, kind, images() if kind == "int8" else None)
+        try:
+            _write(network, name, images, path)
+        except (UserError, MemoryError, OSError):
+            raise
+        except Exception as error:  # each converter has errors of its own
+            raise UserError(
+                f"{path}: expected a network that can be written as {name}, received from its converter: "
+                f"{' '.join(str(error).split())[:200]}; leave {name} out of export.formats (params.yaml)"
+            ) from error
+
+
+def _write(network: Calibrated, name: Format, images: Callable[[], Pixels], path: Path) -> None:
+    if name == "saved_model":
+        write_saved_model(network, path)
+    elif name == "onnx":
+        write_onnx(network, path)
+    elif name == "openvino":
+        write_openvino(network, path)
+    else:
+        kind = name.removeprefix("litert_")
+        write_litert(network, path, kind, images() if kind == "int8" else None)
 
 
 def hold_against_keras(formats: Sequence[Format], folder: Path, expected: Reference) -> dict[str, dict[str, Any]]:

@@ -416,8 +416,10 @@ def exports_markdown(results: dict[str, Any]) -> str:
 
 
 def _export_cell(found: dict[str, Any]) -> str:
-    figure = f"{found['largest_difference']:.0e}" if "largest_difference" in found else ""
-    return figure if found["status"] == "ok" else f"{figure} **no**: {found['status'][:100]}".strip()
+    if "largest_difference" not in found:
+        return f"**no**: {found['status'][:80]}"
+    beyond = "" if found["status"] == "ok" else ", **too much**"
+    return f"{found['largest_difference']:.0e}{beyond}"
 
 
 def _exported(root: Path) -> str:
