@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import openvino
 import tensorflow as tf
@@ -49,12 +50,25 @@ def write_onnx(network: Calibrated, path: Path) -> None:
     """Write ONNX, the contract as metadata_props."""
     frozen = network.frozen()  # of a function with weights outside of it, tf2onnx takes some for inputs
     names = ([tensor.name for tensor in tensors] for tensors in (frozen.inputs, frozen.outputs))
-    model, _ = tf2onnx.convert.from_graph_def(frozen.graph.as_graph_def(), None, *names, opset=OPSET)
+    graph = frozen.graph.as_graph_def()
+    missing: dict[str, Any] = {"Erfc": (_erfc, [])}
+    model, _ = tf2onnx.convert.from_graph_def(graph, None, *names, opset=OPSET, custom_op_handlers=missing)
     _resize_before(model.graph, network.contract)
     _rename(model.graph, len(network.contract.classes))
     helper.set_model_props(model, network.contract.properties())
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _erfc(graph: Any, node: Any, name: str, _: object) -> None:
+    """Write TensorFlow's Erfc, which an exact GELU has and ONNX has not, as 1 - Erf."""
+    (source,), outputs = node.input, node.output
+    kind, shape = graph.get_dtype(outputs[0]), graph.get_shape(outputs[0])
+    graph.remove_node(node.name)
+    erf = graph.make_node("Erf", [source], dtypes=[kind], shapes=[shape])
+    one = graph.make_const(f"{name}_one", np.array(1, np.float32))
+    subtracted = [one.output[0], erf.output[0]]
+    graph.make_node("Sub", subtracted, name=name, outputs=outputs, dtypes=[kind], shapes=[shape])
 
 
 def _resize_before(graph: onnx.GraphProto, contract: Contract) -> None:
