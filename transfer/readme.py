@@ -417,7 +417,7 @@ def exports_markdown(results: dict[str, Any]) -> str:
 
 def _export_cell(found: dict[str, Any]) -> str:
     if "largest_difference" not in found:
-        return f"**no**: {found['status'][:80]}"
+        return f"**no**: {found['status'].split('converter: ')[-1][:50]}…"
     beyond = "" if found["status"] == "ok" else ", **too much**"
     return f"{found['largest_difference']:.0e}{beyond}"
 
