@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import keras
 import numpy as np
 
 from transfer.backbones.names import CUTS
@@ -112,8 +111,7 @@ def main() -> None:
         print(backbone, {name: found["status"] for name, found in results["backbones"][backbone].items()}, flush=True)
         results["backbones"] = {name: results["backbones"][name] for name in CUTS if name in results["backbones"]}
         write_json(results, RESULTS)
-        keras.utils.clear_session()
-        gc.collect()
+        gc.collect()  # `network` clears the session, and large ones are in cycles
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from PIL import Image
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 import transfer  # noqa: F401 (sets what TensorFlow reads when it is imported, which is below)
+from tests.beam import beam_workers
 
 ROOT = Path(__file__).parent.parent
 
@@ -97,7 +98,7 @@ SMALL = {
     "export": {"formats": ["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]},
     "resamples": 100,
     "runner": "local",
-    "beam_options": ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"],
+    "beam_options": beam_workers(2),
 }  # fmt: skip
 """Params for tiny images."""
 

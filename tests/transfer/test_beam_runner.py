@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.beam import beam_workers
 from tests.declared import ROOT
 from transfer.beam_runner import BeamRunner
 from transfer.errors import UserError
 from transfer.params import read_params
 from transfer.runners import Progress
 
-TWO = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-ONE = [*TWO[:2], "--direct_num_workers=1"]
+ONE, TWO = beam_workers(1), beam_workers(2)
 
 
 @dataclass(frozen=True)

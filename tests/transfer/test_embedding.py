@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.beam import beam_workers
 from tests.conftest import write_records
 from tests.transfer.test_preprocess import OneByOne
 from transfer import embedding, records
@@ -53,6 +54,16 @@ def _records(folder: Path) -> np.ndarray:
     return pixels
 
 
+@pytest.fixture
+def split_across(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Records in shards that end within a batch, to be done in four items of work."""
+    monkeypatch.setattr(embedding, "BATCH", 4)
+    monkeypatch.setattr(embedding, "BATCHES", 3)
+    monkeypatch.setattr(records, "SHARD_BYTES", 7 * 8 * 8 * 3)
+    _records(tmp_path / "train")
+    return tmp_path
+
+
 def _work(folder: Path, views: int, trunk: SmallTrunk | None = None, engine: EngineName = "auto") -> EmbedRows:
     train = folder / "train"
     return EmbedRows(trunk or SmallTrunk(), engine, train, train, SPEC, views, folder / "out")
@@ -74,17 +85,11 @@ def test_activations_are_the_trunk_of_every_view_in_order(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
-def test_however_the_rows_are_divided_the_bytes_are_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineName
-) -> None:
-    monkeypatch.setattr(embedding, "BATCH", 4)
-    monkeypatch.setattr(embedding, "BATCHES", 3)
-    monkeypatch.setattr(records, "SHARD_BYTES", 7 * 8 * 8 * 3)  # shards end within a batch
-    _records(tmp_path / "train")
-    assert len(list((tmp_path / "train").iterdir())) == 6
-    work = _work(tmp_path, 2, engine=engine)
+def test_however_the_rows_are_divided_the_bytes_are_the_same(split_across: Path, engine: EngineName) -> None:
+    assert len(list((split_across / "train").iterdir())) == 6
+    work = _work(split_across, 2, engine=engine)
     assert len(embed(LocalRunner(), work)) == 1
-    divided = replace(work, folder=tmp_path / "divided")
+    divided = replace(work, folder=split_across / "divided")
     assert len(embed(OneByOne(), divided)) == 4
     names = sorted(path.name for path in work.folder.iterdir())
     assert names == ["labels.npy", "soft_labels.npy", "view-0.npy", "view-1.npy"]
@@ -99,24 +104,17 @@ def test_beam_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     _records(tmp_path / "train")
     work = _work(tmp_path, 2)
     embed(LocalRunner(), work)
-    options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     by_beam = replace(work, folder=tmp_path / "beam")
-    assert len(embed(BeamRunner(options), by_beam)) == 2
+    assert len(embed(BeamRunner(beam_workers(workers)), by_beam)) == 2
     for path in work.folder.iterdir():
         assert (by_beam.folder / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 @pytest.mark.parametrize("missing", ["00001", "00005"])
-def test_a_shard_that_is_missing_is_seen_by_who_reads_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
-    monkeypatch.setattr(embedding, "BATCH", 4)
-    monkeypatch.setattr(embedding, "BATCHES", 3)
-    monkeypatch.setattr(records, "SHARD_BYTES", 7 * 8 * 8 * 3)
-    _records(tmp_path / "train")
-    (tmp_path / f"train/{missing}.tfrecord").write_bytes(b"")
+def test_a_shard_that_is_missing_is_seen_by_who_reads_its_rows(split_across: Path, missing: str) -> None:
+    (split_across / f"train/{missing}.tfrecord").write_bytes(b"")
     with pytest.raises(UserError, match=r"train: expected (12|4) records, received \d"):
-        embed(OneByOne(), _work(tmp_path, 1))
+        embed(OneByOne(), _work(split_across, 1))
 
 
 def test_activations_beyond_float16_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.beam import beam_workers
 from tests.conftest import colour_images
 from transfer import image_shards, records
 from transfer.beam_runner import BeamRunner
@@ -267,8 +268,7 @@ def test_beam_gives_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch, w
     whole = _run(raw)
     files = [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))]
     assert len(files) == 3
-    options = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
-    by_beam = _run(raw, runner=BeamRunner(options))
+    by_beam = _run(raw, runner=BeamRunner(beam_workers(workers)))
     assert [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))] == files
     for name in ("splits", "quarantine", "duplicates"):
         pd.testing.assert_frame_equal(getattr(by_beam, name), getattr(whole, name))
