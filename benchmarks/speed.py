@@ -17,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer.activations import view_batches
+from transfer.backbones.registry import BACKBONES
 from transfer.batches import ViewBatches
 from transfer.budget import StepClock
 from transfer.cost import write_json
@@ -98,7 +99,8 @@ def _whole(params: Params, frozen: bool) -> keras.Model:
     for layer in frozen_trunk(network.backbone, params.backbone, params.finetune.cut).layers:
         layer.trainable = not frozen
     features = network.backbone(network.backbone.input, training=False)
-    return keras.Model(network.backbone.input, network.top(keras.layers.GlobalAveragePooling2D()(features)))
+    pooled = BACKBONES[params.backbone].pool(features, params.head.pooling)
+    return keras.Model(network.backbone.input, network.top(pooled))
 
 
 def training_step(top: keras.Model, params: Params, spec: Spec, cached: ViewBatches) -> dict[str, float]:

@@ -111,7 +111,8 @@ def compiled(
         optimizer=make_optimizer(recipe, steps),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=list(metrics),
-        jit_compile=False,  # XLA on a CPU compiles for minutes
+        # JAX is nothing without its compiler; TensorFlow is left without XLA, which on a CPU compiles for minutes
+        jit_compile=keras.backend.backend() == "jax",
     )
     return top
 
