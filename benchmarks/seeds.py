@@ -6,6 +6,10 @@ written after each seed; --resume keeps those that there are of the same commit 
 one in params.yaml has its results beside those of the default, under a name:
 
     python -m benchmarks.seeds 1 2 3 --name slow --preset slow.yaml -S finetune.epochs=60
+
+What differs from a recipe in few stages is best run in the same clones, where the others need not run again:
+
+    python -m benchmarks.seeds 1 2 3 --also eight-views evaluate.views=8
 """
 
 import argparse
@@ -15,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,15 @@ RESULTS = ROOT / "benchmarks/results"
 DEFAULT_SEEDS = (1, 2, 3)
 
 Scores = dict[str, dict[str, float]]  # of each model
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The content of params.yaml but for the seed, what of it differs from the default, and where results go."""
+
+    params: dict[str, Any]
+    overrides: dict[str, Any]
+    path: Path
 
 
 def results_file(name: str | None) -> Path:
@@ -55,19 +69,26 @@ def scores_of(project: Path) -> Scores:
     return scores
 
 
-def run_seed(params: dict[str, Any], folder: Path) -> Scores:
-    """Run the pipeline in a clone with these parameters, and return the scores of each model.
+def run_seed(params: Sequence[dict[str, Any]], folder: Path) -> list[Scores]:
+    """Run the pipeline in a clone, with one content of params.yaml after the other, and return the scores of each.
+
+    The stage export is left out.
 
     Raises:
         UserError: DVC or a stage failed.
     """
-    clone = folder / "clone"
+    clone, scores = folder / "clone", []
     clone_into(clone)
-    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    done = subprocess.run(["dvc", "repro"], cwd=clone, env=environment(), check=False, stdout=sys.stderr)
-    if done.returncode:
-        raise UserError(f"seed {params['seed']}: dvc repro ended with status {done.returncode}; its output is above")
-    return scores_of(clone)
+    for values in params:
+        (clone / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        command = ["dvc", "repro", "compare"]
+        done = subprocess.run(command, cwd=clone, env=environment(), check=False, stdout=sys.stderr)
+        if done.returncode:
+            raise UserError(
+                f"seed {values['seed']}: dvc repro ended with status {done.returncode}; its output is above"
+            )
+        scores.append(scores_of(clone))
+    return scores
 
 
 def mean_and_sd(values: Sequence[float], digits: int) -> dict[str, float | None]:
@@ -115,22 +136,39 @@ def kept(path: Path, commit: str, overrides: dict[str, Any]) -> dict[str, Scores
     return scores
 
 
-def run_seeds(seeds: Sequence[int], params: dict[str, Any], overrides: dict[str, Any], path: Path, resume: bool) -> int:
-    """Run the seeds that have no results to keep, and write the results after each. Return how many failed."""
+def run_seeds(seeds: Sequence[int], recipes: Sequence[Recipe], resume: bool) -> int:
+    """Run the seeds that have no results of every recipe, and write them after each. Return how many failed."""
     commit = committed()
-    scores = kept(path, commit, overrides) if resume else {}
+    scores = [kept(recipe.path, commit, recipe.overrides) if resume else {} for recipe in recipes]
     failed = 0
-    for seed in [seed for seed in dict.fromkeys(seeds) if str(seed) not in scores]:
+    for seed in [seed for seed in dict.fromkeys(seeds) if any(str(seed) not in of_recipe for of_recipe in scores)]:
         with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
             try:
-                scores[str(seed)] = run_seed({**params, "seed": seed}, Path(folder))
+                found = run_seed([{**recipe.params, "seed": seed} for recipe in recipes], Path(folder))
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr, flush=True)
                 failed += 1
                 continue
-        write_json(collected(commit, overrides, scores), path)
-        print(f"seed {seed}: {scores[str(seed)]['finetuned']}", file=sys.stderr, flush=True)
+        for recipe, of_recipe, of_seed in zip(recipes, scores, found, strict=True):
+            of_recipe[str(seed)] = of_seed
+            write_json(collected(commit, recipe.overrides, of_recipe), recipe.path)
+            print(f"seed {seed}: {recipe.path.stem}: {of_seed['finetuned']}", file=sys.stderr, flush=True)
     return failed
+
+
+def recipe_of(name: str | None, preset: Path | None, assignments: Sequence[str]) -> Recipe:
+    """Return the recipe of that name, with a preset and assignments laid over params.yaml as it is committed.
+
+    Raises:
+        UserError: an override that params.yaml cannot take, or one without a name for the results.
+    """
+    default = yaml.safe_load(git("show", "HEAD:params.yaml"))
+    params = overlaid(default, preset, assignments)
+    validate(Params, params, Path("params.yaml"))
+    overrides = differences(default, params)
+    if overrides and name is None:
+        raise UserError(f"--name: expected one for a recipe that differs from params.yaml, in {', '.join(overrides)}")
+    return Recipe(params, overrides, results_file(name))
 
 
 def _arguments() -> argparse.Namespace:
@@ -140,6 +178,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--name", help="of the recipe: results go to seeds-NAME.json")
     parser.add_argument("--preset", type=Path, metavar="FILE", help="YAML, laid over params.yaml")
     parser.add_argument("-S", action="append", default=[], dest="assignments", metavar="KEY=VALUE")
+    parser.add_argument(
+        "--also",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar=("NAME", "KEY=VALUE"),
+        help="another recipe, laid over the first, to run after it in the same clone",
+    )
     return parser.parse_args()
 
 
@@ -147,20 +193,16 @@ def main() -> None:
     """Run the seeds that are asked for, and print their means and standard deviations.
 
     Raises:
-        UserError: an override that params.yaml cannot take, one without a name for the results, or a failed seed.
+        UserError: see `recipe_of`; or a seed failed.
     """
     given = _arguments()
-    path = results_file(given.name)
-    default = yaml.safe_load(git("show", "HEAD:params.yaml"))
-    params = overlaid(default, given.preset, given.assignments)
-    validate(Params, params, Path("params.yaml"))
-    overrides = differences(default, params)
-    if overrides and given.name is None:
-        raise UserError(f"--name: expected one for a recipe that differs from params.yaml, in {', '.join(overrides)}")
+    recipes = [recipe_of(given.name, given.preset, given.assignments)]
+    recipes += [recipe_of(name, given.preset, [*given.assignments, *more]) for name, *more in given.also]
     SCRATCH.mkdir(exist_ok=True)
-    if failed := run_seeds(given.seeds, params, overrides, path, given.resume):
+    if failed := run_seeds(given.seeds, recipes, given.resume):
         raise UserError(f"expected a result of every seed, received none of {failed}")
-    print(path.read_text(encoding="utf-8"))
+    for recipe in recipes:
+        print(recipe.path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -269,6 +269,10 @@ def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
     notes = [] if set(done) in (seeds, set()) else [_seed_list(set(done))]
     scales = {run["epochs_scale"] for run in done.values()} - {1.0}
     notes += [f"{scale:g} of the epochs" for scale in sorted(scales)]
+    devices = sorted({run["device"] for run in done.values() if "device" in run})
+    for device in devices:
+        elsewhere = {seed for seed, run in done.items() if run.get("device") == device}
+        notes.append(f"{_seed_list(elsewhere)} on an {device}" if elsewhere != set(done) else f"on an {device}")
     return f"{row['title']} ({', '.join(notes)})" if notes else str(row["title"])
 
 
@@ -279,6 +283,8 @@ def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
     spread = {name: value["sd"] for name, value in summary.items()}
 
     def cell(name: str, form: str, unit: str = "", scale: float = 1.0) -> str:
+        if name not in summary:
+            return "–"
         mean, deviation = summary[name]["mean"], spread[name]
         assert mean is not None
         more = "" if deviation is None else f" ± {deviation * scale:{form}}"

@@ -13,7 +13,8 @@ Other than there: plain PyTorch, since timm needs torchvision, which does not go
 of the eight symmetries of the square, which hold for the default dataset, where timm crops and jitters; the epoch kept
 has the lowest validation loss of the averaged weights, where timm takes their highest accuracy; float32, of which
 bfloat16 saves a fifth on a CPU. Tensors are in the memory format channels_last (timm's `--channels-last`): without it
-the backward pass of depthwise convolutions takes ten times as long.
+the backward pass of depthwise convolutions takes ten times as long. It trains on a GPU where there is one, with the
+same order and views; what dropout drops is drawn there.
 """
 
 import copy
@@ -34,6 +35,7 @@ WEIGHT_DECAY = 0.01
 LABEL_SMOOTHING = 0.1
 DROPOUT, DROP_PATH = 0.2, 0.2
 EMA_DECAY, EMA_POWER = 0.9998, 2 / 3
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def learning_rate(epoch: int, epochs: int) -> float:
@@ -76,16 +78,16 @@ def turned(images: Tensor, views: Tensor) -> Tensor:
 
 
 def tensor(pixels: Pixels) -> Tensor:
-    """Turn uint8 pixels (n, S, S, 1 or 3) into float32 (n, 3, S, S) in 0–1, the channels last in memory."""
-    return torch.from_numpy(rgb(pixels)).permute(0, 3, 1, 2)
+    """Turn uint8 pixels (n, S, S, 1 or 3) into float32 (n, 3, S, S) in 0–1 on the device, channels last in memory."""
+    return torch.from_numpy(rgb(pixels)).to(DEVICE).permute(0, 3, 1, 2)
 
 
 def logits(network: nn.Module, pixels: Pixels) -> Tensor:
-    """Return logits float32 (n, classes) of uint8 pixels (n, S, S, 1 or 3), in inference mode."""
+    """Return logits float32 (n, classes) of uint8 pixels (n, S, S, 1 or 3), in inference mode, not on the device."""
     network.eval()
     with torch.inference_mode():
         rows = range(0, len(pixels), BATCH)
-        return torch.cat([network(tensor(pixels[row : row + BATCH])) for row in rows])
+        return torch.cat([network(tensor(pixels[row : row + BATCH])) for row in rows]).cpu()
 
 
 def make_optimizer(network: nn.Module) -> torch.optim.Optimizer:
@@ -102,7 +104,7 @@ class Fitting:
     """A network in training, its optimizer and the average of its weights."""
 
     def __init__(self, network: Lite0, seed: int) -> None:
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(DEVICE, memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.network)
         self._optimizer = make_optimizer(self.network)
         self._order = torch.Generator().manual_seed(seed)
@@ -120,9 +122,9 @@ class Fitting:
         return float(np.mean([self._step(pixels[part], labels[part]) for part in chosen]))
 
     def _step(self, pixels: Pixels, labels: Labels) -> float:
-        views = torch.randint(8, (len(labels),), generator=self._order)
+        views = torch.randint(8, (len(labels),), generator=self._order).to(DEVICE)
         outputs = self.network(turned(tensor(pixels), views))
-        loss = functional.cross_entropy(outputs, torch.from_numpy(labels), label_smoothing=LABEL_SMOOTHING)
+        loss = functional.cross_entropy(outputs, torch.from_numpy(labels).to(DEVICE), label_smoothing=LABEL_SMOOTHING)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
@@ -151,7 +153,8 @@ def train(job: Job, images: Split, validation: Split) -> Trained:
         probabilities: Array = logits(best, pixels).softmax(dim=1).numpy()
         return probabilities
 
-    return Trained(predict, {"epochs": epochs, "best_epoch": best_epoch})
+    device = {"device": torch.cuda.get_device_name()} if DEVICE.type == "cuda" else {}
+    return Trained(predict, {"epochs": epochs, "best_epoch": best_epoch, **device})
 
 
 if __name__ == "__main__":

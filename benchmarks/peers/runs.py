@@ -2,6 +2,9 @@
 
 Each seed is a clone of what is committed, in which preprocess makes the records that all train on. Results are written
 after each run, so that --resume goes on where a run was cut off.
+
+A peer that would take long here may train elsewhere: what its job wrote there (see `benchmarks.peers.jobs`), brought to
+FOLDER/PEER-SEED, is scored with --outputs FOLDER. Its scores count, and its seconds and memory only if it was no GPU's.
 """
 
 import argparse
@@ -81,7 +84,8 @@ class Settings:
 @dataclass(frozen=True)
 class Prepared:
     """What the runs of a seed have in common: a clone with records and weights, its images as arrays, the seconds that
-    making these took, what the splits' labels are, and the share of the epochs to train.
+    making these took, what the splits' labels are, the share of the epochs to train, and a folder with what peers wrote
+    elsewhere.
     """
 
     seed: int
@@ -91,6 +95,11 @@ class Prepared:
     spec: Spec
     truths: dict[str, Predictions]
     seconds: float
+    outputs: Path | None = None
+
+    def output(self, peer: str) -> Path:
+        """Return the folder with what a peer gives back."""
+        return (self.outputs or self.arrays) / (f"{peer}-{self.seed}" if self.outputs else peer)
 
 
 def read_params(clone: Path) -> dict[str, Any]:
@@ -143,7 +152,7 @@ def export(records: Path, arrays: Path, spec: Spec) -> tuple[dict[str, Predictio
     return truths, seconds
 
 
-def prepare(seed: int, folder: Path, smoke: bool, scale: float) -> Prepared:
+def prepare(seed: int, folder: Path, smoke: bool, scale: float, outputs: Path | None = None) -> Prepared:
     """Clone what is committed, make records and weights there, and write the arrays.
 
     Raises:
@@ -155,7 +164,7 @@ def prepare(seed: int, folder: Path, smoke: bool, scale: float) -> Prepared:
     ours.run_stages(clone, "preprocess", "weights")
     spec = Spec.read(clone / "data/records/spec.json")
     truths, seconds = export(clone / "data/records", arrays, spec)
-    return Prepared(seed, scale, clone, arrays, spec, truths, seconds)
+    return Prepared(seed, scale, clone, arrays, spec, truths, seconds, outputs)
 
 
 def packaged_file() -> Path:
@@ -184,13 +193,13 @@ def score_split(truth: Predictions, probabilities: Path, spec: Spec) -> dict[str
     return score(replace(truth, probabilities=values), CLASSES, spec.positive_class)
 
 
-def run_peer(name: str, prepared: Prepared) -> dict[str, Any]:
-    """Run a peer in a process of its own, with the clone's code, and return its figures.
+def train_peer(name: str, prepared: Prepared) -> None:
+    """Run a peer in a process of its own, with the clone's code.
 
     Raises:
-        UserError: it ended with another status than 0, or its predictions cannot be scored.
+        UserError: it ended with another status than 0.
     """
-    peer, output = PEERS[name], prepared.arrays / name
+    peer, output = PEERS[name], prepared.output(name)
     weights = packaged_file() if peer.torch else prepared.clone / "models/backbone.weights.h5"
     job = Job(str(prepared.arrays), str(weights), str(output), prepared.seed, prepared.epochs_scale)
     file = output.with_suffix(".job.json")
@@ -199,8 +208,23 @@ def run_peer(name: str, prepared: Prepared) -> dict[str, Any]:
     done = subprocess.run(command, cwd=prepared.clone, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(peer.command)}: expected exit status 0, received {done.returncode}")
+
+
+def run_peer(name: str, prepared: Prepared) -> dict[str, Any]:
+    """Run a peer, unless it was run elsewhere, and return its figures.
+
+    Raises:
+        UserError: it failed, or its predictions cannot be scored.
+    """
+    if prepared.outputs is None:
+        train_peer(name, prepared)
+    output = prepared.output(name)
+    if not (output / "cost.json").exists():
+        raise UserError(f"{output}: expected what the peer wrote, cost.json and probabilities, received none")
     cost = read_json(output / "cost.json")
     cost["seconds"] = round(cost["seconds"] + prepared.seconds, 3)
+    if "device" in cost:
+        cost = {name: value for name, value in cost.items() if name not in ("seconds", "peak_memory_bytes")}
     scores = score_split(prepared.truths["test"], predictions_file(output, "test"), prepared.spec)
     validation = score_split(prepared.truths["validation"], predictions_file(output, "validation"), prepared.spec)
     figures = {name: scores[name] for name in ("accuracy", "weighted", "f1", "auc")}
@@ -224,13 +248,16 @@ def rows_of(choices: Iterable[str]) -> list[str]:
 
 
 def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """Return mean and standard deviation (None of a single run) of each figure over the seeds that ended well."""
+    """Return mean and standard deviation (None of a single run) of each figure over the seeds that ended well and
+    have it.
+    """
     done = [run for run in runs.values() if run["status"] == "ok"]
     if not done:
         return {}
     result: dict[str, dict[str, float | None]] = {}
     for name, digits in DIGITS.items():
-        result[name] = mean_and_sd([run[name] for run in done], digits)
+        if values := [run[name] for run in done if name in run]:
+            result[name] = mean_and_sd(values, digits)
     return result
 
 
@@ -305,6 +332,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--epochs-scale", type=float, default=1.0, help="share of the epochs of each recipe (default 1)"
     )
+    parser.add_argument("--outputs", type=Path, metavar="FOLDER", help="score what peers wrote elsewhere, run none")
     parser.add_argument("--smoke", action="store_true", help=f"one epoch on a few small images, into {SMOKE_RESULTS}")
     parser.add_argument("--resume", action="store_true", help="run only what has no result, or failed, at this commit")
     return parser.parse_args()
@@ -314,11 +342,15 @@ def check(arguments: argparse.Namespace) -> None:
     """Check what is asked for before any work.
 
     Raises:
-        UserError: a share of the epochs that is not above 0, or no environment with PyTorch for a peer that needs it.
+        UserError: a share of the epochs that is not above 0, the pipeline among what was trained elsewhere, or no
+            environment with PyTorch for a peer that needs it.
     """
     if not arguments.epochs_scale > 0:
         raise UserError(f"--epochs-scale: expected a number above 0, received {arguments.epochs_scale}")
-    if any(PEERS[name].torch for name in arguments.peers if name in PEERS) and not TORCH_PYTHON.exists():
+    if arguments.outputs and "ours" in arguments.peers:
+        raise UserError("--outputs: expected --peers without ours, which is always run, received ours")
+    torch = any(PEERS[name].torch for name in arguments.peers if name in PEERS)
+    if torch and not arguments.outputs and not TORCH_PYTHON.exists():
         raise UserError(f"expected PyTorch's environment, {TORCH_PYTHON}, received none: make peers sets it up")
 
 
@@ -342,6 +374,7 @@ def main() -> None:
     for seed in arguments.seeds:
         if choices := left_to_run(results, arguments.peers, seed):
             with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-                run_seed(choices, prepare(seed, Path(folder), arguments.smoke, scale), results, path)
+                prepared = prepare(seed, Path(folder), arguments.smoke, scale, arguments.outputs)
+                run_seed(choices, prepared, results, path)
     print(peers_markdown(results))
     sys.exit(1 if failed(results) else 0)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import seeds
-from benchmarks.seeds import collected, kept, results_file, run_seeds, scores_of, summarise
+from benchmarks.seeds import Recipe, collected, kept, results_file, run_seeds, scores_of, summarise
 from transfer.comparison import MODELS
 from transfer.cost import read_json, write_json
 from transfer.errors import UserError
@@ -47,11 +47,11 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]
     """The params of each seed that was run. Accuracy is a tenth of the seed, and seed 4 fails."""
     calls: list[dict[str, Any]] = []
 
-    def run_seed(params: dict[str, Any], folder: Path) -> seeds.Scores:
-        calls.append(params)
-        if params["seed"] == 4:
+    def run_seed(params: list[dict[str, Any]], folder: Path) -> list[seeds.Scores]:
+        calls.extend(params)
+        if params[0]["seed"] == 4:
             raise UserError("seed 4: dvc repro ended with status 1")
-        return _scores(params["seed"] / 10)
+        return [_scores(values["seed"] / 10) for values in params]
 
     monkeypatch.setattr(seeds, "run_seed", run_seed)
     monkeypatch.setattr(seeds, "committed", lambda: "abc")
@@ -63,7 +63,7 @@ def test_results_are_written_after_each_seed_and_a_failed_one_is_left_out(
     ran: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     path = tmp_path / "seeds.json"
-    assert run_seeds([3, 4, 5], {"seed": 1, "lr": 0.5}, {"lr": 0.5}, path, resume=False) == 1
+    assert run_seeds([3, 4, 5], [Recipe({"seed": 1, "lr": 0.5}, {"lr": 0.5}, path)], resume=False) == 1
     assert ran == [{"seed": 3, "lr": 0.5}, {"seed": 4, "lr": 0.5}, {"seed": 5, "lr": 0.5}]
     assert read_json(path) == {
         "commit": "abc",
@@ -79,21 +79,21 @@ def test_what_was_measured_stays_where_a_later_seed_breaks_off(
 ) -> None:
     original = seeds.run_seed
 
-    def broken_off(params: dict[str, Any], folder: Path) -> seeds.Scores:
-        if params["seed"] == 2:
+    def broken_off(params: list[dict[str, Any]], folder: Path) -> list[seeds.Scores]:
+        if params[0]["seed"] == 2:
             raise KeyboardInterrupt
         return original(params, folder)
 
     monkeypatch.setattr(seeds, "run_seed", broken_off)
     with pytest.raises(KeyboardInterrupt):
-        run_seeds([1, 2, 3], {}, {}, tmp_path / "seeds.json", resume=False)
+        run_seeds([1, 2, 3], [Recipe({}, {}, tmp_path / "seeds.json")], resume=False)
     assert read_json(tmp_path / "seeds.json")["seeds"] == [1]
 
 
 def test_resuming_runs_what_is_missing(ran: list[dict[str, Any]], tmp_path: Path) -> None:
     path = tmp_path / "seeds.json"
     write_json(collected("abc", {}, {"1": _scores(0.8)}), path)
-    assert run_seeds([1, 2], {}, {}, path, resume=True) == 0
+    assert run_seeds([1, 2], [Recipe({}, {}, path)], resume=True) == 0
     assert [params["seed"] for params in ran] == [2]
     assert read_json(path)["scores"] == {"1": _scores(0.8), "2": _scores(0.2)}
 
@@ -101,9 +101,23 @@ def test_resuming_runs_what_is_missing(ran: list[dict[str, Any]], tmp_path: Path
 def test_without_resuming_all_seeds_run(ran: list[dict[str, Any]], tmp_path: Path) -> None:
     path = tmp_path / "seeds.json"
     write_json(collected("abc", {}, {"1": _scores(0.8)}), path)
-    run_seeds([1, 1], {}, {}, path, resume=False)
+    run_seeds([1, 1], [Recipe({}, {}, path)], resume=False)
     assert [params["seed"] for params in ran] == [1]
     assert read_json(path)["scores"] == {"1": _scores(0.1)}
+
+
+def test_recipes_that_run_together_have_a_file_each_and_a_seed_that_one_of_them_lacks_is_run(
+    ran: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    default, views = tmp_path / "seeds.json", tmp_path / "seeds-views.json"
+    write_json(collected("abc", {}, {"1": _scores(0.8), "2": _scores(0.7)}), default)
+    write_json(collected("abc", {"views": 8}, {"2": _scores(0.6)}), views)
+    recipes = [Recipe({"views": 1}, {}, default), Recipe({"views": 8}, {"views": 8}, views)]
+    assert run_seeds([1, 2], recipes, resume=True) == 0
+    assert ran == [{"views": 1, "seed": 1}, {"views": 8, "seed": 1}]
+    assert read_json(default)["scores"] == {"1": _scores(0.1), "2": _scores(0.7)}
+    assert read_json(views)["scores"] == {"1": _scores(0.1), "2": _scores(0.6)}
+    assert read_json(views)["overrides"] == {"views": 8}
 
 
 def test_seeds_of_another_commit_or_of_other_params_are_not_kept(tmp_path: Path) -> None:

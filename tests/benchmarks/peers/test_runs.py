@@ -205,14 +205,38 @@ def test_what_failed_is_named() -> None:
 
 def test_a_share_of_no_epochs_is_refused() -> None:
     with pytest.raises(UserError, match="--epochs-scale: expected a number above 0, received -1"):
-        runs.check(argparse.Namespace(epochs_scale=-1.0, peers=["svm"]))
+        runs.check(argparse.Namespace(epochs_scale=-1.0, peers=["svm"], outputs=None))
 
 
 def test_without_pytorch_the_peer_that_needs_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "TORCH_PYTHON", tmp_path / "python")
-    runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "ours"]))
+    runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "ours"], outputs=None))
     with pytest.raises(UserError, match=r"expected PyTorch's environment, .* received none: make peers sets it up"):
-        runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "timm"]))
+        runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "timm"], outputs=None))
+
+
+def test_what_a_peer_wrote_elsewhere_is_scored_without_pytorch_and_a_gpus_seconds_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "TORCH_PYTHON", tmp_path / "python")
+    runs.check(argparse.Namespace(epochs_scale=1.0, peers=["timm"], outputs=tmp_path))
+    with pytest.raises(UserError, match=r"--outputs: expected --peers without ours, .* received ours"):
+        runs.check(argparse.Namespace(epochs_scale=1.0, peers=["timm", "ours"], outputs=tmp_path))
+    positive = np.array([0.1, 0.6, 0.7, 0.4], np.float32)
+    for name in ("timm-2", "svm-2"):
+        (tmp_path / name).mkdir()
+        for split in ("validation", "test"):
+            np.save(tmp_path / name / f"{split}.probabilities.npy", np.stack([1 - positive, positive], axis=1))
+    cost = {"seconds": 10.0, "peak_memory_bytes": 5, "best_epoch": 3}
+    write_json({**cost, "device": "H200"}, tmp_path / "timm-2/cost.json")
+    write_json(cost, tmp_path / "svm-2/cost.json")
+    truths = {"validation": TRUTH, "test": TRUTH}
+    prepared = runs.Prepared(2, 1.0, Path(), Path(), SPEC, truths, 2.0, tmp_path)
+    scores = {"accuracy": 0.5, "weighted": 0.5714, "f1": 0.5, "auc": 0.75, "val_accuracy": 0.5}
+    assert runs.run_peer("timm", prepared) == {**scores, "best_epoch": 3, "device": "H200"}
+    assert runs.run_peer("svm", prepared) == {**scores, **cost, "seconds": 12.0}
+    with pytest.raises(UserError, match=r"logistic-2: expected what the peer wrote, .* received none"):
+        runs.run_peer("logistic", prepared)
 
 
 def test_every_peer_names_a_module_that_is_there() -> None:
@@ -232,6 +256,16 @@ def test_the_table_has_means_and_deviations_and_says_which_seeds_are_missing() -
         "| scikit-learn: SVM (RBF) on features (seed 1) | 0.8000 | 0.8100 | 0.7000 | 0.9000 | 100 s | 1,000 MB |",
         "| PyTorch: fine-tuning in timm's manner | not run | not run | not run | not run | not run | not run |",
     ]
+
+
+def test_a_table_says_what_was_trained_on_a_gpu() -> None:
+    gpu = {name: value for name, value in run(accuracy=0.9).items() if name not in ("seconds", "peak_memory_bytes")}
+    rows = {"timm": {"1": run(accuracy=0.8), "2": {**gpu, "device": "H200"}}, "svm": {"1": {**gpu, "device": "H200"}}}
+    lines = peers_markdown(results(rows)).splitlines()
+    assert lines[2].startswith("| PyTorch: fine-tuning in timm's manner (seed 2 on an H200) | 0.8500 ± 0.0707 |")
+    assert lines[2].endswith("| 100 s | 1,000 MB |")
+    assert lines[3].startswith("| scikit-learn: SVM (RBF) on features (seed 1, on an H200) |")
+    assert lines[3].endswith("| – | – |")
 
 
 def test_a_table_of_shortened_recipes_says_so() -> None:
