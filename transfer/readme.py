@@ -89,6 +89,22 @@ def _speed(root: Path) -> str:
     return markdown_table(header, [[str(name), f"{rate:.1f}", f"{ratio:.1f} ×"] for name, rate, ratio in rows])
 
 
+def _accelerator(root: Path) -> str:
+    """A row for each device that was measured; the last column is beside the two cores of the table of speeds."""
+    folder = root / "benchmarks/results"
+    speed = read_json(folder / "speed.json")
+    here = speed["training_images_per_second"]["cached_activations"]
+    machine = f"{speed['cores']} cores with {speed['vector_instructions']}, TensorFlow"
+    header = ["images a second", "frozen pass, Keras", "head", "above block5", "its first epoch", f"beside {machine}"]
+    rows = []
+    for name, found in read_json(folder / "accelerator.json").items():
+        top, tuned = found["training"]["top"], found["training"]["block5"]
+        rates = found["frozen_pass_images_per_second"], top["images_per_second"], tuned["images_per_second"]
+        faster = f"{tuned['images_per_second'] / here:.0f} ×"
+        rows.append([name, *(f"{rate:,.0f}" for rate in rates), f"{tuned['first_epoch_s']:.0f} s", faster])
+    return markdown_table(header, rows)
+
+
 def _preprocess(root: Path) -> str:
     results = read_json(root / "benchmarks/results/preprocess.json")
     rates, memory = results["images_per_second"], results["memory"]
@@ -178,6 +194,24 @@ def _tries(root: Path) -> str:
         seconds = statistics.median(fold["seconds_per_epoch"] for fold in found["folds"])
         rows.append([f"`{name}`: {', '.join(found['changes'])}", str(found["images"]), *pairs, f"{seconds:.0f} s"])
     return markdown_table([*header, "an epoch"], rows)
+
+
+def gpu_tries_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each try, and what labels that are sure and unsure bear."""
+    header = ["try", "accuracy, 1 view / 8", "F1", "ROC AUC", "log loss"]
+    rows = []
+    for found in results["tries"].values():
+        scores = found["one_view"], found["all_views"]
+        pairs = [" / ".join(f"{score[key]:.3f}" for score in scores) for key in ("accuracy", "f1", "auc", "log_loss")]
+        rows.append([found["title"], *pairs])
+    (low, high), (lowest, highest) = (results[kind]["accuracy"] for kind in ("certain", "uncertain"))
+    count = results["uncertain"]["images"]
+    said = (
+        f"Of the {results['images']} images, {count} have a defect probability of 1/3 or 2/3. With eight views, the "
+        f"single networks are right in {lowest:.1%} to {highest:.1%} of these, and in {low:.1%} to {high:.1%} of the "
+        "others."
+    )
+    return f"{markdown_table(header, rows)}\n\n{said}"
 
 
 def _sweep(root: Path) -> str:
@@ -453,11 +487,13 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "verdicts": _verdicts,
     "seeds": _seeds,
     "speed": _speed,
+    "accelerator": _accelerator,
     "preprocess": _preprocess,
     "backbones": _backbones,
     "matrix": _matrix,
     "augment": _augment,
     "tries": _tries,
+    "gpu-tries": _if_measured("tries-gpu", gpu_tries_markdown),
     "sweep": _sweep,
     "learning-curve": _learning_curve,
     "peers": _if_measured("peers", peers_markdown),

@@ -413,3 +413,9 @@ def test_a_plan_that_a_budget_made_is_kept_over_a_break(inputs: list[Path], tmp_
     assert resumed.outcome.epochs == 7
     assert resumed.outcome.stopped == "time_budget_s: another epoch would end after the 0.001 s"
     assert len(resumed.outcome.seconds_per_epoch) == 3
+
+
+def test_jax_trains_compiled_and_tensorflow_without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiled(_top(), Recipe(epochs=1, lr=0.1), 1).jit_compile is False
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert compiled(_top(), Recipe(epochs=1, lr=0.1), 1).jit_compile is True
