@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from transfer import result_rows
 from transfer.comparison import MODELS, Results
-from transfer.markdown import interval
-from transfer.report import MANY_CLASSES, remarks
+from transfer.report import MANY_CLASSES
 from transfer.spec import Spec
 from transfer.strata import short
 
@@ -25,8 +25,8 @@ class Table:
     """A table of the page. The first cell of each row names it; `text` has all columns to the left, like it."""
 
     caption: str
-    header: tuple[str | Markup, ...]
-    rows: list[list[str | Markup]]
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
     text: bool = False
 
 
@@ -53,7 +53,7 @@ def called(model: str) -> Markup:
     return Markup("{} {}").format(code(model), MODELS[model])
 
 
-def ranged(value: float, low: float, high: float, more: str = "") -> str | Markup:
+def ranged(value: float, low: float, high: float, more: str = "") -> str:
     """Write a figure with its interval, where there is one, and a remark below it."""
     parts = [f"{low:.3f} to {high:.3f}"] if pd.notna(low) else []
     below = "; ".join([*parts, *([more] if more else [])])
@@ -64,7 +64,7 @@ def performance(table: pd.DataFrame) -> Table:
     """Return the Model Performance Table (see `comparison.performance_table`)."""
     header = ["model", "test accuracy (95 %)", "test F1 (95 %)", "val. acc.", "train acc.", "parameters", "trainable"]
     header += ["weights", "memory", "training", "prediction, 1 at a time", "32 at a time"]
-    rows: list[list[str | Markup]] = []
+    rows: list[list[str]] = []
     for row in table.to_dict("records"):
         scores = [ranged(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("accuracy", "f1")]
         times = [f"{row['prediction_ms']:.2f} ms", f"{row['prediction_ms_batch_32']:.2f} ms"]
@@ -82,68 +82,33 @@ def performance(table: pd.DataFrame) -> Table:
                 *times,
             ]
         )
-    return Table("Model Performance Table", tuple(header), rows)
+    return Table("Model Performance Table", header, rows)
 
 
 def pairs(compare: dict[str, Any]) -> Table:
     """Return every two models compared; `compare` is metrics/compare.json."""
-    areas = {(area["first"], area["second"]): area for area in compare["areas"]}
-    header = ["second − first", "accuracy, points (95 %)", "right only by second / first", "p (McNemar, Holm)"]
-    header += ["ROC AUC (95 %)", "p (DeLong, Holm)"] if areas else []
-    rows: list[list[str | Markup]] = []
-    for pair in compare["pairs"]:
-        points = interval(100 * pair["difference"], 100 * pair["low"], 100 * pair["high"], "+.1f")
-        row: list[str | Markup] = [Markup("{} − {}").format(code(pair["second"]), code(pair["first"])), points]
-        row += [f"{pair['only_second']} / {pair['only_first']}", f"{pair['p_holm']:.2g}"]
-        if area := areas.get((pair["first"], pair["second"])):
-            row += [interval(area["difference"], area["low"], area["high"], "+.3f"), f"{area['p_holm']:.2g}"]
-        rows.append(row)
-    return Table("Every pair of models on the test split", tuple(header), rows)
+    header, rows = result_rows.pairs(compare["pairs"], compare["areas"], code)
+    return Table("Every pair of models on the test split", header, rows)
 
 
 def scores(results: Results, table: pd.DataFrame) -> Table:
-    """Return the other scores on the test split; `table` is the Model Performance Table."""
-    names = {"accuracy": "accuracy", "weighted": "weighted accuracy", "weighted_alternative": "weighted, alternative"}
-    names |= {"f1": "F1", "f1_macro": "macro F1", "precision": "precision", "recall": "recall", "log_loss": "log loss"}
-    names = {name: words for name, words in names.items() if name in results.scores["head"]}
-    areas = {row["model"]: interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
-    rows = [[code(model), *(f"{results.scores[model][name]:.3f}" for name in names), areas[model]] for model in MODELS]
-    return Table("Scores on the test split", ("model", *names.values(), "ROC AUC (95 %)"), rows)
+    """Return all scores on the test split; `table` is the Model Performance Table."""
+    return Table("Scores on the test split", *result_rows.scores(results, table, code, tuple(result_rows.SCORES)))
 
 
 def calibration(results: Results) -> Table:
     """Return calibration before and after the temperature."""
-    rows = []
-    for model in MODELS:
-        found = results.scores[model]
-        changes = [f"{found[name]:.3f} → {found[f'{name}_calibrated']:.3f}" for name in ("ece", "log_loss", "brier")]
-        rows.append([code(model), f"{found['temperature']:.2f}", *changes])
-    header = ("model", "temperature", "ECE", "log loss", "Brier score")
-    return Table("Calibration on the test split, before → after", header, rows)
+    return Table("Calibration on the test split, before → after", *result_rows.calibration(results, code))
 
 
 def operating_points(results: Results) -> Table:
     """Return the test scores at 0.5 and at the threshold, where there is one (see `scores.operating_point`)."""
-    names = ("accuracy", "precision", "recall", "f1")
-    rows = []
-    for model in MODELS:
-        found = results.scores[model]
-        changes = [f"{found[name]:.3f} → {found[f'{name}_at_threshold']:.3f}" for name in names]
-        rows.append([code(model), f"{found['threshold']:.4f}", *changes])
-    header = ("model", "threshold", "accuracy", "precision", "recall", "F1")
-    return Table("Test scores at 0.5 → at the threshold", header, rows)
+    return Table("Test scores at 0.5 → at the threshold", *result_rows.operating_points(results, code))
 
 
 def training(results: Results) -> Table:
     """Return what training came to."""
-    header = ("model", "kept epoch", "validation loss", "loss of chance", "remarks")
-    rows = []
-    for model in MODELS:
-        found = results.training[model]
-        kept = f"{found['best_epoch']} of {found['epochs']}"
-        losses = [f"{found['validation']['loss']:.3f}", f"{found['chance_loss']:.3f}"]
-        rows.append([code(model), kept, *losses, remarks(found)])
-    return Table("Training", header, rows)
+    return Table("Training", *result_rows.training(results, code))
 
 
 def subgroups(compare: dict[str, Any], positive: str | None) -> list[Table]:
@@ -162,9 +127,9 @@ def subgroups(compare: dict[str, Any], positive: str | None) -> list[Table]:
     return tables
 
 
-def _subgroup(value: str, found: list[dict[str, Any]]) -> list[str | Markup]:
+def _subgroup(value: str, found: list[dict[str, Any]]) -> list[str]:
     of_model = {row["model"]: row for row in found}
-    cells: list[str | Markup] = []
+    cells: list[str] = []
     for row in (of_model[model] for model in MODELS):
         more = "" if row["f1"] is None else f"F1 {row['f1']:.3f}"
         cells.append(ranged(row["accuracy"], row["accuracy_low"], row["accuracy_high"], more))
@@ -197,7 +162,7 @@ def frequent_confusions(predictions: pd.DataFrame, model: str) -> Table:
     """Return the most frequent confusions of a model."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     counts = Counter(zip(wrong["actual"], wrong["predicted"], strict=True))
-    rows: list[list[str | Markup]] = [[*names, str(count)] for names, count in counts.most_common(MOST_ROWS)]
+    rows: list[list[str]] = [[*names, str(count)] for names, count in counts.most_common(MOST_ROWS)]
     caption = f"Most frequent confusions of {model}" + _left_out(len(rows), len(counts), "pairs")
     return Table(caption, ("actual", "predicted", "test images"), rows, text=True)
 
@@ -231,7 +196,7 @@ def mistakes(predictions: pd.DataFrame, model: str) -> Table:
 def class_counts(data: dict[str, Any], spec: Spec) -> Table:
     """Return the number of images by class and split; `data` is metrics/data.json."""
     splits = tuple(data["splits"])
-    rows: list[list[str | Markup]] = []
+    rows: list[list[str]] = []
     for name in spec.classes:
         counts = [data["classes"].get(split, {}).get(name, 0) for split in splits]
         rows.append([name, *(f"{count:,}" for count in counts), f"{sum(counts):,}"])
@@ -303,7 +268,7 @@ def exports(figures: dict[str, Any], costs: dict[str, Any]) -> Table | None:
     )
     if not columns:
         return None
-    rows: list[list[str | Markup]] = [
+    rows: list[list[str]] = [
         [code(name), *(_figure(found.get(column)) for column in columns)] for name, found in merged.items()
     ]
     return Table("Exported models", ("format", *(column.replace("_", " ") for column in columns)), rows)

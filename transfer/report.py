@@ -1,11 +1,12 @@
 """metrics/REPORT.md: the results, readable on their own."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
+from transfer import result_rows
 from transfer.calibration import BINS, COLDEST, HOTTEST
 from transfer.cards import Card, Table
 from transfer.comparison import MODELS, TWO, Findings, Results, verdicts
@@ -39,14 +40,14 @@ def performance_markdown(table: pd.DataFrame) -> str:
     return markdown_table(header, rows)
 
 
+def quoted(model: str) -> str:
+    """Write the short name of a model."""
+    return f"`{model}`"
+
+
 def _scores(results: Results, table: pd.DataFrame) -> str:
-    names = {"accuracy": "accuracy", "weighted": "weighted accuracy"}
-    if "weighted_alternative" in results.scores["head"]:
-        names["weighted_alternative"] = "weighted, alternative"
-    names |= {"f1": "F1", "f1_macro": "macro F1", "log_loss": "log loss"}
-    areas = {row["model"]: interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
-    rows = [[f"`{model}`", *(f"{results.scores[model][name]:.3f}" for name in names), areas[model]] for model in MODELS]
-    return markdown_table(["model", *names.values(), "ROC AUC (95 %)"], rows)
+    wanted = ("accuracy", "weighted", "weighted_alternative", "f1", "f1_macro", "log_loss")
+    return markdown_table(*result_rows.scores(results, table, quoted, wanted))
 
 
 def weighting(card: Card) -> str:
@@ -81,17 +82,7 @@ def _uncertain(level: float, table: Table) -> bool:
 
 
 def _pairs(findings: Findings) -> str:
-    areas = {(pair.first, pair.second): pair for pair in findings.areas}
-    header = ["second less first", "test accuracy, points (95 %)", "right only by second / first", "p (McNemar, Holm)"]
-    rows = []
-    for pair in findings.pairs:
-        points = interval(100 * pair.difference, 100 * pair.low, 100 * pair.high, "+.1f")
-        row = [f"`{pair.second}` − `{pair.first}`", points]
-        row += [f"{pair.only_second} / {pair.only_first}", f"{pair.p_holm:.2g}"]
-        if area := areas.get((pair.first, pair.second)):
-            row += [interval(area.difference, area.low, area.high, "+.3f"), f"{area.p_holm:.2g}"]
-        rows.append(row)
-    more = ["ROC AUC (95 %)", "p (DeLong, Holm)"] if areas else []
+    pairs, areas = ([asdict(pair) for pair in found] for found in (findings.pairs, findings.areas))
     note = (
         ""
         if areas
@@ -100,23 +91,18 @@ def _pairs(findings: Findings) -> str:
             "images of each at least."
         )
     )
-    return markdown_table(header + more, rows) + note
+    return markdown_table(*result_rows.pairs(pairs, areas, quoted)) + note
 
 
 def calibration(results: Results) -> str:
     """Return the calibration before and after in Markdown, and name temperatures that ran into a limit."""
-    header = ["model", "temperature", "ECE", "log loss", "Brier score"]
-    rows, limits = [], []
-    for model in MODELS:
-        scores = results.scores[model]
-        changes = [f"{scores[name]:.3f} → {scores[f'{name}_calibrated']:.3f}" for name in ("ece", "log_loss", "brier")]
-        rows.append([f"`{model}`", f"{scores['temperature']:.2f}", *changes])
-        if not COLDEST * 1.01 < scores["temperature"] < HOTTEST / 1.01:
-            limits.append(f"`{model}`")
+    table = markdown_table(*result_rows.calibration(results, quoted))
+    temperatures = {model: results.scores[model]["temperature"] for model in MODELS}
+    limits = [quoted(model) for model, t in temperatures.items() if not COLDEST * 1.01 < t < HOTTEST / 1.01]
     if not limits:
-        return markdown_table(header, rows)
+        return table
     return (
-        f"{markdown_table(header, rows)}\n\nThe temperature of {', '.join(limits)} is at a limit of the search "
+        f"{table}\n\nThe temperature of {', '.join(limits)} is at a limit of the search "
         f"({COLDEST} to {HOTTEST}): the validation split has no error to learn it from, or the model is no better than "
         "chance there. It is not to be used."
     )
@@ -127,17 +113,11 @@ def threshold(results: Results, spec: Spec) -> str:
     if spec.positive_class is None:
         reason = "there are more than two classes" if len(spec.classes) > TWO else "the card names no positive class"
         return f"No threshold is chosen, as {reason}: the most likely class is predicted."
-    names = ("accuracy", "precision", "recall", "f1")
-    rows = []
-    for model in MODELS:
-        scores = results.scores[model]
-        changes = [f"{scores[name]:.3f} → {scores[f'{name}_at_threshold']:.3f}" for name in names]
-        rows.append([f"`{model}`", f"{scores['threshold']:.4f}", *changes])
     return f"""The threshold of the probability of *{spec.positive}* with the highest F1 on the validation split (of
 equals the one nearest to 0.5), and the test scores at 0.5 → at that threshold. It rests on {spec.counts["validation"]}
 images, and need not be better on others. All other figures here are at 0.5.
 
-{markdown_table(["model", "threshold", "accuracy", "precision", "recall", "F1"], rows)}"""
+{markdown_table(*result_rows.operating_points(results, quoted))}"""
 
 
 def subgroup_tables(subgroups: pd.DataFrame, positive: str | None) -> str:
@@ -205,31 +185,6 @@ def _confusion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> str:
     )
     rows = [[f"actual {name}", *(str(value) for value in counts.loc[name])] for name in classes]
     return markdown_table(["", *classes], rows)
-
-
-def _training(results: Results) -> str:
-    header = ["model", "kept epoch", "validation loss", "loss of chance", "remarks"]
-    rows = [
-        [
-            f"`{model}`",
-            f"{training['best_epoch']} of {training['epochs']}",
-            f"{training['validation']['loss']:.3f}",
-            f"{training['chance_loss']:.3f}",
-            remarks(training),
-        ]
-        for model, training in ((model, results.training[model]) for model in MODELS)
-    ]
-    return markdown_table(header, rows)
-
-
-def remarks(training: dict[str, Any]) -> str:
-    """Say what went wrong in training, or ended it early. `training` is metrics/train/MODEL.json."""
-    found = [
-        f"collapsed: {training['collapsed']}" if training["collapsed"] else "",
-        f"stopped: {training['stopped']}" if training["stopped"] else "",
-        f"one class predicted in epochs {training['one_class_epochs']}" if training["one_class_epochs"] else "",
-    ]
-    return "; ".join(filter(None, found)) or "none"
 
 
 def without_error(table: pd.DataFrame, images: int) -> str:
@@ -367,7 +322,7 @@ def _background(card: Card, spec: Spec, data: dict[str, Any], results: Results) 
     )
     return f"""## Training
 
-{_training(results)}
+{markdown_table(*result_rows.training(results, quoted))}
 
 ## Confusion matrices
 

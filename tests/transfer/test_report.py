@@ -13,7 +13,6 @@ from transfer.report import (
     Pictures,
     _confusion,
     calibration,
-    remarks,
     report,
     subgroup_tables,
     threshold,
@@ -109,10 +108,3 @@ def test_of_many_subgroups_the_largest_are_shown() -> None:
     assert "the 20 largest of 30 subgroups" in shown
     assert "| p29 | 2 | 1.000 (0.158 to 1.000) |" in shown
     assert len(re.findall(r"\n\| p\d", shown)) == 20
-
-
-def test_what_went_wrong_in_training_is_remarked() -> None:
-    fine: dict[str, object] = {"collapsed": None, "stopped": None, "one_class_epochs": []}
-    assert remarks(fine) == "none"
-    found = remarks({"collapsed": "x", "stopped": "time_budget_s: y", "one_class_epochs": [1, 4]})
-    assert found == "collapsed: x; stopped: time_budget_s: y; one class predicted in epochs [1, 4]"
