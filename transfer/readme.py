@@ -89,19 +89,16 @@ def _speed(root: Path) -> str:
     return markdown_table(header, [[str(name), f"{rate:.1f}", f"{ratio:.1f} ×"] for name, rate, ratio in rows])
 
 
-def _accelerator(root: Path) -> str:
-    """A row for each device that was measured; the last column is beside the two cores of the table of speeds."""
-    folder = root / "benchmarks/results"
-    speed = read_json(folder / "speed.json")
-    here = speed["training_images_per_second"]["cached_activations"]
-    machine = f"{speed['cores']} cores with {speed['vector_instructions']}, TensorFlow"
-    header = ["images a second", "frozen pass, Keras", "head", "above block5", "its first epoch", f"beside {machine}"]
+def accelerator_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each device."""
+    cuts = {"top": "head", "block5": "above block5", "input": "whole network"}
+    header = ["images a second, at 224 pixels", "frozen pass, Keras", *cuts.values(), "first epoch above block5"]
     rows = []
-    for name, found in read_json(folder / "accelerator.json").items():
-        top, tuned = found["training"]["top"], found["training"]["block5"]
-        rates = found["frozen_pass_images_per_second"], top["images_per_second"], tuned["images_per_second"]
-        faster = f"{tuned['images_per_second'] / here:.0f} ×"
-        rows.append([name, *(f"{rate:,.0f}" for rate in rates), f"{tuned['first_epoch_s']:.0f} s", faster])
+    for name, found in results.items():
+        trained = found["training"]
+        rates = [f"{trained[cut]['images_per_second']:,.0f}" if cut in trained else "not measured" for cut in cuts]
+        frozen, first = found["frozen_pass_images_per_second"], trained["block5"]["first_epoch_s"]
+        rows.append([name, f"{frozen:,.0f}", *rates, f"{first:.0f} s"])
     return markdown_table(header, rows)
 
 
@@ -487,7 +484,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "verdicts": _verdicts,
     "seeds": _seeds,
     "speed": _speed,
-    "accelerator": _accelerator,
+    "accelerator": _if_measured("accelerator", accelerator_markdown),
     "preprocess": _preprocess,
     "backbones": _backbones,
     "matrix": _matrix,

@@ -342,13 +342,15 @@ def check(arguments: argparse.Namespace) -> None:
     """Check what is asked for before any work.
 
     Raises:
-        UserError: a share of the epochs that is not above 0, the pipeline among what was trained elsewhere, or no
-            environment with PyTorch for a peer that needs it.
+        UserError: a share of the epochs that is not above 0, the pipeline among what was trained elsewhere, no folder
+            with that, or no environment with PyTorch for a peer that needs it.
     """
     if not arguments.epochs_scale > 0:
         raise UserError(f"--epochs-scale: expected a number above 0, received {arguments.epochs_scale}")
     if arguments.outputs and "ours" in arguments.peers:
         raise UserError("--outputs: expected --peers without ours, which is always run, received ours")
+    if arguments.outputs and not arguments.outputs.is_dir():
+        raise UserError(f"--outputs: expected a folder, received {arguments.outputs}, which is none")
     torch = any(PEERS[name].torch for name in arguments.peers if name in PEERS)
     if torch and not arguments.outputs and not TORCH_PYTHON.exists():
         raise UserError(f"expected PyTorch's environment, {TORCH_PYTHON}, received none: make peers sets it up")

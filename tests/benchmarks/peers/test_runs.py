@@ -222,6 +222,8 @@ def test_what_a_peer_wrote_elsewhere_is_scored_without_pytorch_and_a_gpus_second
     runs.check(argparse.Namespace(epochs_scale=1.0, peers=["timm"], outputs=tmp_path))
     with pytest.raises(UserError, match=r"--outputs: expected --peers without ours, .* received ours"):
         runs.check(argparse.Namespace(epochs_scale=1.0, peers=["timm", "ours"], outputs=tmp_path))
+    with pytest.raises(UserError, match=r"--outputs: expected a folder, received .*nowhere, which is none"):
+        runs.check(argparse.Namespace(epochs_scale=1.0, peers=["timm"], outputs=tmp_path / "nowhere"))
     positive = np.array([0.1, 0.6, 0.7, 0.4], np.float32)
     for name in ("timm-2", "svm-2"):
         (tmp_path / name).mkdir()
