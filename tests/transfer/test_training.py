@@ -416,6 +416,9 @@ def test_a_plan_that_a_budget_made_is_kept_over_a_break(inputs: list[Path], tmp_
 
 
 def test_jax_trains_compiled_and_tensorflow_without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compiled(_top(), Recipe(epochs=1, lr=0.1), 1).jit_compile is False
+    asked: list[object] = []
+    monkeypatch.setattr(keras.Model, "compile", lambda _, **options: asked.append(options["jit_compile"]))
+    compiled(_top(), Recipe(epochs=1, lr=0.1), 1)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert compiled(_top(), Recipe(epochs=1, lr=0.1), 1).jit_compile is True
+    compiled(_top(), Recipe(epochs=1, lr=0.1), 1)
+    assert asked == [False, True]
