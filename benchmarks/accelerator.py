@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from benchmarks.clones import ROOT
+from benchmarks.machine import vector_instructions
 from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.cost import read_json, write_json
 from transfer.network import Architecture, build
@@ -44,8 +45,7 @@ def device() -> tuple[str, str]:
 
         if gpus := tf.config.list_physical_devices("GPU"):
             return "gpu", str(tf.config.experimental.get_device_details(gpus[0])["device_name"])
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    return "cpu", f"{os.cpu_count()} cores with {'AVX-512' if 'avx512f' in flags else 'AVX2'}"
+    return "cpu", f"{os.cpu_count()} cores with {vector_instructions()}"
 
 
 def frozen_pass(trunk: keras.Model, images: int) -> float:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from benchmarks.speed import vector_instructions
+from benchmarks.machine import vector_instructions
 from stages import train_head
 from transfer.budget import StepClock
 from transfer.cost import write_json

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from benchmarks.machine import vector_instructions
 from transfer.activations import view_batches
 from transfer.backbones.registry import BACKBONES
 from transfer.batches import ViewBatches
@@ -124,12 +125,6 @@ def training_step(top: keras.Model, params: Params, spec: Spec, cached: ViewBatc
             "fit_frozen_below_cut": fit(_whole(params, frozen=True), dataset.take(FULL_STEPS), FULL_STEPS),
         }
     )
-
-
-def vector_instructions() -> str:
-    """Name the widest vector instructions that the processor has, which decide most of the absolute rates."""
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    return next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "neither")
 
 
 def main() -> None:

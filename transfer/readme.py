@@ -182,25 +182,29 @@ def _augment(root: Path) -> str:
     return markdown_table(header, rows)
 
 
+TRY_SCORES = {"accuracy, 1 view / 8": "accuracy", "F1": "f1", "ROC AUC": "auc", "log loss": "log_loss"}
+
+
+def _try_cells(found: dict[str, Any]) -> list[str]:
+    """Return each of `TRY_SCORES`, in one view and, where it was judged so, in the mean of all."""
+    scores = [found[views] for views in ("one_view", "all_views") if views in found]
+    return [" / ".join(f"{score[key]:.3f}" for score in scores) for key in TRY_SCORES.values()]
+
+
 def _tries(root: Path) -> str:
-    header = ["try: what it lays over params.yaml", "images", "accuracy, 1 view / 8", "F1", "ROC AUC", "log loss"]
+    header = ["try: what it lays over params.yaml", "images", *TRY_SCORES]
     rows = []
     for name, found in read_json(root / "benchmarks/results/tries.json").items():
-        scores = [found[views] for views in ("one_view", "all_views") if views in found]
-        pairs = [" / ".join(f"{score[key]:.3f}" for score in scores) for key in ("accuracy", "f1", "auc", "log_loss")]
         seconds = statistics.median(fold["seconds_per_epoch"] for fold in found["folds"])
-        rows.append([f"`{name}`: {', '.join(found['changes'])}", str(found["images"]), *pairs, f"{seconds:.0f} s"])
+        rows.append(
+            [f"`{name}`: {', '.join(found['changes'])}", str(found["images"]), *_try_cells(found), f"{seconds:.0f} s"]
+        )
     return markdown_table([*header, "an epoch"], rows)
 
 
 def gpu_tries_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each try, and what labels that are sure and unsure bear."""
-    header = ["try", "accuracy, 1 view / 8", "F1", "ROC AUC", "log loss"]
-    rows = []
-    for found in results["tries"].values():
-        scores = found["one_view"], found["all_views"]
-        pairs = [" / ".join(f"{score[key]:.3f}" for score in scores) for key in ("accuracy", "f1", "auc", "log_loss")]
-        rows.append([found["title"], *pairs])
+    rows = [[found["title"], *_try_cells(found)] for found in results["tries"].values()]
     (low, high), (lowest, highest) = (results[kind]["accuracy"] for kind in ("certain", "uncertain"))
     count = results["uncertain"]["images"]
     said = (
@@ -208,7 +212,7 @@ def gpu_tries_markdown(results: dict[str, Any]) -> str:
         f"single networks are right in {lowest:.1%} to {highest:.1%} of these, and in {low:.1%} to {high:.1%} of the "
         "others."
     )
-    return f"{markdown_table(header, rows)}\n\n{said}"
+    return f"{markdown_table(['try', *TRY_SCORES], rows)}\n\n{said}"
 
 
 def _sweep(root: Path) -> str:

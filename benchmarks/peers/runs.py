@@ -22,11 +22,11 @@ import numpy as np
 import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, git
+from benchmarks.machine import vector_instructions
 from benchmarks.matrix import small_params, write_params
 from benchmarks.peers import ours
 from benchmarks.peers.jobs import CLASSES, Job, predictions_file, write_pixels
 from benchmarks.seeds import mean_and_sd
-from benchmarks.speed import vector_instructions
 from transfer.backbones.registry import BACKBONES
 from transfer.backbones.weights import PackagedWeights
 from transfer.cost import read_json, write_json
@@ -99,7 +99,7 @@ class Prepared:
 
     def output(self, peer: str) -> Path:
         """Return the folder with what a peer gives back."""
-        return (self.outputs or self.arrays) / (f"{peer}-{self.seed}" if self.outputs else peer)
+        return self.outputs / f"{peer}-{self.seed}" if self.outputs else self.arrays / peer
 
 
 def read_params(clone: Path) -> dict[str, Any]:
