@@ -299,7 +299,9 @@ def _seed_list(seeds: set[str]) -> str:
 
 
 def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
-    """What a row is called; where seeds are missing, with those that it has, and where recipes were shortened, how."""
+    """What a row is called; where seeds are missing, with those that it has, how recipes were shortened, on
+    what else than this machine they were trained, and with which seeds alone their time was taken.
+    """
     done = {seed: run for seed, run in row["runs"].items() if run["status"] == "ok"}
     notes = [] if set(done) in (seeds, set()) else [_seed_list(set(done))]
     scales = {run["epochs_scale"] for run in done.values()} - {1.0}
@@ -308,6 +310,9 @@ def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
     for device in devices:
         elsewhere = {seed for seed, run in done.items() if run.get("device") == device}
         notes.append(f"{_seed_list(elsewhere)} on an {device}" if elsewhere != set(done) else f"on an {device}")
+    timed = {seed for seed, run in done.items() if "seconds" in run}
+    if timed and any("device" not in run for seed, run in done.items() if seed not in timed):
+        notes.append(f"training time of {_seed_list(timed)}")
     return f"{row['title']} ({', '.join(notes)})" if notes else str(row["title"])
 
 

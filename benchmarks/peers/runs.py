@@ -5,6 +5,7 @@ after each run, so that --resume goes on where a run was cut off.
 
 A peer that would take long here may train elsewhere: what its job wrote there (see `benchmarks.peers.jobs`), brought to
 FOLDER/PEER-SEED, is scored with --outputs FOLDER. Its scores count, and its seconds and memory only if it was no GPU's.
+Where other work runs beside, --untimed leaves the seconds out.
 """
 
 import argparse
@@ -315,13 +316,14 @@ def add(results: dict[str, Any], row: str, seed: int, run: dict[str, Any]) -> No
     print(f"seed {seed}: {row}: {run}", file=sys.stderr, flush=True)
 
 
-def run_seed(choices: list[str], prepared: Prepared, results: dict[str, Any], path: Path) -> None:
-    """Run what is wanted with one seed, and write the results after each."""
+def run_seed(choices: list[str], prepared: Prepared, results: dict[str, Any], path: Path, timed: bool) -> None:
+    """Run what is wanted with one seed, and write the results after each, with its seconds if they are to count."""
     made_with = {"commit": git("rev-parse", "HEAD"), "epochs_scale": prepared.epochs_scale}
     for choice in choices:
         print(f"seed {prepared.seed}: {choice}", file=sys.stderr, flush=True)
         for row, cell in run_choice(choice, prepared).items():
-            add(results, row, prepared.seed, {**made_with, **cell})
+            kept = {name: value for name, value in cell.items() if timed or name != "seconds"}
+            add(results, row, prepared.seed, {**made_with, **kept})
         write_json(results, path)
 
 
@@ -333,6 +335,7 @@ def _arguments() -> argparse.Namespace:
         "--epochs-scale", type=float, default=1.0, help="share of the epochs of each recipe (default 1)"
     )
     parser.add_argument("--outputs", type=Path, metavar="FOLDER", help="score what peers wrote elsewhere, run none")
+    parser.add_argument("--untimed", action="store_true", help="leave seconds out: other work runs beside")
     parser.add_argument("--smoke", action="store_true", help=f"one epoch on a few small images, into {SMOKE_RESULTS}")
     parser.add_argument("--resume", action="store_true", help="run only what has no result, or failed, at this commit")
     return parser.parse_args()
@@ -377,6 +380,6 @@ def main() -> None:
         if choices := left_to_run(results, arguments.peers, seed):
             with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
                 prepared = prepare(seed, Path(folder), arguments.smoke, scale, arguments.outputs)
-                run_seed(choices, prepared, results, path)
+                run_seed(choices, prepared, results, path, not arguments.untimed)
     print(peers_markdown(results))
     sys.exit(1 if failed(results) else 0)

@@ -1,6 +1,7 @@
 """Tests of benchmarks/peers/runs.py: what is run, kept and scored, and the table. It runs no pipeline."""
 
 import argparse
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -268,6 +269,28 @@ def test_a_table_says_what_was_trained_on_a_gpu() -> None:
     assert lines[2].endswith("| 100 s | 1,000 MB |")
     assert lines[3].startswith("| scikit-learn: SVM (RBF) on features (seed 1, on an H200) |")
     assert lines[3].endswith("| – | – |")
+
+
+def test_a_table_says_with_which_seeds_the_time_was_taken() -> None:
+    beside = {name: value for name, value in run(accuracy=0.9).items() if name != "seconds"}
+    rows = {"timm": {"1": run(accuracy=0.8), "2": beside, "3": beside}, "svm": {"1": beside, "2": beside, "3": beside}}
+    lines = peers_markdown(results(rows)).splitlines()
+    assert lines[2].startswith("| PyTorch: fine-tuning in timm's manner (training time of seed 1) | 0.8667 ± 0.0577 |")
+    assert lines[2].endswith("| 100 s | 1,000 ± 0 MB |")
+    assert lines[3].startswith("| scikit-learn: SVM (RBF) on features | 0.9000")
+    assert lines[3].endswith("| – | 1,000 ± 0 MB |")
+
+
+def test_what_ran_beside_other_work_has_no_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "run_choice", lambda choice, _: {choice: run()})
+    monkeypatch.setattr(runs, "git", lambda *_: "abc")
+    prepared = runs.Prepared(1, 1.0, Path(), Path(), SPEC, {}, 2.0)
+    for timed in (True, False):
+        table = results({"svm": {}})
+        runs.run_seed(["svm"], prepared, table, tmp_path / "peers.json", timed)
+        done = json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))["rows"]["svm"]["runs"]["1"]
+        assert ("seconds" in done) == timed
+        assert done["peak_memory_bytes"] == run()["peak_memory_bytes"]
 
 
 def test_a_table_of_shortened_recipes_says_so() -> None:
