@@ -9,10 +9,16 @@ import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone
+
+AT_ONCE = 2  # much of a stage's time is the start of a process, on one core
+
+# Of a network with random weights, 8 bits may be too few.
+OTHER_BACKBONE = ("backbone=mobilenetv2", "weights=none", "image_size=64", "export.formats=[openvino,onnx]")
 
 
 def dvc(clone: Clone, *command: str) -> list[str]:
@@ -29,31 +35,45 @@ def expect(what: str, received: object, expected: object) -> None:
         sys.exit(f"{what}: expected {expected}, received {received}")
 
 
+def force(clone: Clone, stages: list[str]) -> None:
+    """Run all again, and compare what comes out."""
+    before = clone.hashes()
+    expect("stages of a forced run", dvc(clone, "repro", "-f"), stages)
+    after = clone.hashes()
+    changed = [path for path in before if before[path] != after.get(path)]
+    print(f"{len(before)} outputs compared, {len(changed)} changed by dvc repro -f", flush=True)
+    expect("outputs changed by a forced run", changed, [])
+
+
+def change(clone: Clone, settings: tuple[str, ...], stages: list[str]) -> None:
+    """Run an experiment with other params, and look at what it ran."""
+    ran = dvc(clone, "exp", "run", *(part for setting in settings for part in ("-S", setting)))
+    expect(f"stages after a change of {', '.join(settings)}", ran, stages)
+
+
 def main() -> None:
-    """Clone, run, change parameters, force; count the stages that run and compare what they write."""
+    """Clone, run; force, and change params, each in a copy; count the stages that run and compare what they write."""
     with tempfile.TemporaryDirectory() as temporary:
         clone = Clone(ROOT).clone(Path(temporary) / "clone")
         shutil.copyfile(ROOT / ".ci/params.yaml", clone.folder / "params.yaml")
         (clone.folder / "dvc.lock").unlink(missing_ok=True)
         first = dvc(clone, "repro")
         expect("stages of the first run", len(first), 15)
-        before = clone.hashes()
         expect("stages of the second run", dvc(clone, "repro"), [])
-        expect("stages of a forced run", dvc(clone, "repro", "-f"), first)
-        after = clone.hashes()
-        changed = [path for path in before if before[path] != after.get(path)]
-        print(f"{len(before)} outputs compared, {len(changed)} changed by dvc repro -f", flush=True)
-        expect("outputs changed by a forced run", changed, [])
         clone.commit("small")
-        ran = dvc(clone, "exp", "run", "-S", "lr=1e-5")  # DVC writes 1e-05, a string to PyYAML
-        expect("stages after a change of lr", ran, ["compare", "evaluate@finetuned", "export", "finetune"])
-        ran = dvc(clone, "exp", "run", "-S", "finetune.augment=on_the_fly")
-        augmented = ["compare", "embed@finetune", "evaluate@finetuned", "export", "finetune"]
-        expect("stages after a change of augmentation", ran, augmented)
-        # Of a network with random weights, 8 bits may be too few.
-        other = ("backbone=mobilenetv2", "weights=none", "image_size=64", "export.formats=[openvino,onnx]")
-        ran = dvc(clone, "exp", "run", *(part for change in other for part in ("-S", change)))
-        expect("stages after a change of the backbone", ran, sorted(set(first) - {"download"}))
+        after_lr = ["compare", "evaluate@finetuned", "export", "finetune"]
+        changes = {
+            OTHER_BACKBONE: sorted(set(first) - {"download"}),
+            ("finetune.augment=on_the_fly",): sorted([*after_lr, "embed@finetune"]),
+            ("lr=1e-5",): after_lr,  # DVC writes 1e-05, a string to PyYAML
+        }
+        copies = [clone.copy(Path(temporary) / f"copy-{number}") for number in range(1 + len(changes))]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            checks = [pool.submit(force, copies[0], first)]
+            for copy, (settings, stages) in zip(copies[1:], changes.items(), strict=True):
+                checks.append(pool.submit(change, copy, settings, stages))
+            for check in checks:
+                check.result()
     print("reproducible")
 
 

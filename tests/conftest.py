@@ -1,8 +1,9 @@
 """What tests share: tiny images that a tiny backbone can tell apart, and a project folder to run stages in."""
 
+import gc
 import shutil
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,17 @@ class Scheduling(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """Have pytest-xdist divide the tests so. (Its marks of groups have no effect with pytest 9.2.)"""
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> Iterator[None]:
+    """Have collections of garbage pass over what was there before, here millions of objects of TensorFlow.
+
+    What is tested collects often (statsmodels does with each correction of p-values), and would take seconds each time.
+    """
+    gc.freeze()
+    yield
+    gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -308,7 +308,7 @@ def test_a_training_that_was_ended_goes_on(
 ) -> None:
     """In the middle of an epoch, or of writing a checkpoint."""
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    params["baselines"]["ann"]["epochs"] = 150
+    params["baselines"]["ann"]["epochs"] = 40
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     for name, *arguments in CHAIN[:3]:
         run_stage(name, *arguments)
@@ -332,7 +332,7 @@ def test_a_training_that_was_ended_goes_on(
         assert [path.name for path in Path(".checkpoints").iterdir()] == ["ann.npz"]
     assert not Path("models/ann.weights.h5").exists()
     assert _ended(start()) == 0
-    assert 0 < _json("metrics/cost/train-ann.json")["resumed_after_epoch"] < 150  # type: ignore[operator]
+    assert 0 < _json("metrics/cost/train-ann.json")["resumed_after_epoch"] < 40  # type: ignore[operator]
     resumed = Path("models/ann.weights.h5").read_bytes()
     assert _ended(start()) == 0
     assert "resumed_after_epoch" not in _json("metrics/cost/train-ann.json")
