@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from tests.end_to_end.clones import Clone, snapshot
-from tests.end_to_end.conftest import AFTER_LR
 
 
 def _values(clone: Clone) -> dict[str, tuple[float, float]]:
@@ -29,7 +28,7 @@ def test_experiments_in_folders_of_their_own_leave_everything_else_alone(origina
     clone.dvc("exp", "run", "--queue", "-n", "same", "-S", "finetune.patience=50")
     clone.dvc("exp", "run", "--queue", "-n", "other", "-S", "lr=3e-3")
     ran = clone.dvc("exp", "run", "--run-all", "-j", "2")
-    assert sorted(ran.started) == sorted(AFTER_LR * 2)
+    assert ran.output.count("Running stage 'finetune':") == 2  # not always on a line of its own
     assert _workspace(clone) == before
     assert clone.git("status", "--porcelain") == ""
     values = _values(clone)
