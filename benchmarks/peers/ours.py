@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from benchmarks.clones import git
 from benchmarks.matrix import repro
 from transfer.comparison import TRAINING
 from transfer.cost import read_json
@@ -38,6 +41,28 @@ def figures(clone: Path, model: str) -> dict[str, Any]:
         "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
         "best_epoch": read_json(clone / f"metrics/train/{model}.json")["best_epoch"],
     }
+
+
+def _params(commit: str) -> Any:
+    """Return the content of a commit's params.yaml."""
+    return yaml.safe_load(git("show", f"{commit}:params.yaml"))
+
+
+def found(results: Path, seed: int) -> dict[str, dict[str, Any]] | None:
+    """Return the scores of each model that benchmarks.seeds found with a seed, and the commit that it ran.
+
+    Args:
+        results: of the default recipe.
+        seed: the seed.
+
+    Returns:
+        None where it did not run with this seed, or with other params than those that are committed now.
+    """
+    seeds = read_json(results) if results.exists() else {"scores": {}}
+    if str(seed) not in seeds["scores"] or _params(seeds["commit"]) != _params("HEAD"):
+        return None
+    scores: dict[str, dict[str, Any]] = seeds["scores"][str(seed)]
+    return {model: {"commit": seeds["commit"], **{name: scores[model][name] for name in SCORES}} for model in MODELS}
 
 
 def run_pipeline(clone: Path) -> dict[str, dict[str, Any]]:

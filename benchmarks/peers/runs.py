@@ -5,7 +5,8 @@ after each run, so that --resume goes on where a run was cut off.
 
 A peer that would take long here may train elsewhere: what its job wrote there (see `benchmarks.peers.jobs`), brought to
 FOLDER/PEER-SEED, is scored with --outputs FOLDER. Its scores count, and its seconds and memory only if it was no GPU's.
-Where other work runs beside, --untimed leaves the seconds out.
+Where other work runs beside, --untimed leaves the seconds out; the pipeline's scores are then those that
+benchmarks.seeds found, where it has the seed.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from benchmarks.machine import vector_instructions
 from benchmarks.matrix import small_params, write_params
 from benchmarks.peers import ours
 from benchmarks.peers.jobs import CLASSES, Job, predictions_file, write_pixels
-from benchmarks.seeds import mean_and_sd
+from benchmarks.seeds import mean_and_sd, results_file
 from transfer.backbones.registry import BACKBONES
 from transfer.backbones.weights import PackagedWeights
 from transfer.cost import read_json, write_json
@@ -233,10 +234,17 @@ def run_peer(name: str, prepared: Prepared) -> dict[str, Any]:
     return {**{name: round(value, 4) for name, value in figures.items()}, **cost}
 
 
-def run_choice(choice: str, prepared: Prepared) -> dict[str, dict[str, Any]]:
-    """Run a peer or the pipeline, and return a cell for each row of the table; one that failed has just a status."""
+def run_choice(choice: str, prepared: Prepared, timed: bool) -> dict[str, dict[str, Any]]:
+    """Run a peer or the pipeline, and return a cell for each row of the table; one that failed has just a status.
+
+    If its seconds do not count, the pipeline is not run with a seed with which benchmarks.seeds has run it.
+    """
     try:
-        cells = ours.run_pipeline(prepared.clone) if choice == "ours" else {choice: run_peer(choice, prepared)}
+        if choice != "ours":
+            cells = {choice: run_peer(choice, prepared)}
+        else:
+            known = None if timed or prepared.epochs_scale != 1 else ours.found(results_file(None), prepared.seed)
+            cells = known or ours.run_pipeline(prepared.clone)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return {row: {"status": f"error: {error}"[:300]} for row in rows_of([choice])}
@@ -321,7 +329,7 @@ def run_seed(choices: list[str], prepared: Prepared, results: dict[str, Any], pa
     made_with = {"commit": git("rev-parse", "HEAD"), "epochs_scale": prepared.epochs_scale}
     for choice in choices:
         print(f"seed {prepared.seed}: {choice}", file=sys.stderr, flush=True)
-        for row, cell in run_choice(choice, prepared).items():
+        for row, cell in run_choice(choice, prepared, timed).items():
             kept = {name: value for name, value in cell.items() if timed or name != "seconds"}
             add(results, row, prepared.seed, {**made_with, **kept})
         write_json(results, path)

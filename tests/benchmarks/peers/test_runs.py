@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +159,35 @@ def test_a_peer_that_fails_has_a_status_and_the_others_go_on(monkeypatch: pytest
         raise UserError("dvc repro: expected it to end well, received error: x")
 
     monkeypatch.setattr(ours, "run_pipeline", fail)
-    cells = run_choice("ours", runs.Prepared(1, 1.0, Path(), Path(), SPEC, {}, 0.0))
+    cells = run_choice("ours", runs.Prepared(1, 1.0, Path(), Path(), SPEC, {}, 0.0), timed=True)
     message = "error: dvc repro: expected it to end well, received error: x"
     assert cells == {"head": {"status": message}, "finetuned": {"status": message}}
+
+
+def test_without_seconds_the_pipelines_scores_are_those_that_the_seeds_benchmark_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"HEAD": "lr: 1", "same": "{lr: 1}", "other": "lr: 2"}
+    monkeypatch.setattr(ours, "git", lambda _, of: params[of.split(":")[0]])
+    scores = {"accuracy": 0.8, "weighted": 0.8, "f1": 0.7, "auc": 0.9, "val_accuracy": 0.8}
+    both = {model: {**scores, "ece": 0.1} for model in ("ann", "head", "finetuned")}
+    path = tmp_path / "seeds.json"
+    assert ours.found(path, 2) is None
+    write_json({"commit": "same", "scores": {"2": both}}, path)
+    assert ours.found(path, 3) is None
+    expected = {model: {"commit": "same", **scores} for model in ("head", "finetuned")}
+    assert ours.found(path, 2) == expected
+
+    trained = {"head": {"seconds": 9.0}}
+    monkeypatch.setattr(ours, "run_pipeline", lambda _: trained)
+    monkeypatch.setattr(runs, "results_file", lambda _: path)
+    prepared = runs.Prepared(2, 1.0, Path(), Path(), SPEC, {}, 0.0)
+    assert set(run_choice("ours", prepared, timed=False)) == {"head", "finetuned"}
+    ran_anew = {"head": {"status": "ok", "seconds": 9.0}}
+    assert run_choice("ours", prepared, timed=True) == ran_anew
+    assert run_choice("ours", replace(prepared, epochs_scale=0.5), timed=False) == ran_anew
+    write_json({"commit": "other", "scores": {"2": both}}, path)
+    assert run_choice("ours", prepared, timed=False) == ran_anew
 
 
 def test_figures_are_summed_up_over_the_seeds_that_ended_well() -> None:
@@ -282,7 +308,7 @@ def test_a_table_says_with_which_seeds_the_time_was_taken() -> None:
 
 
 def test_what_ran_beside_other_work_has_no_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "run_choice", lambda choice, _: {choice: run()})
+    monkeypatch.setattr(runs, "run_choice", lambda choice, *_: {choice: run()})
     monkeypatch.setattr(runs, "git", lambda *_: "abc")
     prepared = runs.Prepared(1, 1.0, Path(), Path(), SPEC, {}, 2.0)
     for timed in (True, False):
