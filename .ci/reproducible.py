@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone
+from tests.end_to_end.conftest import AFTER_LR, STAGES
 
 AT_ONCE = 2  # much of a stage's time is the start of a process, on one core
 
@@ -58,14 +59,13 @@ def main() -> None:
         shutil.copyfile(ROOT / ".ci/params.yaml", clone.folder / "params.yaml")
         (clone.folder / "dvc.lock").unlink(missing_ok=True)
         first = dvc(clone, "repro")
-        expect("stages of the first run", len(first), 15)
+        expect("stages of the first run", len(first), STAGES)
         expect("stages of the second run", dvc(clone, "repro"), [])
         clone.commit("small")
-        after_lr = ["compare", "evaluate@finetuned", "export", "finetune"]
         changes = {
             OTHER_BACKBONE: sorted(set(first) - {"download"}),
-            ("finetune.augment=on_the_fly",): sorted([*after_lr, "embed@finetune"]),
-            ("lr=1e-5",): after_lr,  # DVC writes 1e-05, a string to PyYAML
+            ("finetune.augment=on_the_fly",): sorted([*AFTER_LR, "embed@finetune"]),
+            ("lr=1e-5",): AFTER_LR,  # DVC writes 1e-05, a string to PyYAML
         }
         copies = [clone.copy(Path(temporary) / f"copy-{number}") for number in range(1 + len(changes))]
         with ThreadPoolExecutor(AT_ONCE) as pool:

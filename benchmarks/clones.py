@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parent.parent
 SCRATCH = ROOT / ".bench"  # on the checkout's file system, so that DVC can link
@@ -26,6 +29,11 @@ def git(*command: str, folder: Path = ROOT) -> str:
     """Run a git command and return what it printed."""
     done = subprocess.run(["git", *command], cwd=folder, env=environment(), check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def committed_params(commit: str = "HEAD") -> Any:
+    """Return the content of a commit's params.yaml."""
+    return yaml.safe_load(git("show", f"{commit}:params.yaml"))
 
 
 def committed() -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment, git
+from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, committed_params, environment
 from benchmarks.overrides import differences, overlaid
 from transfer.comparison import MODELS
 from transfer.cost import read_json, write_json
@@ -162,7 +162,7 @@ def recipe_of(name: str | None, preset: Path | None, assignments: Sequence[str])
     Raises:
         UserError: an override that params.yaml cannot take, or one without a name for the results.
     """
-    default = yaml.safe_load(git("show", "HEAD:params.yaml"))
+    default = committed_params()
     params = overlaid(default, preset, assignments)
     validate(Params, params, Path("params.yaml"))
     overrides = differences(default, params)

@@ -47,7 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_heap() -> Iterator[None]:
-    """Have collections of garbage pass over what was there before, here millions of objects of TensorFlow.
+    """Leave what was there before, millions of objects of TensorFlow, out of collections of garbage.
 
     What is tested collects often (statsmodels does with each correction of p-values), and would take seconds each time.
     """

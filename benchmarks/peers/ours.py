@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.clones import git
+from benchmarks.clones import committed_params
 from benchmarks.matrix import repro
 from transfer.comparison import TRAINING
 from transfer.cost import read_json
@@ -43,11 +41,6 @@ def figures(clone: Path, model: str) -> dict[str, Any]:
     }
 
 
-def _params(commit: str) -> Any:
-    """Return the content of a commit's params.yaml."""
-    return yaml.safe_load(git("show", f"{commit}:params.yaml"))
-
-
 def found(results: Path, seed: int) -> dict[str, dict[str, Any]] | None:
     """Return the scores of each model that benchmarks.seeds found with a seed, and the commit that it ran.
 
@@ -59,7 +52,7 @@ def found(results: Path, seed: int) -> dict[str, dict[str, Any]] | None:
         None where it did not run with this seed, or with other params than those that are committed now.
     """
     seeds = read_json(results) if results.exists() else {"scores": {}}
-    if str(seed) not in seeds["scores"] or _params(seeds["commit"]) != _params("HEAD"):
+    if str(seed) not in seeds["scores"] or committed_params(seeds["commit"]) != committed_params():
         return None
     scores: dict[str, dict[str, Any]] = seeds["scores"][str(seed)]
     return {model: {"commit": seeds["commit"], **{name: scores[model][name] for name in SCORES}} for model in MODELS}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks import clones
 from benchmarks.peers import ours, runs
 from benchmarks.peers.jobs import read_split
 from benchmarks.peers.runs import (
@@ -168,7 +169,7 @@ def test_without_seconds_the_pipelines_scores_are_those_that_the_seeds_benchmark
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = {"HEAD": "lr: 1", "same": "{lr: 1}", "other": "lr: 2"}
-    monkeypatch.setattr(ours, "git", lambda _, of: params[of.split(":")[0]])
+    monkeypatch.setattr(clones, "git", lambda _, of: params[of.split(":")[0]])
     scores = {"accuracy": 0.8, "weighted": 0.8, "f1": 0.7, "auc": 0.9, "val_accuracy": 0.8}
     both = {model: {**scores, "ece": 0.1} for model in ("ann", "head", "finetuned")}
     path = tmp_path / "seeds.json"
