@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 SEEDS ?= 1 2 3
 MODEL ?= head
+PRESET ?= hour
 VENV := .venv
 PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
@@ -10,11 +11,15 @@ export PATH := $(BIN):$(PATH)
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
 install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.plots_page
 
-.PHONY: run report serve test lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run preset report serve test lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.check
 	dvc repro
+	@cat metrics/REPORT.md
+
+preset: $(VENV)/run  ## the pipeline with presets/$(PRESET).yaml laid over params.yaml, as an experiment of DVC
+	python -m transfer.preset presets/$(PRESET).yaml
 	@cat metrics/REPORT.md
 
 report: $(VENV)/run  ## the results as one HTML file, .report/index.html; after run

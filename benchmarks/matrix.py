@@ -21,9 +21,9 @@ import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment
 from benchmarks.datasets import WRITERS
-from benchmarks.overrides import merged
 from transfer.backbones.names import CUTS, LITE_REPEATS
 from transfer.cost import read_json, write_json
+from transfer.overrides import merged
 from transfer.readme import matrix_cell, matrix_markdown
 
 RESULTS = ROOT / "benchmarks/results/matrix.json"

@@ -26,10 +26,10 @@ from typing import Any
 import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, committed_params, environment
-from benchmarks.overrides import differences, overlaid
 from transfer.comparison import MODELS
 from transfer.cost import read_json, write_json
 from transfer.errors import UserError, run
+from transfer.overrides import differences, overlaid
 from transfer.params import Params, validate
 
 RESULTS = ROOT / "benchmarks/results"

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, environment
-from benchmarks.overrides import overlaid
 from stages import finetune, train_head
 from transfer.activations import Activations, open_activations
 from transfer.backbones.names import resolve_cut
@@ -29,6 +28,7 @@ from transfer.determinism import fix_seeds
 from transfer.embedding import EmbedRows, backbone_trunk, embed
 from transfer.evaluation import predictions_of
 from transfer.network import Network, build
+from transfer.overrides import overlaid
 from transfer.params import Params, load_yaml, validate
 from transfer.records import read_records
 from transfer.runners import LocalRunner

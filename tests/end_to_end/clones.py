@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from benchmarks.clones import environment
-from benchmarks.overrides import merged
 from tests.conftest import ROOT, colour_images
+from transfer.overrides import merged
 
 MEASURED = (
     "metrics/cost",

@@ -1,4 +1,4 @@
-"""Tests of benchmarks/overrides.py."""
+"""Tests of transfer/overrides.py."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.overrides import differences, merged, overlaid, parse
 from tests.conftest import ROOT
 from transfer.errors import UserError
+from transfer.overrides import differences, merged, overlaid, parse
 from transfer.params import Params, validate
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,84 @@
+"""Run the pipeline with a preset laid over params.yaml: python -m transfer.preset presets/hour.yaml
+
+A preset is YAML with some keys of params.yaml. It is run as an experiment of DVC, as if each key had been given to
+`dvc exp run -S`; what stands behind the file on the command line (--name, --queue, a stage) goes to `dvc exp run`.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transfer.check import PARAMS, check
+from transfer.errors import UserError, run
+from transfer.overrides import differences, overlaid
+from transfer.params import Params, load_yaml, validate
+
+NAME = re.compile(r"(?!(?:inf|nan|null|true|false)$)[a-z_][\w-]*", re.ASCII | re.IGNORECASE)
+"""What Hydra takes as a key of a mapping, and as a string."""
+
+
+def _quoted(text: str) -> str:
+    """Quote a string as Hydra's grammar has it: a backslash is one, but for those before a quotation mark."""
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + ("\\" + found[2] if found[2] else ""), text) + '"'
+
+
+def as_override(key: str, value: Any) -> str:
+    """Return KEY=VALUE in the grammar of `dvc exp run -S`, which is Hydra's.
+
+    Raises:
+        UserError: a mapping has a key that the grammar has no place for.
+    """
+
+    def text(value: Any) -> str:
+        if isinstance(value, Mapping):
+            for name in value:
+                if not NAME.fullmatch(str(name)):
+                    raise UserError(
+                        f"{key}: expected keys of plain letters, digits, _ and -, which `dvc exp run -S` can take, "
+                        f"received {name!r}; write it into {PARAMS} instead"
+                    )
+            return "{" + ",".join(f"{name}:{text(inner)}" for name, inner in value.items()) + "}"
+        if isinstance(value, list | tuple):
+            return "[" + ",".join(text(inner) for inner in value) + "]"
+        return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+    return f"{key}={text(value)}"
+
+
+def overrides_of(preset: Path) -> list[str]:
+    """Return what of a preset differs from params.yaml, for `dvc exp run -S`.
+
+    Raises:
+        UserError: the preset, or params.yaml with it, is not as it should be, or the dataset's card does not fit.
+    """
+    given = load_yaml(PARAMS)
+    before = validate(Params, given, PARAMS)
+    after = validate(Params, overlaid(given, preset, []), preset)
+    check(after)
+    return [as_override(key, value) for key, value in differences(asdict(before), asdict(after)).items()]
+
+
+def main() -> None:
+    """Check the preset, say what it changes, and become `dvc exp run`.
+
+    Raises:
+        UserError: no preset is given, or see `overrides_of`.
+    """
+    given = sys.argv[1:]
+    if not given or given[0].startswith("-"):
+        raise UserError(f"preset: expected a file, as in python -m transfer.preset presets/hour.yaml, received {given}")
+    overrides = overrides_of(Path(given[0]))
+    print(f"{given[0]}: {' '.join(overrides) or f'as {PARAMS}'}", flush=True)
+    options = [part for override in overrides for part in ("-S", override)]
+    os.execv(  # noqa: S606 (no shell is wanted)
+        sys.executable, [sys.executable, "-m", "dvc", "exp", "run", *options, *given[1:]]
+    )
+
+
+if __name__ == "__main__":
+    run(main)
