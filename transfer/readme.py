@@ -50,18 +50,19 @@ def _seeds(root: Path) -> str:
 
 
 def _seeds_table(results: dict[str, Any], recipe: str) -> str:
+    """Return a row for each model and a column for each score that there is: not every dataset has all."""
+    summary = results["summary"]
     names = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
+    names |= {"auc_weighted": "weighted ROC AUC"}
+    names = {score: name for score, name in names.items() if score in summary[next(iter(MODELS))]}
     seeds = ", ".join(map(str, results["seeds"]))
     header = [f"{recipe}mean ± standard deviation of seeds {seeds}", *names.values()]
-    summary = results["summary"]
-    rows = [[f"`{model}`", *(_mean_and_sd(summary[model].get(name)) for name in names)] for model in MODELS]
+    rows = [[f"`{model}`", *(_mean_and_sd(summary[model][name]) for name in names)] for model in MODELS]
     return markdown_table(header, rows)
 
 
-def _mean_and_sd(score: dict[str, float | None] | None) -> str:
-    """One seed has no standard deviation, and not every dataset has every score."""
-    if score is None:
-        return "–"
+def _mean_and_sd(score: dict[str, float | None]) -> str:
+    """One seed has no standard deviation."""
     return f"{score['mean']:.4f}" + ("" if score["sd"] is None else f" ± {score['sd']:.4f}")
 
 

@@ -46,7 +46,7 @@ def quoted(model: str) -> str:
 
 
 def _scores(results: Results, table: pd.DataFrame) -> str:
-    wanted = ("accuracy", "weighted", "weighted_alternative", "f1", "f1_macro", "log_loss")
+    wanted = ("accuracy", "weighted", "weighted_alternative", "f1", "f1_macro", "log_loss", "auc_weighted")
     return markdown_table(*result_rows.scores(results, table, quoted, wanted))
 
 
@@ -54,13 +54,13 @@ def weighting(card: Card) -> str:
     """Say how the weighted accuracies count, and which class uncertain images belong to in each."""
     table = card.table
     if table is None or not table.confidence:
-        return "The dataset's card gives no confidences of labels, so that weighted accuracy is plain accuracy."
+        return "The dataset's card gives no confidences of labels, so that what is weighted is as what is plain."
     second = card.classes[1]
     levels, weights = (", ".join(f"{value:.3g}" for value in column) for column in zip(*table.confidence, strict=True))
     lines = (
-        "Weighted accuracy counts each image by the confidence of its label, as the dataset's card gives it: "
-        f"{weights} where the probability of *{second}* is {levels}. It is not plain accuracy, and not to be set "
-        "against one."
+        "Weighted accuracy and weighted ROC AUC count each image by the confidence of its label, as the dataset's card "
+        f"gives it: {weights} where the probability of *{second}* is {levels}. They are not the plain ones, and not to "
+        "be set against them."
     )
     between = [level for level, _ in table.confidence if _uncertain(level, table)]
     if table.alternative_threshold is None or not between:

@@ -23,6 +23,7 @@ SCORES = {
     "precision": "precision",
     "recall": "recall",
     "log_loss": "log loss",
+    "auc_weighted": "weighted ROC AUC",
 }
 """Scores and what they are called; not every dataset has all."""
 

@@ -70,14 +70,9 @@ def score(test: Predictions, classes: int, positive: int | None, alternative: fl
         accuracy; weighted, the accuracy with each image's confidence as its weight; weighted_alternative, the same with
         the class that the other threshold gives (only where there is one); f1 of the positive class (where there is
         none, the mean over the classes); f1_macro; precision and recall of the positive class (only where there is
-        one); auc, the area under the ROC curve (more than two classes: each against the rest, mean); log_loss (natural
-        logarithm, mean over images).
+        one); auc, the area under the ROC curve (more than two classes: each against the rest, mean); auc_weighted, the
+        same with each image's confidence as its weight; log_loss (natural logarithm, mean over images).
     """
-    if classes == 2:
-        counted = 1 if positive is None else positive
-        area = metrics.roc_auc_score(test.labels == counted, test.probabilities[:, counted])
-    else:
-        area = metrics.roc_auc_score(test.labels, sum_to_one(test.probabilities), multi_class="ovr")
     scores = {"accuracy": test.accuracy(), "weighted": _weighted(test, test.labels)}
     if alternative is not None:
         scores["weighted_alternative"] = _weighted(test, labels_above(test.soft_label, alternative))
@@ -87,7 +82,20 @@ def score(test: Predictions, classes: int, positive: int | None, alternative: fl
         of_class = called_scores(test.labels == positive, test.predicted == positive)
         scores |= {"precision": of_class["precision"], "recall": of_class["recall"]}
     loss = metrics.log_loss(test.labels, sum_to_one(test.probabilities), labels=np.arange(classes))
-    return scores | {"auc": float(area), "log_loss": float(loss)}
+    areas = {
+        "auc": _area(test, classes, positive, None),
+        "auc_weighted": _area(test, classes, positive, test.confidence),
+    }
+    return scores | areas | {"log_loss": float(loss)}
+
+
+def _area(test: Predictions, classes: int, positive: int | None, weights: Array | None) -> float:
+    if classes == 2:
+        counted = 1 if positive is None else positive
+        truth, probability = test.labels == counted, test.probabilities[:, counted]
+        return float(metrics.roc_auc_score(truth, probability, sample_weight=weights))
+    given = sum_to_one(test.probabilities)
+    return float(metrics.roc_auc_score(test.labels, given, multi_class="ovr", sample_weight=weights))
 
 
 def labels_above(soft_label: Array, threshold: float) -> Labels:

@@ -133,11 +133,11 @@ def test_readme_shows_every_recipe(tmp_path: Path) -> None:
     folder = tmp_path / "benchmarks/results"
     write_json(collected("abc", {}, {"1": _scores(0.5, f1=0.25), "2": _scores(0.7, f1=0.75)}), folder / "seeds.json")
     alone = BLOCKS["seeds"](tmp_path).splitlines()
-    assert alone[0].startswith("| mean ± standard deviation of seeds 1, 2 | test accuracy | weighted accuracy | F1 |")
-    assert alone[2] == "| `ann` | 0.6000 ± 0.1414 | – | 0.5000 ± 0.3536 | – |"
+    assert alone[0] == "| mean ± standard deviation of seeds 1, 2 | test accuracy | F1 |"
+    assert alone[2] == "| `ann` | 0.6000 ± 0.1414 | 0.5000 ± 0.3536 |"
     write_json(collected("abc", {"lr": 0.5}, {"7": _scores(0.875)}), folder / "seeds-slow.json")
     both = BLOCKS["seeds"](tmp_path).splitlines()
     assert both[: len(alone)] == alone
     assert both[len(alone) + 1].startswith("| `slow`, mean ± standard deviation of seeds 7 |")
-    assert both[len(alone) + 3] == "| `ann` | 0.8750 | – | – | – |"
+    assert both[len(alone) + 3] == "| `ann` | 0.8750 |"
     assert both[-1] == "`slow` is params.yaml with `lr=0.5`."

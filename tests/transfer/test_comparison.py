@@ -41,6 +41,7 @@ def make_results(spec: Spec, folder: Path, skill: dict[str, float] = SKILL) -> R
             "f1",
             "f1_macro",
             "auc",
+            "auc_weighted",
             "log_loss",
             "ece",
             "ece_calibrated",

@@ -75,7 +75,7 @@ def test_of_many_classes_the_report_says_what_is_left_out(tmp_path: Path) -> Non
     assert "Areas under the ROC curve are not compared" in text
     assert "No threshold is chosen, as there are more than two classes" in text
     assert "so that there are no subgroups but the classes" in text
-    assert "gives no confidences of labels, so that weighted accuracy is plain accuracy" in text
+    assert "gives no confidences of labels, so that what is weighted is as what is plain" in text
     assert "nan" not in text
 
 

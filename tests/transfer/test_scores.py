@@ -34,6 +34,7 @@ def test_scores_of_four_images_by_hand() -> None:
     assert "weighted_alternative" not in scores
     assert scores["f1"] == scores["precision"] == scores["recall"] == pytest.approx(0.5)
     assert scores["auc"] == pytest.approx(3 / 4)
+    assert scores["auc_weighted"] == pytest.approx(1 - 1 * (1 / 3) / ((2 / 3 + 1) * (1 + 1 / 3)))  # d below b
     assert scores["log_loss"] == pytest.approx(-np.mean(np.log([0.9, 0.4, 0.8, 0.45])), abs=1e-6)
 
 
@@ -55,7 +56,7 @@ def test_more_than_two_classes_are_scored_against_the_rest() -> None:
     unknown, ones = np.full(6, np.nan, np.float32), np.ones(6, np.float32)
     six = Predictions(list("abcdef"), np.array([0, 1, 2] * 2), unknown, ones, probabilities)
     scores = score(six, 3, None)
-    assert scores["auc"] == 1
+    assert scores["auc"] == scores["auc_weighted"] == 1
     assert scores["f1"] == scores["f1_macro"] == 1
 
 
