@@ -25,6 +25,9 @@ README = Path("README.md")
 WEIGHT_KINDS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
 BLOCK = re.compile(r"(<!-- ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
+TEST_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
+"""Of the tables over seeds, and what they are called."""
+
 
 def _performance(root: Path) -> str:
     return performance_markdown(pd.read_csv(root / "plots/performance_table.csv"))
@@ -52,9 +55,8 @@ def _seeds(root: Path) -> str:
 def _seeds_table(results: dict[str, Any], recipe: str) -> str:
     """Return a row for each model and a column for each score that there is: not every dataset has all."""
     summary = results["summary"]
-    names = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
-    names |= {"auc_weighted": "weighted ROC AUC"}
-    names = {score: name for score, name in names.items() if score in summary[next(iter(MODELS))]}
+    known = {**TEST_SCORES, "auc_weighted": "weighted ROC AUC"}
+    names = {score: name for score, name in known.items() if score in summary[next(iter(MODELS))]}
     seeds = ", ".join(map(str, results["seeds"]))
     header = [f"{recipe}mean ± standard deviation of seeds {seeds}", *names.values()]
     rows = [[f"`{model}`", *(_mean_and_sd(summary[model][name]) for name in names)] for model in MODELS]
@@ -276,9 +278,6 @@ def _mean_error(row: dict[str, Any] | None) -> str:
     return f"{100 * row['mean']:.1f} % {spread}"
 
 
-PEER_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
-
-
 def peers_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each peer and for each model of the pipeline, means ± standard deviations."""
     rows = results["rows"].values()
@@ -287,7 +286,7 @@ def peers_markdown(results: dict[str, Any]) -> str:
     machine = f"{results['cores']} cores with {results['vector_instructions']}"
     header = [
         f"{_seed_list(seeds)}, {settings['image_size']} pixels, {machine}",
-        *PEER_SCORES.values(),
+        *TEST_SCORES.values(),
         "training",
         "peak memory",
     ]
@@ -320,7 +319,7 @@ def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
 def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
     """Scores, seconds and megabytes."""
     if not summary:
-        return ["not run"] * (len(PEER_SCORES) + 2)
+        return ["not run"] * (len(TEST_SCORES) + 2)
     spread = {name: value["sd"] for name, value in summary.items()}
 
     def cell(name: str, form: str, unit: str = "", scale: float = 1.0) -> str:
@@ -331,7 +330,7 @@ def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
         more = "" if deviation is None else f" ± {deviation * scale:{form}}"
         return f"{mean * scale:{form}}{more}{unit}"
 
-    scores = [cell(name, ".4f") for name in PEER_SCORES]
+    scores = [cell(name, ".4f") for name in TEST_SCORES]
     return [*scores, cell("seconds", ".0f", " s"), cell("peak_memory_bytes", ",.0f", " MB", 1e-6)]
 
 
