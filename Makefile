@@ -1,5 +1,10 @@
-# Two commands: `make run` and `make test`. Each sets up what it needs: Python 3.11 or what PYTHON names, git, make.
-PYTHON ?= python3.11
+# Two commands: `make run` and `make test`. Each sets up all that it needs in .venv. Needs git, make, and Python 3.11,
+# 3.12 or 3.13 (or uv, which brings one). PYTHON=… names another interpreter.
+
+# The newest that works: each is run, as what the PATH finds may be a shim that fails.
+works = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,\
+	$(shell $(name) -c '$(works)' > /dev/null 2>&1 && echo $(name))))
 SEEDS ?= 1 2 3
 MODEL ?= head
 PRESET ?= hour
@@ -7,6 +12,12 @@ VENV := .venv
 PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
+
+# A virtual environment, by the Python that was found, or by uv.
+create = @if [ -n "$(PYTHON)" ]; then $(PYTHON) -m venv $(1); \
+	elif command -v uv > /dev/null; then uv venv --quiet --seed --python 3.13 $(1); \
+	else echo "error: no working Python 3.11, 3.12 or 3.13 with venv was found; install one (on Debian and Ubuntu:" \
+	  "apt-get install python3 python3-venv), install uv, or name one: make run PYTHON=/path/to/python" >&2; exit 1; fi
 
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
 install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.plots_page
@@ -103,12 +114,12 @@ $(VENV)/test: requirements-dev.txt requirements-beam.txt requirements-remotes.tx
 	touch $@ $(VENV)/run $(VENV)/beam $(VENV)/remotes $(VENV)/serve
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
-	$(PYTHON) -m venv $(PEERS_VENV)
+	$(call create,$(PEERS_VENV))
 	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	touch $@
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(call create,$(VENV))
 
 clean:
 	rm -rf $(VENV) $(PEERS_VENV) .report .mypy_cache .pytest_cache .ruff_cache .hypothesis
