@@ -30,10 +30,9 @@ from benchmarks.preprocess import SIZE, apart, raw
 from transfer.cost import read_json, write_json
 from transfer.duplicates import find_same
 from transfer.embedding import BATCHES, EmbedRows, backbone_trunk, embed
-from transfer.engine import BATCH
 from transfer.params import read_params
 from transfer.preprocess import preprocess
-from transfer.records import records_in_shard
+from transfer.records import BATCH, records_in_shard
 from transfer.runners import Item, LocalRunner, Progress, Result, Runner, Work, make_runner
 from transfer.spec import Spec
 from transfer.splits import SPLITS

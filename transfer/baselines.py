@@ -6,9 +6,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.engine import BATCH
 from transfer.params import LabelKind
-from transfer.records import normalise, read_records
+from transfer.records import BATCH, normalise, read_records
 from transfer.spec import Spec
 from transfer.targets import targets
 from transfer.views import apply_view

@@ -17,12 +17,12 @@ from transfer.activations import STORED, Plan, view_file
 from transfer.backbones.registry import trained_backbone
 from transfer.cost import write_json
 from transfer.determinism import fix_seeds
-from transfer.engine import BATCH, Engine, EngineName, check_agreement, make_engine
+from transfer.engine import Engine, EngineName, check_agreement, make_engine
 from transfer.errors import UserError
 from transfer.network import frozen_trunk
 from transfer.packages import require_sha256
 from transfer.params import Pooling
-from transfer.records import normalise, read_records
+from transfer.records import BATCH, normalise, read_records
 from transfer.runners import Progress, Runner
 from transfer.spec import Spec
 from transfer.views import apply_view

@@ -15,7 +15,6 @@ from transfer.openvino_engine import OpenVINOEngine
 EngineName = Literal["auto", "openvino", "tensorflow"]
 Array = NDArray[np.float32]
 
-BATCH = 32  # images that an engine is given at a time
 COMPARED = 8  # images that engines are compared on
 TOLERANCE = 1e-3
 """Largest difference between engines, relative to the largest value of the batch. That of float16 (2^-11 of a value),
@@ -23,7 +22,7 @@ in which activations are stored, is of the same size; two float32 engines differ
 
 
 class Engine(Protocol):
-    """A frozen network, ready to compute. `run` takes float32 batches of any number of images up to `BATCH`."""
+    """A frozen network, ready to compute. `run` takes float32 batches of any number of images up to `records.BATCH`."""
 
     name: str
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from transfer.calibration import calibrate
 from transfer.cards import Card
-from transfer.engine import BATCH, EngineName, check_agreement, choose, make_engine, to_openvino
+from transfer.engine import EngineName, check_agreement, choose, make_engine, to_openvino
 from transfer.errors import UserError
 from transfer.images import Pixels
 from transfer.inference import measure
@@ -21,7 +21,7 @@ from transfer.model_files import load
 from transfer.occlusion import Classify, occlusion_map
 from transfer.pictures import Mistake
 from transfer.progress import progress_bar
-from transfer.records import Batch, normalise, read_records
+from transfer.records import BATCH, Batch, normalise, read_records
 from transfer.scores import DIGITS, Predictions, operating_point, score
 from transfer.spec import Spec
 from transfer.views import apply_view

@@ -10,14 +10,13 @@ from transfer.calibrated import Calibrated
 from transfer.cards import Card
 from transfer.classifiers import open_classifier
 from transfer.contract import PREPROCESSING, RESIZED_INSIDE, Contract
-from transfer.engine import BATCH
 from transfer.errors import UserError
 from transfer.exporters import write_litert, write_onnx, write_openvino, write_saved_model
 from transfer.formats import FORMATS
 from transfer.images import Pixels
 from transfer.params import Format
 from transfer.parity import Reference, check, compare
-from transfer.records import read_records
+from transfer.records import BATCH, read_records
 from transfer.spec import Spec
 
 REPRESENTATIVE = 128

@@ -12,13 +12,13 @@ from PIL import Image
 from transfer.calibration import Probabilities, temper
 from transfer.classifiers import Classifier
 from transfer.contract import Contract
-from transfer.engine import BATCH, TensorFlowEngine
+from transfer.engine import TensorFlowEngine
 from transfer.errors import UserError
 from transfer.formats import FORMATS
 from transfer.images import Pixels
 from transfer.params import Format
 from transfer.progress import progress_bar
-from transfer.records import normalise, read_records
+from transfer.records import BATCH, normalise, read_records
 from transfer.spec import Spec
 from transfer.views import apply_view
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from transfer.activations import Plan, validation_batches, view_batches
 from transfer.augmentation import OFF, Augmenter
 from transfer.batches import Array, Batches
-from transfer.engine import BATCH
 from transfer.params import Augmentation, LabelKind
-from transfer.records import CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
+from transfer.records import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
 from transfer.spec import Spec
 from transfer.targets import targets
 

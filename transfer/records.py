@@ -16,6 +16,7 @@ LENGTH_BYTES, CHECKSUM_BYTES = 8, 4
 """In a TFRecord file a record is: its length (uint64, little-endian), a checksum of that, the record, a checksum of it
 (https://www.tensorflow.org/tutorials/load_data/tfrecord)."""
 FRAME_BYTES = LENGTH_BYTES + 2 * CHECKSUM_BYTES
+BATCH = 32  # images that are read and computed at a time
 SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
 
 

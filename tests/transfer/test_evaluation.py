@@ -9,10 +9,9 @@ import pytest
 
 from tests.conftest import write_records
 from transfer.cards import Card, Table
-from transfer.engine import BATCH
 from transfer.evaluation import Evaluator, averaged, judge, predictions_of, worst_mistakes
 from transfer.images import Pixels
-from transfer.records import Example, read_records
+from transfer.records import BATCH, Example, read_records
 from transfer.scores import Predictions
 from transfer.spec import Spec
 
