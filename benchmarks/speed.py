@@ -17,10 +17,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from benchmarks.machine import vector_instructions
-from transfer.activations import view_batches
 from transfer.backbones.registry import BACKBONES
 from transfer.batches import ViewBatches
 from transfer.budget import StepClock
+from transfer.cached_batches import view_batches
 from transfer.cost import write_json
 from transfer.determinism import fix_seeds
 from transfer.engine import Engine, make_engine

@@ -1,6 +1,6 @@
 """Train fully connected layers on what the frozen backbone gives."""
 
-from transfer.activations import view_batches
+from transfer.cached_batches import view_batches
 from transfer.determinism import fix_seeds
 from transfer.devices import training_on
 from transfer.errors import run

@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.backbones.names import resolve_cut
-from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.errors import UserError
-from transfer.params import LabelKind
-from transfer.targets import targets
 from transfer.views import count_views
 
 STORED = np.float16
@@ -92,19 +89,3 @@ def open_activations(folder: Path) -> Activations:
     if any(len(view) != len(labels) for view in views):
         raise UserError(f"{folder}: expected {len(labels)} rows a view, received {[len(view) for view in views]}")
     return Activations(views, labels, np.load(folder / "soft_labels.npy"))
-
-
-def view_batches(
-    folder: Path, classes: tuple[str, ...], kind: LabelKind, batch_size: int, seed: int
-) -> tuple[ViewBatches, ViewBatches]:
-    """Return batches of cached activations to train on, and those of the validation split, in order."""
-    train = open_activations(folder / "train")
-    aims = targets(train.labels, train.soft_labels, classes, kind)
-    return ViewBatches(train.views, aims, batch_size, seed), validation_batches(folder, classes, kind)
-
-
-def validation_batches(folder: Path, classes: tuple[str, ...], kind: LabelKind) -> ViewBatches:
-    """Return batches of the validation split's cached activations, in order."""
-    validation = open_activations(folder / "validation")
-    aims = targets(validation.labels, validation.soft_labels, classes, kind)
-    return ViewBatches(validation.views, aims, EVALUATION_BATCH, None)

@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from transfer.activations import Plan, validation_batches, view_batches
+from transfer.activations import Plan
 from transfer.augmentation import OFF, Augmenter
 from transfer.batches import Array, Batches
+from transfer.cached_batches import validation_batches, view_batches
 from transfer.params import Augmentation, LabelKind
 from transfer.records import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
 from transfer.spec import Spec

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer.activations import make_plan, open_activations, view_batches
+from transfer.activations import make_plan, open_activations
+from transfer.cached_batches import view_batches
 from transfer.errors import UserError
 
 
