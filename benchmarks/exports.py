@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from transfer.backbones.names import CUTS
 from transfer.backbones.random_weights import build_random, noise_images
 from transfer.backbones.registry import BACKBONES
 from transfer.calibrated import Calibrated
 from transfer.classifiers import open_classifier
 from transfer.contract import PREPROCESSING, Contract
 from transfer.cost import read_json, write_json
+from transfer.cuts import CUTS
 from transfer.determinism import fix_seeds
 from transfer.errors import UserError, run
 from transfer.export import write

@@ -25,8 +25,8 @@ from benchmarks.clones import SCRATCH
 from benchmarks.size_picture import draw
 from stages import finetune, train_head
 from transfer.activations import open_activations
-from transfer.backbones.names import resolve_cut
 from transfer.cost import read_json, write_json
+from transfer.cuts import resolve_cut
 from transfer.errors import UserError, run
 from transfer.learning_curve import (
     Errors,

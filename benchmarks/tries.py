@@ -21,9 +21,9 @@ from sklearn.model_selection import StratifiedKFold
 from benchmarks.clones import ROOT, SCRATCH, clone_into, environment
 from stages import finetune, train_head
 from transfer.activations import Activations, open_activations
-from transfer.backbones.names import resolve_cut
 from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.cost import read_json, write_json
+from transfer.cuts import resolve_cut
 from transfer.determinism import fix_seeds
 from transfer.embedding import EmbedRows, backbone_trunk, embed
 from transfer.evaluation import predictions_of

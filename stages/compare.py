@@ -8,8 +8,8 @@ from transfer.cost import read_json, write_json
 from transfer.errors import run
 from transfer.params import load_yaml, read_params, validate
 from transfer.paths import reads, write_csv, write_text, writes
-from transfer.pictures import draw_performance, draw_reliability
 from transfer.report import Pictures, report
+from transfer.report_pictures import draw_performance, draw_reliability
 from transfer.spec import Spec
 from transfer.subgroups import read_strata
 

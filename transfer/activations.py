@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.backbones.names import resolve_cut
+from transfer.cuts import resolve_cut
 from transfer.errors import UserError
 from transfer.views import count_views
 

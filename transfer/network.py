@@ -8,9 +8,9 @@ from typing import Literal
 import keras
 from keras import layers
 
-from transfer.backbones.names import resolve_cut
 from transfer.backbones.registry import BACKBONES, frozen_output
 from transfer.cost import write_json
+from transfer.cuts import resolve_cut
 from transfer.fused import Inference, layers_above
 from transfer.params import Ann, Baseline, Cnn, Pooling, validate
 

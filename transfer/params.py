@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from transfer.backbones.names import CUTS, SIZE_MULTIPLES
+from transfer.cuts import CUTS, SIZE_MULTIPLES
 from transfer.errors import UserError
 
 T = TypeVar("T")

@@ -1,7 +1,6 @@
-"""Pictures for reports, drawn with matplotlib."""
+"""Pictures of images and of what a classifier sees in them, drawn with matplotlib."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,6 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
@@ -66,7 +64,7 @@ def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
             fontsize=9,
         )
     figure.suptitle(title if mistakes else f"{title}: none")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _shade(axis: Axes, pixels: Pixels, falls: NDArray[np.float32], limit: float) -> ScalarMappable:
@@ -74,54 +72,6 @@ def _shade(axis: Axes, pixels: Pixels, falls: NDArray[np.float32], limit: float)
     axis.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
     shade = axis.imshow(falls, cmap="PuOr_r", vmin=-limit, vmax=limit, alpha=0.75 * np.abs(falls) / limit)
     return ScalarMappable(shade.norm, shade.cmap)
-
-
-def draw_performance(table: pd.DataFrame, path: Path) -> None:
-    """Draw test accuracy and test F1 of the models as bars with their 95 % intervals.
-
-    Args:
-        table: a row for each model: model, accuracy, accuracy_low, accuracy_high, f1, f1_low, f1_high.
-        path: of the PNG.
-    """
-    figure, axis = plt.subplots(figsize=(8, 0.8 * len(table) + 1.6), layout="constrained")
-    for offset, (name, label, colour) in enumerate((("accuracy", "accuracy", "#3b6ea5"), ("f1", "F1", "#c9822b"))):
-        places = [row + 0.36 * offset for row in range(len(table))]
-        errors = [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
-        axis.barh(places, table[name], 0.34, xerr=errors, color=colour, label=label, error_kw={"capsize": 3})
-        for place, value, high in zip(places, table[name], table[f"{name}_high"], strict=True):
-            axis.text(high + 0.01, place, f"{value:.3f}", va="center", fontsize=9)
-    axis.set_yticks([row + 0.18 for row in range(len(table))], list(table["model"]))
-    axis.invert_yaxis()
-    axis.set_xlim(0, 1.1)
-    axis.set_xlabel("on the test split, with 95 % bootstrap intervals")
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-    axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
-
-
-def draw_reliability(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Draw a reliability diagram for each model: accuracy by confidence, before and after the temperature.
-
-    The area of a dot is that of its bin's share of the images; on the diagonal, probabilities mean what they say.
-
-    Args:
-        tables: by model, as `calibration.calibrate` gives them.
-        path: of the PNG.
-    """
-    figure, axes = plt.subplots(1, len(tables), figsize=(3 * len(tables), 3.4), squeeze=False, layout="constrained")
-    for axis, (model, table) in zip(axes.flat, tables.items(), strict=True):
-        axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-        for name, colour in (("before", "#c9822b"), ("after", "#3b6ea5")):
-            bins = table[table[f"images_{name}"] > 0]
-            confidence, accuracy = bins[f"mean_confidence_{name}"], bins[f"accuracy_{name}"]
-            share = bins[f"images_{name}"] / bins[f"images_{name}"].sum()
-            axis.plot(confidence, accuracy, color=colour, linewidth=1, label=name)
-            axis.scatter(confidence, accuracy, 200 * share, color=colour)
-        axis.set(title=model, xlabel="confidence", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_ylabel("accuracy on the test split")
-    axes[0, 0].legend(frameon=False, loc="upper left")
-    _save(figure, path)
 
 
 def draw_explanation(pixels: Pixels, falls: NDArray[np.float32], image: str, said: str, path: Path) -> None:
@@ -143,10 +93,11 @@ def draw_explanation(pixels: Pixels, falls: NDArray[np.float32], image: str, sai
     bar.set_label("fall of its log-odds where this is hidden:\nabove 0 it speaks for the class", fontsize=8)
     for axis in (plain, mapped):
         axis.set_axis_off()
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, whole or not at all, and close it. The same figure gives the same bytes."""
     with written_whole(path) as part:
         figure.savefig(part, dpi=DPI, metadata={"Software": None})  # the version of matplotlib would change the bytes
     plt.close(figure)

@@ -21,8 +21,8 @@ from benchmarks.matrix import (
     write_params,
 )
 from tests.conftest import ROOT
-from transfer.backbones.names import CUTS, SIZE_MULTIPLES
 from transfer.cost import write_json
+from transfer.cuts import CUTS, SIZE_MULTIPLES
 from transfer.errors import UserError
 from transfer.params import read_params
 from transfer.readme import matrix_markdown

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from transfer.backbones import efficientnet_lite
-from transfer.backbones.names import CUTS
+from transfer.cuts import CUTS
 from transfer.errors import UserError
 from transfer.fused import FusedConvolution, Inference, layers_above
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from transfer.backbones.names import CUTS
+from transfer.cuts import CUTS
 from transfer.errors import UserError
 from transfer.params import Params, WeightsFile, load_yaml, read_params
 

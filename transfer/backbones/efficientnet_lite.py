@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from transfer.backbones.names import CUTS, LITE_REPEATS
+from transfer.cuts import CUTS, LITE_REPEATS
 from transfer.errors import UserError
 from transfer.legacy_pickle import Tensor, read_tensors
 

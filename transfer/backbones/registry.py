@@ -9,9 +9,9 @@ import keras
 from keras import layers
 
 from transfer.backbones import applications, efficientnet_lite, vit
-from transfer.backbones.names import CUTS, resolve_cut
 from transfer.backbones.random_weights import build_random
 from transfer.backbones.weights import DownloadedWeights, HubWeights, Origin, PackagedWeights, Weights, load_file
+from transfer.cuts import CUTS, resolve_cut
 from transfer.errors import UserError
 from transfer.packages import require_sha256
 from transfer.params import Pooling, WeightsFile

@@ -9,9 +9,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from transfer.backbones import efficientnet_lite
-from transfer.backbones.names import CUTS
 from transfer.backbones.registry import BACKBONES, pretrained
 from transfer.backbones.weights import PackagedWeights
+from transfer.cuts import CUTS
 from transfer.errors import UserError
 from transfer.packages import file_in, find
 

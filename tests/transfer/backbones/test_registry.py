@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from transfer.backbones.names import CUTS, DEFAULT_CUTS, SIZE_MULTIPLES, resolve_cut
 from transfer.backbones.random_weights import noise_images
 from transfer.backbones.registry import BACKBONES, pretrained
+from transfer.cuts import CUTS, DEFAULT_CUTS, SIZE_MULTIPLES, resolve_cut
 from transfer.engine import check_agreement, make_engine
 from transfer.errors import UserError
 from transfer.fused import layers_above

@@ -17,9 +17,9 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
 from transfer.backbones import vit, weights
-from transfer.backbones.names import LITE_REPEATS
 from transfer.backbones.registry import BACKBONES, frozen_output, pretrained, trained_backbone
 from transfer.backbones.weights import DownloadedWeights, HubWeights
+from transfer.cuts import LITE_REPEATS
 from transfer.errors import UserError
 from transfer.params import WeightsFile
 
