@@ -33,9 +33,10 @@ from transfer.embedding import BATCHES, EmbedRows, backbone_trunk, embed
 from transfer.params import read_params
 from transfer.preprocess import preprocess
 from transfer.records import BATCH, records_in_shard
-from transfer.runners import Item, LocalRunner, Progress, Result, Runner, Work, make_runner
+from transfer.runners import LocalRunner, make_runner
 from transfer.spec import Spec
 from transfer.splits import SPLITS
+from transfer.work import Item, Progress, Result, Runner, Work
 
 RESULTS = Path("benchmarks/results/beam.json")
 PLACE = Path(".bench/beam")

@@ -16,7 +16,7 @@ from typing import NoReturn
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
-from transfer.beam_runner import BAD_OPTIONS, FAILED, WORKER_LOST, Task, reason_file, result_file
+from transfer.task import BAD_OPTIONS, FAILED, WORKER_LOST, Task, reason_file, result_file
 
 ONE_MACHINE = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")  # Beam's own runners; None is the first
 QUIET = "--default_sdk_harness_log_level=WARNING"

@@ -13,83 +13,24 @@ done.
 import importlib.util
 import json
 import os
-import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from transfer.errors import UserError
 from transfer.progress import progress_bar
-from transfer.runners import Item, Result, Work, under_own_name
+from transfer.task import BAD_OPTIONS, Failed, dump, item_file, load, reason_file, result_file
+from transfer.work import Item, Result, Work
 
 PLACE = Path(".beam")
 CODE = Path(__file__).parent.parent  # what workers on this machine import
-FAILED, BAD_OPTIONS, WORKER_LOST = 1, 2, 3  # statuses with which the process that starts a pipeline ends
 FRUITLESS = 2  # pipelines in a row that end badly with nothing done, after which the next would be no better
 POLL_S = 0.5
-LOCK = threading.Lock()
-"""An item uses all cores and a network's engine takes no two callers, so a process does one item at a time."""
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """What the work says is wrong with what the user gave."""
-
-    message: str
-
-
-def _dump(value: object, path: Path) -> None:
-    with under_own_name(path) as part:
-        part.write_bytes(pickle.dumps(value))
-
-
-def _load(path: Path) -> Any:
-    return pickle.loads(path.read_bytes())  # noqa: S301 (written by this program, into the user's own folder)
-
-
-def _item(folder: Path, number: int) -> Path:
-    return folder / f"{number:07}.item"
-
-
-def result_file(folder: Path, number: int) -> Path:
-    """Return the file of what an item, counted from 0, was made into."""
-    return folder / f"{number:07}.result"
-
-
-def reason_file(folder: Path) -> Path:
-    """Return the file in which the process that starts a pipeline says why it ended."""
-    return folder / "reason"
-
-
-@dataclass(frozen=True)
-class Task:
-    """Does an item, given its number: what a worker calls. `folder` is absolute, `project` the one that it enters."""
-
-    folder: Path
-    project: Path
-
-    def __call__(self, number: int) -> None:
-        """Do it, unless it is done, and write what it was made into."""
-        result = result_file(self.folder, number)
-        failed = self.folder / "failed"
-        with LOCK:
-            if result.exists() or failed.exists():
-                return
-            os.chdir(self.project)
-            work = _load(self.folder / "work")
-            try:
-                _dump(work([_load(_item(self.folder, number))], lambda _: None), result)
-            except UserError as error:  # no second try would go better
-                _dump(_Failed(str(error)), result)
-                failed.touch()
 
 
 class BeamRunner:
@@ -120,12 +61,12 @@ class BeamRunner:
         scratch = Path(tempfile.mkdtemp(dir=PLACE)).resolve()
         try:
             (scratch / "options").write_text(json.dumps(self._options), encoding="utf-8")
-            _dump(work, scratch / "work")
+            dump(work, scratch / "work")
             count = 0
             for count, item in enumerate(items, 1):
-                _dump(item, _item(scratch, count - 1))
+                dump(item, item_file(scratch, count - 1))
             self._until_done(scratch, count, images, title)
-            return [_load(result_file(scratch, number)) for number in range(count)]
+            return [load(result_file(scratch, number)) for number in range(count)]
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -161,7 +102,7 @@ class BeamRunner:
 def _raise_failure(scratch: Path) -> None:
     if (scratch / "failed").exists():
         for path in sorted(scratch.glob("*.result")):
-            if isinstance(found := _load(path), _Failed):
+            if isinstance(found := load(path), Failed):
                 raise UserError(found.message)
 
 

@@ -23,9 +23,9 @@ from transfer.network import frozen_trunk
 from transfer.packages import require_sha256
 from transfer.params import Pooling
 from transfer.records import BATCH, normalise, read_records
-from transfer.runners import Progress, Runner
 from transfer.spec import Spec
 from transfer.views import apply_view
+from transfer.work import Progress, Runner
 
 BATCHES = 8  # in an item of work: seconds of it, so that the start of each costs little and the last one ends soon
 

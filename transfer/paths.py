@@ -8,6 +8,7 @@ several items writes `{item}` into the path.
 import errno
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,20 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
     _to_disk(path.parent)
+
+
+@contextmanager
+def under_own_name(path: Path) -> Iterator[Path]:
+    """Give a name to write under, beside `path`, that nobody else has, and that becomes `path` in the end.
+
+    So there is the whole file or none, also where a worker is killed, or two do the same.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:

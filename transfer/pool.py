@@ -15,9 +15,10 @@ from transfer.errors import UserError
 from transfer.image_shards import open_shard, read_image
 from transfer.images import THUMBNAIL, BadImageError, Decoded, Pixels, decode
 from transfer.params import Duplicates
+from transfer.paths import under_own_name
 from transfer.records import FRAME_BYTES, Example, serialise
-from transfer.runners import Progress, under_own_name
 from transfer.threads import in_order
+from transfer.work import Progress
 
 AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
 HASHED = 256  # thumbnails hashed at a time

@@ -17,9 +17,9 @@ from transfer.image_shards import open_shard, shards
 from transfer.params import Duplicates, Split, load_yaml, validate
 from transfer.pool import DecodeShards, Labelled, Pool, copy_records
 from transfer.records import records_in_shard
-from transfer.runners import Runner
 from transfer.spec import Spec
 from transfer.splits import SPLITS, follow_groups, split, take_stratified
+from transfer.work import Runner
 
 
 @dataclass(frozen=True)

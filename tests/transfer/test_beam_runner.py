@@ -18,7 +18,7 @@ from tests.declared import ROOT
 from transfer.beam_runner import BeamRunner
 from transfer.errors import UserError
 from transfer.params import read_params
-from transfer.runners import Progress
+from transfer.work import Progress
 
 ONE, TWO = beam_workers(1), beam_workers(2)
 

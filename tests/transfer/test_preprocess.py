@@ -24,8 +24,9 @@ from transfer.image_shards import write_shards
 from transfer.params import Duplicates, Split
 from transfer.preprocess import Preprocessed, check_quarantine, preprocess
 from transfer.records import read_records
-from transfer.runners import Item, LocalRunner, Result, Runner, Work
+from transfer.runners import LocalRunner
 from transfer.sources import obtain
+from transfer.work import Item, Result, Runner, Work
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 SAME = Duplicates(distance=4, correlation=0.999)

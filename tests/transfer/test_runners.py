@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from transfer.beam_runner import BeamRunner
-from transfer.runners import LocalRunner, Progress, make_runner, under_own_name
+from transfer.paths import under_own_name
+from transfer.runners import LocalRunner, make_runner
+from transfer.work import Progress
 
 
 def test_here_all_items_are_one_run_and_made_as_they_are_asked_for() -> None:
