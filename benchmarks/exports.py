@@ -20,7 +20,6 @@ from transfer.backbones.registry import BACKBONES
 from transfer.calibrated import Calibrated
 from transfer.classifiers import open_classifier
 from transfer.contract import PREPROCESSING, Contract
-from transfer.cost import read_json, write_json
 from transfer.cuts import CUTS
 from transfer.determinism import fix_seeds
 from transfer.errors import UserError, run
@@ -30,6 +29,7 @@ from transfer.images import Pixels
 from transfer.network import Architecture, Network, build
 from transfer.params import Format
 from transfer.parity import Reference, check, compare, reference
+from transfer.paths import read_json, write_json
 from transfer.pool import RecordPool
 from transfer.records import Example, normalise
 from transfer.spec import Spec

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from benchmarks.machine import vector_instructions
 from stages import train_head
 from transfer.budget import StepClock
-from transfer.cost import write_json
 from transfer.errors import UserError, run
 from transfer.network import build
 from transfer.params import Params, validate
+from transfer.paths import write_json
 from transfer.recipe import Recipe
 from transfer.records import read_records
 from transfer.spec import Spec

@@ -25,7 +25,6 @@ from benchmarks.clones import SCRATCH
 from benchmarks.size_picture import draw
 from stages import finetune, train_head
 from transfer.activations import open_activations
-from transfer.cost import read_json, write_json
 from transfer.cuts import resolve_cut
 from transfer.errors import UserError, run
 from transfer.learning_curve import (
@@ -38,6 +37,7 @@ from transfer.learning_curve import (
     write_subset,
 )
 from transfer.params import read_params
+from transfer.paths import read_json, write_json
 from transfer.spec import Spec
 
 RESULTS, PICTURE = Path("benchmarks/results/learning_curve.json"), Path("benchmarks/results/learning_curve.png")

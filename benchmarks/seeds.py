@@ -27,10 +27,10 @@ import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, committed_params, environment
 from transfer.comparison import MODELS
-from transfer.cost import read_json, write_json
 from transfer.errors import UserError, run
 from transfer.overrides import differences, overlaid
 from transfer.params import Params, validate
+from transfer.paths import read_json, write_json
 
 RESULTS = ROOT / "benchmarks/results"
 DEFAULT_SEEDS = (1, 2, 3)

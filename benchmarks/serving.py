@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from transfer.classifiers import open_classifier
-from transfer.cost import write_json
 from transfer.errors import UserError, run
 from transfer.image_shards import open_shard, shards
 from transfer.images import decode
+from transfer.paths import write_json
 from transfer.prediction import find_images, predict
 
 RESULTS = Path("benchmarks/results/serving.json")

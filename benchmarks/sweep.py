@@ -26,8 +26,8 @@ import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment, git
 from benchmarks.grid_picture import Setting, draw
-from transfer.cost import read_json, write_json
 from transfer.errors import UserError, run
+from transfer.paths import read_json, write_json
 from transfer.spec import Spec
 
 RESULTS = ROOT / "benchmarks/results/sweep.json"

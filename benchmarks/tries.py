@@ -22,7 +22,6 @@ from benchmarks.clones import ROOT, SCRATCH, clone_into, environment
 from stages import finetune, train_head
 from transfer.activations import Activations, open_activations
 from transfer.batches import EVALUATION_BATCH, ViewBatches
-from transfer.cost import read_json, write_json
 from transfer.cuts import resolve_cut
 from transfer.determinism import fix_seeds
 from transfer.embedding import EmbedRows, backbone_trunk, embed
@@ -30,6 +29,7 @@ from transfer.evaluation import predictions_of
 from transfer.network import Network, build
 from transfer.overrides import overlaid
 from transfer.params import Params, load_yaml, validate
+from transfer.paths import read_json, write_json
 from transfer.records import read_records
 from transfer.runners import LocalRunner
 from transfer.scores import Predictions, score

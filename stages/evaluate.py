@@ -1,12 +1,12 @@
 """Judge a model on the test split, from the pixels: python -m stages.evaluate ann|cnn|head|finetuned."""
 
 from transfer.cards import Card
-from transfer.cost import measured, write_json
+from transfer.cost import measured
 from transfer.determinism import fix_seeds
 from transfer.errors import argument, run
 from transfer.evaluation import Evaluator, averaged, check_cached_path, judge, worst_mistakes
 from transfer.params import load_yaml, read_params, validate
-from transfer.paths import fill, reads, write_csv, write_text, writes
+from transfer.paths import fill, reads, write_csv, write_json, write_text, writes
 from transfer.pictures import draw_mistakes
 from transfer.scores import classification_report, curves, predictions_table
 from transfer.spec import Spec

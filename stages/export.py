@@ -4,7 +4,7 @@ import shutil
 
 from transfer.calibrated import Calibrated
 from transfer.cards import Card
-from transfer.cost import measured, read_json, write_json
+from transfer.cost import measured
 from transfer.determinism import fix_seeds
 from transfer.errors import run
 from transfer.export import hold_against_keras, make_contract, representative, write
@@ -15,7 +15,7 @@ from transfer.model_card import model_card, of_model
 from transfer.model_files import load
 from transfer.params import load_yaml, read_params, validate
 from transfer.parity import reference
-from transfer.paths import reads, write_text, writes
+from transfer.paths import read_json, reads, write_json, write_text, writes
 from transfer.spec import Spec
 from transfer.views import count_views
 

@@ -1,9 +1,8 @@
 """Turn data/raw into records of three splits."""
 
-from transfer.cost import write_json
 from transfer.errors import run
 from transfer.params import read_params
-from transfer.paths import reads, write_csv, writes
+from transfer.paths import reads, write_csv, write_json, writes
 from transfer.preprocess import check_quarantine, preprocess
 from transfer.runners import make_runner
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from transfer.cost import read_json
 from transfer.delong import AreaComparison, area_interval, compare_areas, enough
 from transfer.errors import UserError
+from transfer.paths import read_json
 from transfer.spec import Spec
 from transfer.statistics import Comparison, Interval, accuracy_interval, compare_pairs, f1_interval
 from transfer.subgroups import subgroups

@@ -1,6 +1,5 @@
 """What a run costs: seconds and memory. Never the same twice, so it stands in files of its own (metrics/cost)."""
 
-import json
 import resource
 import time
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transfer.paths import write_text
+from transfer.paths import write_json
 
 KIB = 1024
 
@@ -37,14 +36,3 @@ def measured(path: Path) -> Iterator[dict[str, Any]]:
     seconds = time.perf_counter() - start + extra.pop("seconds_before", 0.0)
     cost = {"seconds": round(seconds, 3), "peak_memory_bytes": peak_memory(), **extra}
     write_json(cost, path)
-
-
-def write_json(value: object, path: Path) -> None:
-    """Write a value as JSON with a line for each key."""
-    write_text(json.dumps(value, indent=2) + "\n", path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read an object that `write_json` wrote."""
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from transfer.activations import STORED, Plan, view_file
 from transfer.backbones.registry import trained_backbone
-from transfer.cost import write_json
 from transfer.determinism import fix_seeds
 from transfer.engine import Engine, EngineName, check_agreement, make_engine
 from transfer.errors import UserError
 from transfer.network import frozen_trunk
 from transfer.packages import require_sha256
 from transfer.params import Pooling
+from transfer.paths import write_json
 from transfer.records import BATCH, normalise, read_records
 from transfer.spec import Spec
 from transfer.views import apply_view

@@ -9,11 +9,12 @@ import numpy as np
 
 from transfer.batches import Batches
 from transfer.checkpoints import Checkpoint
-from transfer.cost import measured, write_json
+from transfer.cost import measured
 from transfer.devices import training_on
 from transfer.errors import UserError
 from transfer.model_files import ModelFiles, save
 from transfer.network import Architecture, Network, build
+from transfer.paths import write_json
 from transfer.recipe import Recipe
 from transfer.spec import Spec
 from transfer.training import Outcome, predict, train

@@ -9,10 +9,10 @@ import keras
 from keras import layers
 
 from transfer.backbones.registry import BACKBONES, frozen_output
-from transfer.cost import write_json
 from transfer.cuts import resolve_cut
 from transfer.fused import Inference, layers_above
 from transfer.params import Ann, Baseline, Cnn, Pooling, validate
+from transfer.paths import write_json
 
 Kind = Literal["ann", "cnn", "transfer"]
 

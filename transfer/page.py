@@ -22,11 +22,10 @@ from transfer import charts, page_tables
 from transfer.calibration import BINS
 from transfer.cards import Card
 from transfer.comparison import BASELINES, MODELS, TRAINING, TRANSFER, Results, read_results, verdicts
-from transfer.cost import read_json
 from transfer.delong import AreaComparison
 from transfer.errors import UserError, run
 from transfer.params import load_yaml, read_params, validate
-from transfer.paths import write_text
+from transfer.paths import read_json, write_text
 from transfer.report import MANY_CLASSES, calibration, limits, threshold, weighting, without_error
 from transfer.spec import Spec
 from transfer.statistics import Comparison

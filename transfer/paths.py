@@ -6,13 +6,14 @@ several items writes `{item}` into the path.
 """
 
 import errno
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,17 @@ def write_text(text: str, path: Path) -> None:
     """Write a text file, whole or not at all."""
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def write_json(value: object, path: Path) -> None:
+    """Write a value as JSON with a line for each key."""
+    write_text(json.dumps(value, indent=2) + "\n", path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object that `write_json` wrote."""
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
 
 
 def write_csv(table: "pd.DataFrame", path: Path, missing: str = "") -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 
 from transfer.comparison import MODELS, verdicts
-from transfer.cost import read_json
 from transfer.cuts import CUTS, DEFAULT_CUTS
 from transfer.delong import AreaComparison
 from transfer.export_table import exported_markdown
 from transfer.markdown import markdown_table
+from transfer.paths import read_json
 from transfer.report import performance_markdown
 from transfer.statistics import Comparison
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.cost import peak_memory, write_json
+from transfer.cost import peak_memory
+from transfer.paths import write_json
 
 CLASSES = 2
 BATCH = 32  # images at a time, in training and in prediction

@@ -7,8 +7,8 @@ from typing import Any
 from benchmarks.clones import committed_params
 from benchmarks.matrix import repro
 from transfer.comparison import TRAINING
-from transfer.cost import read_json
 from transfer.errors import UserError
+from transfer.paths import read_json
 
 MODELS = ("head", "finetuned")
 MEASURED_ANEW = ("embed@head", "train_head", "evaluate@head", "embed@finetune", "finetune", "evaluate@finetuned")

@@ -31,10 +31,10 @@ from benchmarks.peers.jobs import CLASSES, Job, predictions_file, write_pixels
 from benchmarks.seeds import mean_and_sd, results_file
 from transfer.backbones.registry import BACKBONES
 from transfer.backbones.weights import PackagedWeights
-from transfer.cost import read_json, write_json
 from transfer.errors import UserError
 from transfer.evaluation import predictions_of
 from transfer.packages import file_in, find, require_sha256
+from transfer.paths import read_json, write_json
 from transfer.readme import peers_markdown
 from transfer.records import read_records
 from transfer.scores import Predictions, score

@@ -11,9 +11,9 @@ from benchmarks.clones import environment, git
 from benchmarks.grid_picture import Setting, differing, draw, label
 from benchmarks.sweep import GRID, compared, keys_of, rank, run_grid, setting_of
 from tests.conftest import ROOT
-from transfer.cost import write_json
 from transfer.errors import UserError
 from transfer.params import Params, read_params
+from transfer.paths import write_json
 from transfer.readme import BLOCKS
 
 STAGE = """\

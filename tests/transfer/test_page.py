@@ -17,9 +17,9 @@ from tests.documents import Element, fetched, parse
 from tests.transfer.test_comparison import make_findings, make_results, make_spec
 from transfer import page
 from transfer.comparison import MODELS, figures
-from transfer.cost import read_json
 from transfer.errors import UserError
 from transfer.history import CURVES
+from transfer.paths import read_json
 from transfer.pictures import Mistake, draw_mistakes
 from transfer.scores import Predictions, curves
 from transfer.spec import Spec
