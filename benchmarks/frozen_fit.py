@@ -28,11 +28,12 @@ from stages import train_head
 from transfer.budget import StepClock
 from transfer.errors import UserError, run
 from transfer.network import build
-from transfer.params import Params, validate
+from transfer.params import Params
 from transfer.paths import write_json
 from transfer.recipe import Recipe
 from transfer.records import read_records
 from transfer.spec import Spec
+from transfer.strict import validate
 from transfer.training import compiled
 from transfer.views import count_views
 

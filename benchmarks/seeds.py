@@ -29,8 +29,9 @@ from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, committed_pa
 from transfer.comparison import MODELS
 from transfer.errors import UserError, run
 from transfer.overrides import differences, overlaid
-from transfer.params import Params, validate
+from transfer.params import Params
 from transfer.paths import read_json, write_json
+from transfer.strict import validate
 
 RESULTS = ROOT / "benchmarks/results"
 DEFAULT_SEEDS = (1, 2, 3)

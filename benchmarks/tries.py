@@ -28,12 +28,13 @@ from transfer.embedding import EmbedRows, backbone_trunk, embed
 from transfer.evaluation import predictions_of
 from transfer.network import Network, build
 from transfer.overrides import overlaid
-from transfer.params import Params, load_yaml, validate
+from transfer.params import Params
 from transfer.paths import read_json, write_json
 from transfer.records import read_records
 from transfer.runners import LocalRunner
 from transfer.scores import Predictions, score
 from transfer.spec import Spec
+from transfer.strict import load_yaml, validate
 from transfer.targets import targets
 from transfer.training import predict, train
 

@@ -5,11 +5,12 @@ import os
 from transfer.cards import Card
 from transfer.comparison import figures, find, read_reliability, read_results
 from transfer.errors import run
-from transfer.params import load_yaml, read_params, validate
+from transfer.params import read_params
 from transfer.paths import read_json, reads, write_csv, write_json, write_text, writes
 from transfer.report import Pictures, report
 from transfer.report_pictures import draw_performance, draw_reliability
 from transfer.spec import Spec
+from transfer.strict import load_yaml, validate
 from transfer.subgroups import read_strata
 
 PARAMS = reads("params.yaml")

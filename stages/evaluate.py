@@ -5,11 +5,12 @@ from transfer.cost import measured
 from transfer.determinism import fix_seeds
 from transfer.errors import argument, run
 from transfer.evaluation import Evaluator, averaged, check_cached_path, judge, worst_mistakes
-from transfer.params import load_yaml, read_params, validate
+from transfer.params import read_params
 from transfer.paths import fill, reads, write_csv, write_json, write_text, writes
 from transfer.pictures import draw_mistakes
 from transfer.scores import classification_report, curves, predictions_table
 from transfer.spec import Spec
+from transfer.strict import load_yaml, validate
 from transfer.views import count_views
 
 PARAMS = reads("params.yaml")

@@ -13,10 +13,11 @@ from transfer.export_table import export_report
 from transfer.formats import FORMATS
 from transfer.model_card import model_card, of_model
 from transfer.model_files import load
-from transfer.params import load_yaml, read_params, validate
+from transfer.params import read_params
 from transfer.parity import reference
 from transfer.paths import read_json, reads, write_json, write_text, writes
 from transfer.spec import Spec
+from transfer.strict import load_yaml, validate
 from transfer.views import count_views
 
 PARAMS = reads("params.yaml")

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from transfer.errors import UserError
-from transfer.params import SHA256, STRICT, Float, Int, Str, load_yaml, validate
+from transfer.strict import SHA256, STRICT, Float, Int, Str, load_yaml, validate
 
 FOLDER_CARD = "card.yaml"
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from transfer.errors import UserError
-from transfer.params import validate
+from transfer.strict import validate
 
 INPUT, OUTPUT = "pixels", "probabilities"
 """Names of the tensors, in the formats that have any."""

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from transfer.errors import UserError
-from transfer.params import load_yaml
+from transfer.strict import load_yaml
 
 
 def merged(old: dict[str, Any], new: dict[str, Any], where: str, section: str = "") -> dict[str, Any]:

@@ -14,11 +14,12 @@ from transfer.cards import FOLDER_CARD, Card
 from transfer.errors import UserError
 from transfer.groups import duplicates_table, leaks, mark_same, merged_groups
 from transfer.image_shards import open_shard, shards
-from transfer.params import Duplicates, Split, load_yaml, validate
+from transfer.params import Duplicates, Split
 from transfer.pool import DecodeShards, Labelled, Pool, copy_records
 from transfer.records import records_in_shard
 from transfer.spec import Spec
 from transfer.splits import SPLITS, follow_groups, split, take_stratified
+from transfer.strict import load_yaml, validate
 from transfer.work import Runner
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from transfer.check import PARAMS, check
 from transfer.errors import UserError, run
 from transfer.overrides import differences, overlaid
-from transfer.params import Params, load_yaml, validate
+from transfer.params import Params
+from transfer.strict import load_yaml, validate
 
 NAME = re.compile(r"(?!(?:inf|nan|null|true|false)$)[a-z_][\w-]*", re.ASCII | re.IGNORECASE)
 """What Hydra takes as a key of a mapping, and as a string."""

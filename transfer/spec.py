@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from transfer.params import validate
 from transfer.paths import write_json
+from transfer.strict import validate
 
 
 @dataclass(frozen=True)

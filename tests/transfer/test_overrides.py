@@ -9,7 +9,8 @@ import yaml
 from tests.conftest import ROOT
 from transfer.errors import UserError
 from transfer.overrides import differences, merged, overlaid, parse
-from transfer.params import Params, validate
+from transfer.params import Params
+from transfer.strict import validate
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 

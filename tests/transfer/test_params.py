@@ -13,7 +13,8 @@ import yaml
 from tests.conftest import ROOT
 from transfer.cuts import CUTS
 from transfer.errors import UserError
-from transfer.params import Params, WeightsFile, load_yaml, read_params
+from transfer.params import Params, WeightsFile, read_params
+from transfer.strict import load_yaml
 
 REAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
