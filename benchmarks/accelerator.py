@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.clones import ROOT
 from benchmarks.machine import vector_instructions
 from transfer.batches import EVALUATION_BATCH, ViewBatches
+from transfer.files import read_json, write_json
 from transfer.network import Architecture, build
-from transfer.paths import read_json, write_json
 from transfer.recipe import Recipe
 from transfer.spec import Spec
 from transfer.training import train

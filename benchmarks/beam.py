@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from benchmarks.preprocess import SIZE, apart, raw
 from transfer.duplicates import find_same
 from transfer.embedding import BATCHES, EmbedRows, backbone_trunk, embed
+from transfer.files import read_json, write_json
 from transfer.params import read_params
-from transfer.paths import read_json, write_json
 from transfer.preprocess import preprocess
 from transfer.records import BATCH, records_in_shard
 from transfer.runners import LocalRunner, make_runner

@@ -24,12 +24,12 @@ from transfer.cuts import CUTS
 from transfer.determinism import fix_seeds
 from transfer.errors import UserError, run
 from transfer.export import write
+from transfer.files import read_json, write_json
 from transfer.formats import FORMATS
 from transfer.images import Pixels
 from transfer.network import Architecture, Network, build
 from transfer.params import Format
 from transfer.parity import Reference, check, compare, reference
-from transfer.paths import read_json, write_json
 from transfer.pool import RecordPool
 from transfer.records import Example, normalise
 from transfer.spec import Spec

@@ -27,9 +27,9 @@ from benchmarks.machine import vector_instructions
 from stages import train_head
 from transfer.budget import StepClock
 from transfer.errors import UserError, run
+from transfer.files import write_json
 from transfer.network import build
 from transfer.params import Params
-from transfer.paths import write_json
 from transfer.recipe import Recipe
 from transfer.records import read_records
 from transfer.spec import Spec

@@ -27,6 +27,7 @@ from stages import finetune, train_head
 from transfer.activations import open_activations
 from transfer.cuts import resolve_cut
 from transfer.errors import UserError, run
+from transfer.files import read_json, write_json
 from transfer.learning_curve import (
     Errors,
     PowerLaw,
@@ -37,7 +38,6 @@ from transfer.learning_curve import (
     write_subset,
 )
 from transfer.params import read_params
-from transfer.paths import read_json, write_json
 from transfer.spec import Spec
 
 RESULTS, PICTURE = Path("benchmarks/results/learning_curve.json"), Path("benchmarks/results/learning_curve.png")

@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.clones import environment
 from benchmarks.preprocess import SMALL, apart, small_images
 from transfer.cost import peak_memory
+from transfer.files import write_json
 from transfer.params import Params, read_params
-from transfer.paths import write_json
 from transfer.preprocess import preprocess, read_raw
 from transfer.runners import LocalRunner
 from transfer.sources import obtain

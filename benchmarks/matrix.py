@@ -22,8 +22,8 @@ import yaml
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment
 from benchmarks.datasets import WRITERS
 from transfer.cuts import CUTS, LITE_REPEATS
+from transfer.files import read_json, write_json
 from transfer.overrides import merged
-from transfer.paths import read_json, write_json
 from transfer.readme import matrix_cell, matrix_markdown
 
 RESULTS = ROOT / "benchmarks/results/matrix.json"

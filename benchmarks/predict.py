@@ -18,9 +18,9 @@ import openvino
 from numpy.typing import NDArray
 
 from transfer.errors import run
+from transfer.files import read_json, write_json
 from transfer.formats import FORMATS
 from transfer.image_shards import image_names, open_shard, shards
-from transfer.paths import read_json, write_json
 
 RESULTS = Path("benchmarks/results/predict.json")
 RAW = Path("data/raw/images")

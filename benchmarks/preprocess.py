@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image
 
 from transfer.cost import peak_memory
+from transfer.files import write_json
 from transfer.image_shards import open_shard, read_image, shards
 from transfer.images import Pixels
 from transfer.params import read_params
-from transfer.paths import write_json
 from transfer.pool import AHEAD, RecordPool
 from transfer.preprocess import preprocess
 from transfer.records import Example

@@ -28,9 +28,9 @@ import yaml
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, committed_params, environment
 from transfer.comparison import MODELS
 from transfer.errors import UserError, run
+from transfer.files import read_json, write_json
 from transfer.overrides import differences, overlaid
 from transfer.params import Params
-from transfer.paths import read_json, write_json
 from transfer.strict import validate
 
 RESULTS = ROOT / "benchmarks/results"

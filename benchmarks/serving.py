@@ -24,9 +24,9 @@ import numpy as np
 
 from transfer.classifiers import open_classifier
 from transfer.errors import UserError, run
+from transfer.files import write_json
 from transfer.image_shards import open_shard, shards
 from transfer.images import decode
-from transfer.paths import write_json
 from transfer.prediction import find_images, predict
 
 RESULTS = Path("benchmarks/results/serving.json")

@@ -23,10 +23,10 @@ from transfer.budget import StepClock
 from transfer.cached_batches import view_batches
 from transfer.determinism import fix_seeds
 from transfer.engine import Engine, make_engine
+from transfer.files import write_json
 from transfer.model_files import load
 from transfer.network import Network, frozen_trunk
 from transfer.params import Params, read_params
-from transfer.paths import write_json
 from transfer.recipe import Recipe
 from transfer.records import normalise, read_records
 from transfer.spec import Spec

@@ -27,7 +27,7 @@ import yaml
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment, git
 from benchmarks.grid_picture import Setting, draw
 from transfer.errors import UserError, run
-from transfer.paths import read_json, write_json
+from transfer.files import read_json, write_json
 from transfer.spec import Spec
 
 RESULTS = ROOT / "benchmarks/results/sweep.json"

@@ -26,10 +26,10 @@ from transfer.cuts import resolve_cut
 from transfer.determinism import fix_seeds
 from transfer.embedding import EmbedRows, backbone_trunk, embed
 from transfer.evaluation import predictions_of
+from transfer.files import read_json, write_json
 from transfer.network import Network, build
 from transfer.overrides import overlaid
 from transfer.params import Params
-from transfer.paths import read_json, write_json
 from transfer.records import read_records
 from transfer.runners import LocalRunner
 from transfer.scores import Predictions, score

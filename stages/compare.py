@@ -4,9 +4,10 @@ import os
 
 from transfer.cards import Card
 from transfer.comparison import figures, find, read_reliability, read_results
+from transfer.declared import reads, writes
 from transfer.errors import run
+from transfer.files import read_json, write_csv, write_json, write_text
 from transfer.params import read_params
-from transfer.paths import read_json, reads, write_csv, write_json, write_text, writes
 from transfer.report import Pictures, report
 from transfer.report_pictures import draw_performance, draw_reliability
 from transfer.spec import Spec

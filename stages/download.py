@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
+from transfer.declared import reads, writes
 from transfer.errors import run
 from transfer.params import read_params
-from transfer.paths import reads, writes
 from transfer.sources import obtain
 
 PARAMS = reads("params.yaml")

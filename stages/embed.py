@@ -4,10 +4,10 @@ import shutil
 
 from transfer.activations import make_plan
 from transfer.cost import measured
+from transfer.declared import fill, reads, writes
 from transfer.embedding import backbone_trunk, embed_splits
 from transfer.errors import argument, run
 from transfer.params import read_params
-from transfer.paths import fill, reads, writes
 from transfer.runners import make_runner
 from transfer.spec import Spec
 

@@ -2,11 +2,12 @@
 
 from transfer.cards import Card
 from transfer.cost import measured
+from transfer.declared import fill, reads, writes
 from transfer.determinism import fix_seeds
 from transfer.errors import argument, run
 from transfer.evaluation import Evaluator, averaged, check_cached_path, judge, worst_mistakes
+from transfer.files import write_csv, write_json, write_text
 from transfer.params import read_params
-from transfer.paths import fill, reads, write_csv, write_json, write_text, writes
 from transfer.pictures import draw_mistakes
 from transfer.scores import classification_report, curves, predictions_table
 from transfer.spec import Spec

@@ -5,17 +5,18 @@ import shutil
 from transfer.calibrated import Calibrated
 from transfer.cards import Card
 from transfer.cost import measured
+from transfer.declared import reads, writes
 from transfer.determinism import fix_seeds
 from transfer.errors import run
 from transfer.export import hold_against_keras, make_contract, representative, write
 from transfer.export_cost import measure
 from transfer.export_table import export_report
+from transfer.files import read_json, write_json, write_text
 from transfer.formats import FORMATS
 from transfer.model_card import model_card, of_model
 from transfer.model_files import load
 from transfer.params import read_params
 from transfer.parity import reference
-from transfer.paths import read_json, reads, write_json, write_text, writes
 from transfer.spec import Spec
 from transfer.strict import load_yaml, validate
 from transfer.views import count_views

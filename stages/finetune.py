@@ -1,6 +1,7 @@
 """Train the blocks above the cut, starting from the trained head."""
 
 from transfer.activations import make_plan
+from transfer.declared import reads, writes
 from transfer.determinism import fix_seeds
 from transfer.devices import training_on
 from transfer.errors import run
@@ -8,7 +9,6 @@ from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles, load
 from transfer.network import from_pixels
 from transfer.params import Params, read_params
-from transfer.paths import reads, writes
 from transfer.recipe import Recipe
 from transfer.record_batches import training_data
 from transfer.spec import Spec

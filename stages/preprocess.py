@@ -1,8 +1,9 @@
 """Turn data/raw into records of three splits."""
 
+from transfer.declared import reads, writes
 from transfer.errors import run
+from transfer.files import write_csv, write_json
 from transfer.params import read_params
-from transfer.paths import reads, write_csv, write_json, writes
 from transfer.preprocess import check_quarantine, preprocess
 from transfer.runners import make_runner
 

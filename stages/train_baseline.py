@@ -2,6 +2,7 @@
 
 from transfer.baselines import small_images
 from transfer.batches import EVALUATION_BATCH, ViewBatches
+from transfer.declared import fill, reads, writes
 from transfer.determinism import fix_seeds
 from transfer.devices import training_on
 from transfer.errors import argument, run
@@ -9,7 +10,6 @@ from transfer.fitting import Outputs, fit, in_float32
 from transfer.model_files import ModelFiles
 from transfer.network import baseline_architecture, build
 from transfer.params import read_params
-from transfer.paths import fill, reads, writes
 from transfer.recipe import Recipe
 from transfer.spec import Spec
 from transfer.views import count_views

@@ -1,6 +1,7 @@
 """Train fully connected layers on what the frozen backbone gives."""
 
 from transfer.cached_batches import view_batches
+from transfer.declared import reads, writes
 from transfer.determinism import fix_seeds
 from transfer.devices import training_on
 from transfer.errors import run
@@ -8,7 +9,6 @@ from transfer.fitting import Outputs, fit
 from transfer.model_files import ModelFiles
 from transfer.network import Architecture, build
 from transfer.params import Params, read_params
-from transfer.paths import reads, writes
 from transfer.recipe import Recipe
 from transfer.spec import Spec
 

@@ -2,10 +2,10 @@
 
 from transfer.backbones.registry import pretrained
 from transfer.backbones.weights import save_weights
+from transfer.declared import reads, writes
 from transfer.determinism import fix_seeds
 from transfer.errors import run
 from transfer.params import read_params
-from transfer.paths import reads, writes
 
 PARAMS = reads("params.yaml")
 WEIGHTS = writes("models/backbone.weights.h5")

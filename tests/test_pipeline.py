@@ -141,7 +141,7 @@ SEEDED = [
      "undeclared dep: transfer/report.py"),
     ("transfer/fitting.py", "import numpy as np\n", "import numpy as np\nimport transfer.splits\n",
      "undeclared dep: transfer/splits.py"),
-    ("transfer/paths.py", "    part.unlink(", "    from transfer import statistics\n    part.unlink(",
+    ("transfer/files.py", "    part.unlink(", "    from transfer import statistics\n    part.unlink(",
      "undeclared dep: transfer/statistics.py"),
     ("stages/train_head.py", 'COST = writes(', 'LOG = writes("metrics/log.txt")\nprint(LOG)\nCOST = writes(',
      "undeclared out: metrics/log.txt"),

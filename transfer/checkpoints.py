@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.paths import written_whole
+from transfer.files import written_whole
 
 FOLDER = Path(".checkpoints")
 EVERY_S = 10.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transfer.delong import AreaComparison, area_interval, compare_areas, enough
 from transfer.errors import UserError
-from transfer.paths import read_json
+from transfer.files import read_json
 from transfer.spec import Spec
 from transfer.statistics import Comparison, Interval, accuracy_interval, compare_pairs, f1_interval
 from transfer.subgroups import subgroups

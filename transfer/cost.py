@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transfer.paths import write_json
+from transfer.files import write_json
 
 KIB = 1024
 

@@ -18,10 +18,10 @@ from transfer.backbones.registry import trained_backbone
 from transfer.determinism import fix_seeds
 from transfer.engine import Engine, EngineName, check_agreement, make_engine
 from transfer.errors import UserError
+from transfer.files import write_json
 from transfer.network import frozen_trunk
 from transfer.packages import require_sha256
 from transfer.params import Pooling
-from transfer.paths import write_json
 from transfer.records import BATCH, normalise, read_records
 from transfer.spec import Spec
 from transfer.views import apply_view

@@ -12,9 +12,9 @@ from transfer.checkpoints import Checkpoint
 from transfer.cost import measured
 from transfer.devices import training_on
 from transfer.errors import UserError
+from transfer.files import write_json
 from transfer.model_files import ModelFiles, save
 from transfer.network import Architecture, Network, build
-from transfer.paths import write_json
 from transfer.recipe import Recipe
 from transfer.spec import Spec
 from transfer.training import Outcome, predict, train

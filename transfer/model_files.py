@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from transfer.backbones.weights import save_weights
 from transfer.errors import UserError
+from transfer.files import written_whole
 from transfer.network import Architecture, Network, build
-from transfer.paths import written_whole
 
 
 @dataclass(frozen=True)

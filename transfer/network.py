@@ -10,9 +10,9 @@ from keras import layers
 
 from transfer.backbones.registry import BACKBONES, frozen_output
 from transfer.cuts import resolve_cut
+from transfer.files import write_json
 from transfer.fused import Inference, layers_above
 from transfer.params import Ann, Baseline, Cnn, Pooling
-from transfer.paths import write_json
 from transfer.strict import validate
 
 Kind = Literal["ann", "cnn", "transfer"]

@@ -24,8 +24,8 @@ from transfer.cards import Card
 from transfer.comparison import BASELINES, MODELS, TRAINING, TRANSFER, Results, read_results, verdicts
 from transfer.delong import AreaComparison
 from transfer.errors import UserError, run
+from transfer.files import read_json, write_text
 from transfer.params import read_params
-from transfer.paths import read_json, write_text
 from transfer.report import MANY_CLASSES, calibration, limits, threshold, weighting, without_error
 from transfer.spec import Spec
 from transfer.statistics import Comparison

@@ -13,8 +13,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from transfer.files import written_whole
 from transfer.images import Pixels
-from transfer.paths import written_whole
 
 DPI = 100
 MISTAKES_A_ROW = 3

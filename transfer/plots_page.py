@@ -11,7 +11,7 @@ from pathlib import Path
 import vl_convert
 
 from transfer.errors import run
-from transfer.paths import write_text
+from transfer.files import write_text
 from transfer.templating import environment
 
 PAGE = Path(".report/plots_template.html")

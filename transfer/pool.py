@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from transfer.duplicates import Bits, Same, Thumbnails, find_same, perceptual_hashes
 from transfer.errors import UserError
+from transfer.files import under_own_name
 from transfer.image_shards import open_shard, read_image
 from transfer.images import THUMBNAIL, BadImageError, Decoded, Pixels, decode
 from transfer.params import Duplicates
-from transfer.paths import under_own_name
 from transfer.records import FRAME_BYTES, Example, serialise
 from transfer.threads import in_order
 from transfer.work import Progress

@@ -16,8 +16,8 @@ from transfer.comparison import MODELS, verdicts
 from transfer.cuts import CUTS, DEFAULT_CUTS
 from transfer.delong import AreaComparison
 from transfer.export_table import exported_markdown
+from transfer.files import read_json
 from transfer.markdown import markdown_table
-from transfer.paths import read_json
 from transfer.report import performance_markdown
 from transfer.statistics import Comparison
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from transfer.paths import write_json
+from transfer.files import write_json
 from transfer.strict import validate
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import UserError
-from transfer.paths import under_own_name
+from transfer.files import under_own_name
 
 FAILED, BAD_OPTIONS, WORKER_LOST = 1, 2, 3  # statuses with which the process that starts a pipeline ends
 LOCK = threading.Lock()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.cost import peak_memory
-from transfer.paths import write_json
+from transfer.files import write_json
 
 CLASSES = 2
 BATCH = 32  # images at a time, in training and in prediction

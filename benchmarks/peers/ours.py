@@ -8,7 +8,7 @@ from benchmarks.clones import committed_params
 from benchmarks.matrix import repro
 from transfer.comparison import TRAINING
 from transfer.errors import UserError
-from transfer.paths import read_json
+from transfer.files import read_json
 
 MODELS = ("head", "finetuned")
 MEASURED_ANEW = ("embed@head", "train_head", "evaluate@head", "embed@finetune", "finetune", "evaluate@finetuned")

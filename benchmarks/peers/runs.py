@@ -33,8 +33,8 @@ from transfer.backbones.registry import BACKBONES
 from transfer.backbones.weights import PackagedWeights
 from transfer.errors import UserError
 from transfer.evaluation import predictions_of
+from transfer.files import read_json, write_json
 from transfer.packages import file_in, find, require_sha256
-from transfer.paths import read_json, write_json
 from transfer.readme import peers_markdown
 from transfer.records import read_records
 from transfer.scores import Predictions, score

@@ -11,7 +11,7 @@ from benchmarks import learning_curve
 from benchmarks.learning_curve import draw_all, error_table, require_cached, run_curve, run_point, summarise
 from tests.conftest import RunStage
 from transfer.errors import UserError
-from transfer.paths import read_json, write_json
+from transfer.files import read_json, write_json
 from transfer.readme import BLOCKS
 
 STAGES = [("download",), ("weights",), ("preprocess",), ("embed", "head"), ("embed", "finetune")]

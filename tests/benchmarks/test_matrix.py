@@ -23,8 +23,8 @@ from benchmarks.matrix import (
 from tests.conftest import ROOT
 from transfer.cuts import CUTS, SIZE_MULTIPLES
 from transfer.errors import UserError
+from transfer.files import write_json
 from transfer.params import read_params
-from transfer.paths import write_json
 from transfer.readme import matrix_markdown
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

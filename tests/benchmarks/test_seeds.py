@@ -9,7 +9,7 @@ from benchmarks import seeds
 from benchmarks.seeds import Recipe, collected, kept, results_file, run_seeds, scores_of, summarise
 from transfer.comparison import MODELS
 from transfer.errors import UserError
-from transfer.paths import read_json, write_json
+from transfer.files import read_json, write_json
 from transfer.readme import BLOCKS
 
 

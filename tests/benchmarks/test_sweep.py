@@ -12,8 +12,8 @@ from benchmarks.grid_picture import Setting, differing, draw, label
 from benchmarks.sweep import GRID, compared, keys_of, rank, run_grid, setting_of
 from tests.conftest import ROOT
 from transfer.errors import UserError
+from transfer.files import write_json
 from transfer.params import Params, read_params
-from transfer.paths import write_json
 from transfer.readme import BLOCKS
 
 STAGE = """\

@@ -11,8 +11,8 @@ from keras import layers
 from transfer.cost import measured, peak_memory
 from transfer.engine import to_openvino
 from transfer.errors import UserError
+from transfer.files import read_json
 from transfer.inference import measure
-from transfer.paths import read_json
 
 
 def test_prediction_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from tests.transfer.test_comparison import make_findings, make_results, make_spe
 from transfer import page
 from transfer.comparison import MODELS, figures
 from transfer.errors import UserError
+from transfer.files import read_json
 from transfer.history import CURVES
-from transfer.paths import read_json
 from transfer.pictures import Mistake, draw_mistakes
 from transfer.scores import Predictions, curves
 from transfer.spec import Spec

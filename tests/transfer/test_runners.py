@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transfer.beam_runner import BeamRunner
-from transfer.paths import under_own_name
+from transfer.files import under_own_name
 from transfer.runners import LocalRunner, make_runner
 from transfer.work import Progress
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 
 from transfer.errors import UserError
+from transfer.files import require_space, written_whole
 from transfer.packages import file_in, find, require_sha256
-from transfer.paths import require_space, written_whole
 
 TIMEOUT = 20  # seconds without an answer after which a host counts as out of reach
 OTHER_FILE = (OSError, ValueError, KeyError, RuntimeError, TypeError, UserWarning)  # what Keras raises of a wrong file

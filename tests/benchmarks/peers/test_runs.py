@@ -31,8 +31,8 @@ from benchmarks.peers.runs import (
 )
 from tests.conftest import ROOT, write_records
 from transfer.errors import UserError
+from transfer.files import write_json
 from transfer.params import read_params as read_strictly
-from transfer.paths import write_json
 from transfer.readme import BLOCKS, peers_markdown
 from transfer.records import Example
 from transfer.scores import Predictions

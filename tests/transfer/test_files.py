@@ -1,4 +1,4 @@
-"""Tests of transfer/paths.py."""
+"""Tests of transfer/files.py."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transfer.paths import require_space, written_whole
+from transfer.files import require_space, written_whole
 
 
 def _names(folder: Path) -> list[str]:
