@@ -1,6 +1,8 @@
 """Show what in an image speaks for a class: python -m transfer explain IMAGE… | FOLDER… (see `transfer.occlusion`)"""
 
 import argparse
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from transfer.classifiers import open_classifier
@@ -10,13 +12,16 @@ from transfer.occlusion import occlusion_map
 from transfer.prediction import add_classifier, add_images, find_images, list_bad, read_image, shown
 
 
-def _free_name(folder: Path, image: str, taken: set[Path]) -> Path:
-    """Return a name for the picture of an image that no other image of this call has."""
-    stem, number = Path(image).stem, 1
-    while (path := folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")) in taken:
-        number += 1
-    taken.add(path)
-    return path
+def _reserved(folder: Path, image: str) -> Path:
+    """Create an empty file for the picture of an image, under a name that no file has, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = Path(image).stem
+    for number in count(1):
+        path = folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
+        with suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            return path
+    raise AssertionError  # there is always another number
 
 
 def _number(name: str | None, classes: tuple[str, ...]) -> int | None:
@@ -36,7 +41,7 @@ def run(given: argparse.Namespace) -> int:
 
     images = find_images(given.images)
     classifier = open_classifier(given.model, given.format)
-    contract, taken, bad = classifier.contract, set[Path](), []
+    contract, bad = classifier.contract, []
     wanted = _number(given.wanted, contract.classes)
     for image in images:
         pixels = read_image(image, contract)
@@ -46,9 +51,13 @@ def run(given: argparse.Namespace) -> int:
         (probabilities,) = classifier.probabilities(pixels[None])
         target = int(probabilities.argmax()) if wanted is None else wanted
         said = f"{contract.classes[target]} {probabilities[target]:.4f}"
-        path = _free_name(given.out, image, taken)
         falls = occlusion_map(classifier.probabilities, pixels, target)
-        draw_explanation(pixels, falls, shown(Path(image).name), shown(said), path)
+        path = _reserved(given.out, image)
+        try:
+            draw_explanation(pixels, falls, shown(Path(image).name), shown(said), path)
+        except BaseException:
+            path.unlink()
+            raise
         print(f"{shown(image)}: {shown(said)}: {path}", flush=True)
     return list_bad(bad, len(images))
 
@@ -65,5 +74,10 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add_images(parser)
     add_classifier(parser)
     parser.add_argument("--class", dest="wanted", help="what speaks for this class (default: the most likely one)")
-    parser.add_argument("--out", type=Path, default=Path("explained"), help="folder of the PNGs (default: explained)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("explained"),
+        help="folder of the PNGs (default: explained); no file in it is replaced",
+    )
     parser.set_defaults(run=run)

@@ -36,9 +36,8 @@ def test_a_picture_is_written_for_each_image_and_none_over_another(
     with Image.open(out / "x.png") as one, Image.open(out / "x-2.png") as other:
         assert one.size[0] > 600
         assert one.tobytes() != other.tobytes()
-    before = (out / "x.png").read_bytes()
     assert _run(monkeypatch, "--model", str(exported.folder), "--out", str(out), str(tmp_path / "a")) == 0
-    assert (out / "x.png").read_bytes() == before
+    assert (out / "x-3.png").read_bytes() == (out / "x.png").read_bytes()
 
 
 def test_another_class_can_be_asked_for(
@@ -62,3 +61,20 @@ def test_a_class_that_there_is_not_is_an_error(
     )
     with pytest.raises(UserError, match=r"--class: expected one of blue, light, red, .*'cat'"):
         __main__.main()
+
+
+def test_no_file_that_is_there_is_written_over(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the image itself, where --out is its folder, nor what an earlier call has made of another one."""
+    for name, pixels in zip(("u/a.png", "v/a.png"), images_of(2, 3), strict=True):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(pixels).save(tmp_path / name)
+    given = (tmp_path / "u/a.png").read_bytes()
+    for image in ("u/a.png", "v/a.png"):
+        arguments = ("--model", str(exported.folder), "--out", str(tmp_path / "u"))
+        assert _run(monkeypatch, *arguments, str(tmp_path / image)) == 0
+    assert (tmp_path / "u/a.png").read_bytes() == given
+    said = [line.rsplit(": ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert said == [str(tmp_path / "u" / name) for name in ("a-2.png", "a-3.png")]
+    assert (tmp_path / "u/a-2.png").read_bytes() != (tmp_path / "u/a-3.png").read_bytes()
