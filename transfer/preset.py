@@ -61,7 +61,13 @@ def overrides_of(preset: Path) -> list[str]:
     before = validate(Params, given, PARAMS)
     after = validate(Params, overlaid(given, preset, []), preset)
     check(after)
-    return [as_override(key, value) for key, value in differences(asdict(before), asdict(after)).items()]
+    old, overrides = asdict(before), []
+    for key, value in differences(old, asdict(after)).items():
+        override = as_override(key, value)
+        # Hydra would lay a mapping over the one that is there, key by key: so that one goes first.
+        replaces = isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
+        overrides += [f"~{key}", f"+{override}"] if replaces else [override]
+    return overrides
 
 
 def main() -> None:

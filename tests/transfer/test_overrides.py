@@ -83,3 +83,26 @@ def test_a_preset_that_is_no_mapping_is_an_error(tmp_path: Path) -> None:
 
 def test_params_do_not_differ_from_themselves() -> None:
     assert differences(REAL, merged(REAL, {}, "-S")) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"intact": 1.0, "defective": 2.0}, {"cat": 1.0, "dog": 3.0}),
+        ({"a": 1.0, "b": 2.0}, {"a": 1.0}),
+        ("none", {"a": 1.0, "b": 2.0}),
+        ({"a": 1.0, "b": 2.0}, "balanced"),
+    ],
+)
+def test_a_mapping_with_keys_of_the_users_own_is_replaced_whole(old: object, new: object) -> None:
+    before = merged(REAL, {"class_weights": old}, "-S")
+    after = merged(before, {"class_weights": new}, "-S")
+    assert after["class_weights"] == new
+    assert differences(before, after) == {"class_weights": new}
+
+
+def test_a_file_of_weights_is_replaced_whole() -> None:
+    one, other = ({"file": f"{name}.h5", "sha256": name * 64} for name in "ab")
+    before, after = (merged(REAL, {"weights": weights}, "-S") for weights in (one, other))
+    assert merged(before, {"weights": other}, "-S") == after
+    assert differences(before, after) == {"weights": other}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dvc.utils.hydra import to_hydra_overrides
+from dvc.utils.hydra import apply_overrides, to_hydra_overrides
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +69,14 @@ def test_only_what_differs_is_overridden_and_numbers_stay_numbers(project: Path)
 def test_what_is_wrong_in_a_preset_is_said_before_any_work(project: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         overrides_of(_preset(text))
+
+
+@pytest.mark.parametrize("weights", ["{red: 1, blue: 3}", "{red: 2, blue: 1}", "balanced"])
+def test_a_preset_replaces_a_mapping_whole(project: Path, weights: str) -> None:
+    params = load_yaml(Path("params.yaml"))
+    Path("params.yaml").write_text(yaml.safe_dump({**params, "class_weights": {"red": 2, "blue": 1}}), encoding="utf-8")
+    apply_overrides("params.yaml", overrides_of(_preset(f"seed: 3\nclass_weights: {weights}")))
+    assert load_yaml(Path("params.yaml")) == {**params, "seed": 3, "class_weights": yaml.safe_load(weights)}
 
 
 @pytest.mark.parametrize("arguments", [[], ["--name", "x"]])
