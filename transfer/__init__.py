@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import TracebackType
 
 # Read by TensorFlow and Keras when they are first imported, so they have to be set before that.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,3 +16,14 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # OpenVINO reports its use to a web service unless somebody forbids it; without this package, it does not. Only the
 # stage download is to have a network.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def _say_interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Say in a line that Ctrl-C came while modules were imported: `errors.run` says it later."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("error: interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _say_interrupted

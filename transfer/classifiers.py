@@ -149,15 +149,22 @@ def is_installed(package: str) -> bool:
     return find_spec(package.replace("-", "_")) is not None
 
 
+def _place(folder: Path, name: Format) -> Path:
+    """Return where a format lies in a folder that the stage export wrote, or in that format's own."""
+    place = Path(FORMATS[name].place)
+    own = folder / place.name
+    return own if own.is_file() and folder.name == place.parent.name else folder / place
+
+
 def choose(folder: Path, wanted: Format | None = None) -> Format:
-    """Return the format to run out of a folder that the stage export wrote: the fastest that is there and can be run.
+    """Return the format to run out of a folder that the stage export wrote, or one in it: the fastest that can be run.
 
     Those that are less exact are taken only if nothing else is there, or if they are wanted.
 
     Raises:
         UserError: there is none, or not the one that is wanted.
     """
-    there = [name for name, kind in FORMATS.items() if (folder / kind.place).exists()]
+    there = [name for name in FORMATS if _place(folder, name).exists()]
     if not there:
         raise UserError(
             f"{folder}: expected an exported classifier, received none: dvc repro export, or dvc pull {folder}"
@@ -186,7 +193,7 @@ def open_classifier(path: Path, wanted: Format | None = None, latency: bool = Fa
     if not path.exists():
         raise UserError(f"{path}: expected an exported classifier, received nothing there: dvc repro export")
     if path.is_dir() and not (path / "saved_model.pb").exists():
-        path /= FORMATS[choose(path, wanted)].place
+        path = _place(path, choose(path, wanted))
     package = SUFFIXES.get(path.suffix if path.is_file() else "")
     if package is None or (path.is_file() and package == "tensorflow"):
         raise UserError(f"{path}: expected a folder, .xml, .onnx or .tflite, received a file with another suffix")

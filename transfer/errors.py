@@ -1,5 +1,6 @@
 """Mistakes that a user can put right, and how a stage reports them and the wish that it end."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -27,12 +28,24 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
     raise _TerminatedError
 
 
+def _open_standard_streams() -> None:
+    """Open what the shell has closed (`>&-`): the next file to be opened would otherwise get what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for as long as the process lives)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a stage: what the user or the system got wrong becomes one line on standard error and exit status 1.
 
     SIGINT and SIGTERM end it with a line, too, after what was begun is cleaned up, and with the statuses that shells
     give: 130 and 143.
     """
+    _open_standard_streams()
     status, before = 1, signal.signal(signal.SIGTERM, _terminate)
     try:
         main()

@@ -167,6 +167,8 @@ def list_bad(bad: Sequence[tuple[str, str]], total: int) -> int:
 
 def run(given: argparse.Namespace) -> int:
     """Predict what the command line asks for, and return the exit status."""
+    if sys.stdout is None:
+        raise UserError("predict: standard output is closed; send it to a file: predict … > predictions.txt")
     images = find_images(given.images)
     classifier = open_classifier(given.model, given.format, latency=len(images) == 1, fast=given.fast)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are bytes, and need not be UTF-8

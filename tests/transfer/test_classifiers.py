@@ -58,6 +58,20 @@ def test_a_format_that_is_wanted_has_to_be_there(copy: Path) -> None:
         open_classifier(copy, "onnx")
 
 
+@pytest.mark.parametrize(
+    ("part", "wanted", "expected"),
+    [("openvino", None, "openvino"), ("litert", None, "litert_float32"), ("litert", "litert_int8", "litert_int8")],
+)
+def test_the_folder_of_a_format_can_be_given(
+    part: str, wanted: Format | None, expected: Format, exported: Exported
+) -> None:
+    images = images_of(2, 3)
+    one, other = open_classifier(exported.folder / part, wanted), open_classifier(exported.folder, expected)
+    assert np.array_equal(one.probabilities(images), other.probabilities(images))
+    with pytest.raises(UserError, match=f"{part}: expected the format onnx, received {part}"):
+        open_classifier(exported.folder / part, "onnx")
+
+
 def test_a_runtime_that_is_wanted_has_to_be_installed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "is_installed", lambda package: package != "onnxruntime")
     with pytest.raises(UserError, match=r"expected the package onnxruntime, .* received none: pip install onnxruntime"):

@@ -1,9 +1,12 @@
 """Tests of transfer/__init__.py: what libraries may do that are imported after it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -15,3 +18,14 @@ def test_openvino_reports_nothing_and_leaves_nothing_in_the_home_folder(tmp_path
     variables |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], env=variables, check=True)
     assert not (tmp_path / "intel").exists()
+
+
+@pytest.mark.parametrize("module", ["transfer predict x.png", "transfer.check", "stages.train_head"])
+def test_an_interrupt_while_modules_are_imported_is_a_line_and_no_traceback(module: str, tmp_path: Path) -> None:
+    """numpy stands for whatever is being imported when the user presses Ctrl-C."""
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", encoding="utf-8")
+    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-P", "-m", *module.split()]
+    done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == "error: interrupted\n"
+    assert done.returncode in (-signal.SIGINT, 130)

@@ -267,3 +267,28 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(prediction, "MAX_BYTES", 245)
     with pytest.raises(BadImageError, match=r"expected at most 245 bytes, received 246"):
         prediction._content(path)
+
+
+def _shell(command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command in a shell; `"$@"` in it stands for the arguments."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = ["bash", "-c", command, sys.executable, *arguments]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ('"$0" -m transfer predict "$@" >&-', 1, "error: predict: standard output is closed; "),
+        ('"$0" -m transfer predict "$@" >/dev/full', 1, "error: "),
+        ('"$0" -m transfer predict "$@" 2>&-', 0, ""),
+    ],
+)
+def test_a_closed_or_full_output_is_a_line_and_a_status(
+    command: str, status: int, said: str, exported: Exported, folder: Path
+) -> None:
+    done = _shell(command, str(folder / "plain.png"), "--model", str(exported.folder))
+    assert done.returncode == status
+    assert done.stderr.count("\n") == status
+    assert done.stderr.startswith(said)
+    assert bool(done.stdout) == (status == 0)
