@@ -10,6 +10,7 @@ import math
 import platform
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -320,7 +321,8 @@ def _git(*arguments: str) -> str:
 
 def state() -> str:
     """Say whether the results are those of the parameters, code and data that are there now, as DVC knows it."""
-    done = subprocess.run(["dvc", "status", "--json"], check=False, capture_output=True, text=True)
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     try:
         changed = sorted(json.loads(done.stdout))
     except ValueError:

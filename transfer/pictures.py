@@ -1,6 +1,7 @@
 """Pictures of images and of what a classifier sees in them, drawn with matplotlib."""
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
 from transfer.files import written_whole
@@ -37,6 +39,22 @@ class Mistake:
     falls: NDArray[np.float32]
 
 
+def drawable(text: str) -> str:
+    """Return a text with the characters that matplotlib's own font has no glyph for, such as emoji, spelt out.
+
+    Fonts of the machine are not used: the same text has to give the same bytes everywhere.
+    """
+    font = get_font(findfont(FontProperties()))
+
+    def spelt(character: str) -> str:
+        if character.isspace() or font.get_char_index(ord(character)):
+            return character
+        symbol = unicodedata.category(character) == "So"
+        return f"[{unicodedata.name(character) if symbol else f'U+{ord(character):04X}'}]"
+
+    return "".join(map(spelt, text))
+
+
 def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
     """Draw images, with what they are and what they were taken for, and beside each what in it spoke for that."""
     rows = max(1, -(-len(mistakes) // MISTAKES_A_ROW))
@@ -51,7 +69,7 @@ def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
         plain.imshow(mistake.pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
         name = mistake.image.rsplit("/", 1)[-1]
         plain.set_title(
-            f"{name}\nis {mistake.actual}, taken for\n{mistake.predicted} ({mistake.probability:.0%})",
+            drawable(f"{name}\nis {mistake.actual}, taken for\n{mistake.predicted} ({mistake.probability:.0%})"),
             fontsize=9,
             parse_math=False,
         )
@@ -63,7 +81,7 @@ def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
             "(above 0 it speaks for the class)",
             fontsize=9,
         )
-    figure.suptitle(title if mistakes else f"{title}: none")
+    figure.suptitle(drawable(title if mistakes else f"{title}: none"))
     save(figure, path)
 
 
@@ -86,9 +104,9 @@ def draw_explanation(pixels: Pixels, falls: NDArray[np.float32], image: str, sai
     """
     figure, (plain, mapped) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
     plain.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
-    plain.set_title(image, fontsize=9, parse_math=False)  # a dollar sign is one
+    plain.set_title(drawable(image), fontsize=9, parse_math=False)  # a dollar sign is one
     shade = _shade(mapped, pixels, falls, max(float(np.abs(falls).max()), MIN_FALL))
-    mapped.set_title(said, fontsize=9, parse_math=False)
+    mapped.set_title(drawable(said), fontsize=9, parse_math=False)
     bar = figure.colorbar(shade, ax=mapped, shrink=0.9)
     bar.set_label("fall of its log-odds where this is hidden:\nabove 0 it speaks for the class", fontsize=8)
     for axis in (plain, mapped):

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -298,3 +300,12 @@ def test_the_curves_are_those_that_training_writes() -> None:
 
 def test_prose_marks_code_and_emphasis_and_escapes_the_rest() -> None:
     assert page.prose("`ann` is\n*not* <b>") == "<code>ann</code> is <em>not</em> &lt;b&gt;"
+
+
+def test_without_dvc_on_the_path_the_page_still_says_what_dvc_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert page.state() == "The results are those of these files: dvc repro would run nothing."
