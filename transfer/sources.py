@@ -5,7 +5,6 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +19,12 @@ from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.images import IMAGE_SUFFIXES
 from transfer.layouts import read_layout
+from transfer.scan import is_image_name, scan
 from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
 
 SHOWN_CLASSES = 20
+SHOWN_UNREAD = 5
 
 
 @dataclass(frozen=True)
@@ -102,37 +103,40 @@ def _recorded(folder: str, recorded: dict[str, str]) -> dict[str, str]:
     return {name.removeprefix(prefix): digest for name, digest in recorded.items() if name.startswith(prefix)}
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Paths of the files below a folder, sorted, with /, but for those whose name begins with a dot.
+def _files(folder: Path) -> list[str]:
+    """Paths of the files below a folder, sorted, with / (see `scan`).
 
     Raises:
-        UserError: a name that is no UTF-8, which could not be written down.
+        UserError: a folder or a link that cannot be read, or a name that is no UTF-8, which could not be written down.
     """
-    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        parts = path.relative_to(folder).parts
-        if not any(part.startswith(".") for part in parts) and not path.is_dir():
-            name = "/".join(parts)
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                received = os.fsencode(name)
-                raise UserError(
-                    f"{folder}: expected names of files in UTF-8, received {received!r}: rename it"
-                ) from None
-            yield name
+    entries = sorted(scan(str(folder)))
+    if unread := [f"{folder / entry.path} ({entry.error})" for entry in entries if entry.error]:
+        more = f" and {len(unread) - SHOWN_UNREAD} more" if len(unread) > SHOWN_UNREAD else ""
+        raise UserError(
+            f"{folder}: could not be read: {', '.join(unread[:SHOWN_UNREAD])}{more}. Mend the permissions or the link, "
+            "or remove it"
+        )
+    for entry in entries:
+        try:
+            entry.path.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{folder}: the name of a file is not UTF-8: {os.fsencode(entry.path)!r}. Rename it"
+            ) from None
+    return [entry.path for entry in entries]
 
 
 def _is_image(path: Path) -> bool:
     """Whether it is one by its name, and a regular file: a pipe or a device may never end."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    return is_image_name(path.name) and path.is_file()
 
 
 def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
     """Label the images of a folder, and pack them; those with a recorded SHA-256 are checked."""
-    files = list(_files(folder))
+    files = _files(folder)
     images = [file for file in files if _is_image(folder / file)]
     if not images:
-        raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
+        raise UserError(f"{folder}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))}): give a folder that has some")
     known, unlabelled = {FOLDER_CARD}, []
     if card.table is not None:
         classes, labels = read_table(card, card.table, folder)

@@ -389,5 +389,5 @@ def test_names_of_any_characters_come_through(
 def test_a_name_that_is_no_utf_8_is_an_error_that_shows_it(tmp_path: Path) -> None:
     colour_images(tmp_path / "pictures", COLOURS, each=2, size=8)
     (tmp_path / "pictures/red/000.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/pictures/red/caf\xe9.png"))
-    with pytest.raises(UserError, match=r"expected names of files in UTF-8, received b'red/caf\\xe9.png': rename it"):
+    with pytest.raises(UserError, match=r"the name of a file is not UTF-8: b'red/caf\\xe9.png'. Rename it"):
         obtain(tmp_path / "pictures", tmp_path / "raw")

@@ -1,16 +1,20 @@
 """Tests of transfer/sources.py: any source becomes images, labels.csv and a card."""
 
 import hashlib
+import io
 import os
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, colour_images
 from transfer.errors import UserError
 from transfer.image_shards import shards
+from transfer.images import IMAGE_SUFFIXES, decode
+from transfer.prediction import find_images
 from transfer.sources import obtain
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
@@ -56,13 +60,41 @@ def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp
 
 def test_what_is_no_regular_file_is_passed_over_and_named(pictures: Path, tmp_path: Path) -> None:
     (pictures / "red/zero.png").symlink_to("/dev/zero")
-    (pictures / "red/gone.png").symlink_to("nowhere.png")
     (pictures / "red/link.png").symlink_to("001.png")
     os.mkfifo(pictures / "red/pipe.png")
     done = obtain(pictures, tmp_path / "raw")
-    assert done.passed_over == ["red/gone.png", "red/pipe.png", "red/zero.png"]
+    assert done.passed_over == ["red/pipe.png", "red/zero.png"]
     assert _packed(tmp_path / "raw")["red/link.png"] == (pictures / "red/001.png").read_bytes()
     assert done.images == 7
+
+
+def test_folders_behind_links_count(tmp_path: Path) -> None:
+    colour_images(tmp_path / "set/train", COLOURS, each=2, size=8)
+    colour_images(tmp_path / "held out", COLOURS, each=1, size=8)
+    (tmp_path / "set/test").symlink_to("../held out")
+    (tmp_path / "set/train/red/all").symlink_to("..")
+    done = obtain(tmp_path / "set", tmp_path / "raw")
+    assert done.labels["split"].value_counts().to_dict() == {"train": 4, "test": 2}
+
+
+def test_a_link_that_leads_nowhere_is_an_error(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "green").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"pictures/green \(No such file or directory\)\. Mend .* link, or remove it"):
+        obtain(pictures, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_images_of_every_suffix_are_found_and_decoded(suffix: str, tmp_path: Path) -> None:
+    colour_images(tmp_path / "set", COLOURS, each=1, size=8)
+    kind = Image.registered_extensions().get(suffix, "JPEG")  # Pillow knows .jfif, and not .jif
+    for path in list((tmp_path / "set").glob("*/*.png")):
+        image = Image.open(io.BytesIO(path.read_bytes()))
+        path.unlink()
+        image.convert("1" if suffix == ".pbm" else "RGB").save(path.with_suffix(suffix.upper()), format=kind)
+    assert obtain(tmp_path / "set", tmp_path / "raw").images == 2
+    assert len(find_images([str(tmp_path / "set")])) == 2
+    for content in _packed(tmp_path / "raw").values():
+        assert decode(content, 8, 3).pixels.shape == (8, 8, 3)
 
 
 def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
@@ -74,7 +106,7 @@ def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
 def test_class_folders_without_images_are_an_error(tmp_path: Path) -> None:
     for name in ("blue", "red"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"pictures: expected images \(\.bmp, .*\), received none"):
+    with pytest.raises(UserError, match=r"pictures: no images in it \(.*\.bmp, .*\): give"):
         obtain(tmp_path / "pictures", tmp_path / "raw")
 
 
