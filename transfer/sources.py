@@ -5,7 +5,7 @@ import math
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +13,7 @@ import yaml
 
 from transfer import packages
 from transfer.archives import unpack
-from transfer.cards import FOLDER_CARD, ArchiveSource, Card, TfdsSource, read_card, read_folder_card
+from transfer.cards import FOLDER_CARD, FOLDER_CARDS, ArchiveSource, Card, TfdsSource, read_card, read_folder_card
 from transfer.downloads import download
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
@@ -33,7 +33,7 @@ class Obtained:
 
     `passed_over` are what in it is neither an image file by its suffix, nor its card, nor its table, and splits
     of TensorFlow Datasets that are none of the three; `unlabelled` the images in parts of it that have no labels, such
-    as a hidden test. Neither is copied.
+    as a hidden test. Neither is copied. `notes` say how its folders were read, and what was left out.
     """
 
     card: Card
@@ -41,6 +41,7 @@ class Obtained:
     images: int
     passed_over: list[str]
     unlabelled: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def classes(self) -> str:
         """Say how many images of each class there are; of many classes, the largest and the smallest."""
@@ -137,22 +138,22 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
     images = [file for file in files if _is_image(folder / file)]
     if not images:
         raise UserError(f"{folder}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))}): give a folder that has some")
-    known, unlabelled = {FOLDER_CARD}, []
+    known, unlabelled, copies, notes = {*FOLDER_CARDS}, list[str](), list[str](), list[str]()
     if card.table is not None:
         classes, labels = read_table(card, card.table, folder)
         known.add(card.table.file)
     else:
-        layout = read_layout(card, folder, images)
-        classes, unlabelled = layout.classes, layout.unlabelled
+        layout = read_layout(card, folder, images, sorted(set(files).difference(images)))
+        classes, unlabelled, copies, notes = layout.classes, layout.unlabelled, layout.copies, layout.notes
         labels = _layout_labels([(row.image, row.label, row.split) for row in layout.labelled])
-    left_out = set(unlabelled)
+    left_out = {*unlabelled, *copies}
     kept = [image for image in images if image not in left_out]
     for image in kept:
         if image in recorded:
             packages.require_sha256(folder / image, recorded[image])
     passed_over = sorted(set(files).difference(images, known))
     write_shards(folder, kept, target / "images", move)
-    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled)
+    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled, notes)
 
 
 def _layout_labels(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
