@@ -114,18 +114,16 @@ def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> 
     inside = _inside(images, place)
     copy = _copy(folder, place, inside, card)
     copies = inside.pop(copy) if copy is not None else []
-    if {_nfc(name) for name in card.classes} == {_nfc(name) for name in inside if name}:
-        reading = _class_folders(place, inside)
-    else:
-        reading = (
-            _split_folders(folder, place, inside)
-            or _splits_of_classes(folder, place, inside)
-            or _class_folders(place, _not_nested(folder, place, inside))
-        )
     spelt = {_nfc(name): name for name in card.classes}
+    named = set(spelt) == {_nfc(name) for name in inside if name}
+    reading = (
+        (None if named else _split_folders(folder, place, inside))
+        or _splits_of_classes(folder, place, inside, named)
+        or _class_folders(place, inside if named else _not_nested(folder, place, inside))
+    )
     labelled = [replace(row, label=spelt.get(_nfc(row.label), _nfc(row.label))) for row in reading.labelled]
     _require_one_spelling(folder, labelled)
-    notes = [f"the folders in {place} are read"] if place else []
+    notes = [f"read: the folders in {place}"] if place else []
     notes += [f"left out: {place}{copy}, a copy of what lies beside it"] if copy is not None else []
     notes += reading.notes
     if empty := _without_images(folder, [*_above(place), *reading.places], images, others):
@@ -170,7 +168,7 @@ def _copy(folder: Path, place: str, inside: dict[str, list[str]], card: Card) ->
 
     total = sum(len(images) for name, images in inside.items() if name)
     for name, images in inside.items():
-        if name and name not in card.classes and 2 * len(images) == total:
+        if name and _nfc(name) not in map(_nfc, card.classes) and 2 * len(images) == total:
             beside = {image[len(place) :] for other in inside if other not in ("", name) for image in inside[other]}
             below = {image[len(f"{place}{name}/") :] for image in images}
             if below == beside and all(size(name, path) == size(path) for path in below):
@@ -232,8 +230,11 @@ def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> _R
     return _Reading(labelled, unlabelled, places, [_said({name: splits[name] for name in splits if name in nested})])
 
 
-def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]]) -> _Reading | None:
-    """Read CLASS/SPLIT/…, where train and another split lie inside of one class."""
+def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]], named: bool) -> _Reading | None:
+    """Read CLASS/SPLIT/…, where train and another split lie inside of one class.
+
+    `named`: the card names the classes, so that other folders in them are no error, but then those are no splits.
+    """
     below = {name: _inside(images, f"{place}{name}/") for name, images in inside.items() if name}
     words = {name: _words(inner for inner in below[name] if inner) for name in below}
     if not any("train" in found.values() and len({*found.values()} - {"", UNLABELLED}) > 1 for found in words.values()):
@@ -241,13 +242,15 @@ def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]]) -
     strange = [f"{name}/{inner}" for name in words for inner, word in words[name].items() if not word]
     strange += [f"images in {name}" for name in below if "" in below[name]]
     every = {inner: word for name in words for inner, word in words[name].items() if word not in ("", UNLABELLED)}
+    if strange and named:
+        return None
     if strange:
         raise _either(folder, list(every), sorted(strange), list(below))
     tested = "test" in every.values()
     labelled, unlabelled, said = [], [], dict[str, str]()
     for name, found in words.items():
-        named = {inner: word for inner, word in found.items() if word != UNLABELLED}
-        splits = _resolved(folder / place / name, named, tested)
+        called = {inner: word for inner, word in found.items() if word != UNLABELLED}
+        splits = _resolved(folder / place / name, called, tested)
         said |= splits
         for inner, images in below[name].items():
             labelled += [Labelled(image, name, splits[inner]) for image in images if inner in splits]

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
 
 SHOWN_CLASSES = 20
-SHOWN_UNREAD = 5
+SHOWN_UNREAD = SHOWN_KINDS = 5
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,24 @@ def _is_image(path: Path) -> bool:
     return is_image_name(path.name) and path.is_file()
 
 
+def _linked(folder: Path, images: list[str]) -> list[str]:
+    """Folders below a folder, with images, that are links to other folders."""
+    below = {image.rpartition("/")[0] for image in images}
+    below |= {name[: match.start()] for name in below for match in re.finditer("/", name)}
+    return sorted(name for name in below if name and (folder / name).is_symlink())
+
+
 def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
     """Label the images of a folder, and pack them; those with a recorded SHA-256 are checked."""
     files = _files(folder)
     images = [file for file in files if _is_image(folder / file)]
     if not images:
-        raise UserError(f"{folder}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))}): give a folder that has some")
+        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in files)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
+        raise UserError(
+            f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
+            "folder that has some, or convert them"
+        )
     known, unlabelled, copies, notes = {*FOLDER_CARDS}, list[str](), list[str](), list[str]()
     if card.table is not None:
         classes, labels = read_table(card, card.table, folder)
@@ -146,6 +159,8 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
         layout = read_layout(card, folder, images, sorted(set(files).difference(images)))
         classes, unlabelled, copies, notes = layout.classes, layout.unlabelled, layout.copies, layout.notes
         labels = _layout_labels([(row.image, row.label, row.split) for row in layout.labelled])
+    if linked := ", ".join(_linked(folder, images)):
+        notes = [*notes, f"behind links: {linked}. DVC does not look there: after a change, dvc repro -f download"]
     left_out = {*unlabelled, *copies}
     kept = [image for image in images if image not in left_out]
     for image in kept:

@@ -95,11 +95,15 @@ def test_folders_of_splits_in_each_class_are_kept(tmp_path: Path) -> None:
     layout = _layout(tmp_path, [*names, "b/unlabeled/1.png"])
     assert _counts(layout) == {"a": {"train": 2, "test": 1}, "b": {"train": 1, "test": 1, "validation": 1}}
     assert layout.unlabelled == ["b/unlabeled/1.png"]
+    named = read_layout(Card(title="t", classes=("b", "a")), tmp_path, sorted([*names, "b/unlabeled/1.png"]), [])
+    assert _counts(named) == _counts(layout)
 
 
 def test_splits_in_some_classes_only_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"each of test and train is a split, but images in b not.*`classes: \[a, b\]`"):
         _layout(tmp_path, ["a/train/1.png", "a/test/1.png", "b/1.png"])
+    named = read_layout(Card(title="t", classes=("a", "b")), tmp_path, ["a/test/1.png", "a/train/1.png", "b/1.png"], [])
+    assert _counts(named) == {"a": {"": 2}, "b": {"": 1}}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +197,7 @@ def test_splits_without_classes_to_train_on_are_an_error(tmp_path: Path, files: 
 def test_of_a_single_folder_the_folders_inside_are_read(tmp_path: Path) -> None:
     layout = _layout(tmp_path, ["train/a/1.png", "train/b/1.png", "test/notes.txt"])
     assert _counts(layout) == {"a": {"": 1}, "b": {"": 1}}
-    assert layout.notes == ["the folders in train/ are read", "left out, without images: test (1 .txt)"]
+    assert layout.notes == ["read: the folders in train/", "left out, without images: test (1 .txt)"]
 
 
 def test_two_folders_for_one_split_are_an_error(tmp_path: Path) -> None:

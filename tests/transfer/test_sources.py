@@ -75,6 +75,7 @@ def test_folders_behind_links_count(tmp_path: Path) -> None:
     (tmp_path / "set/train/red/all").symlink_to("..")
     done = obtain(tmp_path / "set", tmp_path / "raw")
     assert done.labels["split"].value_counts().to_dict() == {"train": 4, "test": 2}
+    assert done.notes[-1] == "behind links: test. DVC does not look there: after a change, dvc repro -f download"
 
 
 def test_a_link_that_leads_nowhere_is_an_error(pictures: Path, tmp_path: Path) -> None:
@@ -103,10 +104,14 @@ def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
         obtain(tmp_path / "pictures", tmp_path / "raw")
 
 
-def test_class_folders_without_images_are_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_an_error_that_says_what_is_there(tmp_path: Path) -> None:
     for name in ("blue", "red"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"pictures: no images in it \(.*\.bmp, .*\): give"):
+    with pytest.raises(UserError, match=r"pictures: no images in it that can be read \(.*\.bmp, .*\), but no files"):
+        obtain(tmp_path / "pictures", tmp_path / "raw")
+    for name in ("blue/1.HEIC", "red/2.heic", "red/notes"):
+        (tmp_path / "pictures" / name).touch()
+    with pytest.raises(UserError, match=r"but 2 \.heic, 1 without a suffix: give a folder that has some, or convert"):
         obtain(tmp_path / "pictures", tmp_path / "raw")
 
 
