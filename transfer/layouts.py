@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from transfer.cards import FOLDER_CARD, Card
 from transfer.errors import UserError
@@ -42,8 +43,7 @@ WORDS = "words.txt"
 SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Labelled:
+class Labelled(NamedTuple):
     """An image file (path below the folder, with /), its class, and the split that it is given to, or ""."""
 
     image: str
@@ -121,7 +121,8 @@ def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> 
         or _splits_of_classes(folder, place, inside, named)
         or _class_folders(place, inside if named else _not_nested(folder, place, inside))
     )
-    labelled = [replace(row, label=spelt.get(_nfc(row.label), _nfc(row.label))) for row in reading.labelled]
+    labels = {label: spelt.get(_nfc(label), _nfc(label)) for label in {row.label for row in reading.labelled}}
+    labelled = [Labelled(row.image, labels[row.label], row.split) for row in reading.labelled]
     _require_one_spelling(folder, labelled)
     notes = [f"read: the folders in {place}"] if place else []
     notes += [f"left out: {place}{copy}, a copy of what lies beside it"] if copy is not None else []
