@@ -20,6 +20,8 @@ def main() -> None:
     print(f"read   {params.dataset}: {done.card.title}")
     print(f"wrote  {RAW}: {done.images} images, {len(done.labels)} labels")
     print(f"       {done.classes()}")
+    for note in done.notes:
+        print(f"       {note}")
     if done.passed_over:
         shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
         print(f"       passed over, no image files by their names: {len(done.passed_over)} ({shown})")

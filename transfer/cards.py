@@ -12,6 +12,8 @@ from transfer.errors import UserError
 from transfer.strict import SHA256, STRICT, Float, Int, Str, load_yaml, validate
 
 FOLDER_CARD = "card.yaml"
+FOLDER_CARDS = (FOLDER_CARD, "card.yml")
+"""What the card in a folder of images may be called."""
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
 TFDS_PREFIX = "tfds:"
 Names = tuple[Str, ...]
@@ -190,14 +192,17 @@ def read_card(dataset: Path) -> tuple[Card, Path]:
 
 
 def read_folder_card(folder: Path) -> Card:
-    """Read the card.yaml of a folder of images; without one, the folder's name is the title.
+    """Read the card.yaml, or card.yml, of a folder of images; without one, the folder's name is the title.
 
     Raises:
-        UserError: the card is wrong, or has a source, where it lies beside its images.
+        UserError: there are both, or the card is wrong, or has a source, where it lies beside its images.
     """
-    path = folder / FOLDER_CARD
-    if not path.exists():
+    present = [path for name in FOLDER_CARDS if (path := folder / name).exists()]
+    if len(present) > 1:
+        raise UserError(f"{folder}: there is a {' and a '.join(FOLDER_CARDS)}: remove one of them")
+    if not present:
         return Card(title=folder.resolve().name)
+    (path,) = present
     card = validate(Card, load_yaml(path), path)
     if card.source is not None:
         raise UserError(f"{path}: expected a card of the images in its own folder, received one with a source")

@@ -22,6 +22,7 @@ from transfer.errors import UserError
 from transfer.formats import FORMATS
 from transfer.images import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, Pixels, decode
 from transfer.progress import progress_bar
+from transfer.scan import is_image_name, scan
 from transfer.threads import in_order
 
 SOME_BAD = 3
@@ -41,6 +42,8 @@ class Prediction:
 def find_images(given: Sequence[str]) -> list[str]:
     """Return the files given, whatever their names, and the images in the folders given, by their suffixes, in order.
 
+    Folders in them that cannot be listed, and links that lead nowhere, are among them, so that they are reported.
+
     Raises:
         UserError: a folder has none.
     """
@@ -49,12 +52,10 @@ def find_images(given: Sequence[str]) -> list[str]:
         if not Path(path).is_dir():
             found.append(path)
             continue
-        inside = []
-        for folder, folders, files in os.walk(path):
-            folders.sort()
-            inside += [str(Path(folder, name)) for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        inside = [str(Path(path, entry.path)) for entry in scan(path) if entry.error or is_image_name(entry.path)]
         if not inside:
-            raise UserError(f"{path}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise UserError(f"{path}: no images in it ({kinds}): give a folder that has some")
         found += inside
     return found
 
@@ -63,6 +64,8 @@ def _content(path: Path) -> bytes:
     """Read a file whose size is known before: a pipe or a device may never end."""
     try:
         status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            os.scandir(path).close()  # a folder is among the images where it cannot be listed: this says why
         if not stat.S_ISREG(status.st_mode):
             raise BadImageError("expected a regular file, received a folder, a device or a pipe")
         if status.st_size > MAX_BYTES:

@@ -5,8 +5,8 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -14,16 +14,18 @@ import yaml
 
 from transfer import packages
 from transfer.archives import unpack
-from transfer.cards import FOLDER_CARD, ArchiveSource, Card, TfdsSource, read_card, read_folder_card
+from transfer.cards import FOLDER_CARD, FOLDER_CARDS, ArchiveSource, Card, TfdsSource, read_card, read_folder_card
 from transfer.downloads import download
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.images import IMAGE_SUFFIXES
 from transfer.layouts import read_layout
+from transfer.scan import is_image_name, scan
 from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
 
 SHOWN_CLASSES = 20
+SHOWN_UNREAD = SHOWN_KINDS = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Obtained:
 
     `passed_over` are what in it is neither an image file by its suffix, nor its card, nor its table, and splits
     of TensorFlow Datasets that are none of the three; `unlabelled` the images in parts of it that have no labels, such
-    as a hidden test. Neither is copied.
+    as a hidden test. Neither is copied. `notes` say how its folders were read, and what was left out.
     """
 
     card: Card
@@ -40,6 +42,7 @@ class Obtained:
     images: int
     passed_over: list[str]
     unlabelled: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def classes(self) -> str:
         """Say how many images of each class there are; of many classes, the largest and the smallest."""
@@ -102,53 +105,70 @@ def _recorded(folder: str, recorded: dict[str, str]) -> dict[str, str]:
     return {name.removeprefix(prefix): digest for name, digest in recorded.items() if name.startswith(prefix)}
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Paths of the files below a folder, sorted, with /, but for those whose name begins with a dot.
+def _files(folder: Path) -> list[str]:
+    """Paths of the files below a folder, sorted, with / (see `scan`).
 
     Raises:
-        UserError: a name that is no UTF-8, which could not be written down.
+        UserError: a folder or a link that cannot be read, or a name that is no UTF-8, which could not be written down.
     """
-    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        parts = path.relative_to(folder).parts
-        if not any(part.startswith(".") for part in parts) and not path.is_dir():
-            name = "/".join(parts)
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                received = os.fsencode(name)
-                raise UserError(
-                    f"{folder}: expected names of files in UTF-8, received {received!r}: rename it"
-                ) from None
-            yield name
+    entries = sorted(scan(str(folder)))
+    if unread := [f"{folder / entry.path} ({entry.error})" for entry in entries if entry.error]:
+        more = f" and {len(unread) - SHOWN_UNREAD} more" if len(unread) > SHOWN_UNREAD else ""
+        raise UserError(
+            f"{folder}: could not be read: {', '.join(unread[:SHOWN_UNREAD])}{more}. Mend the permissions or the link, "
+            "or remove it"
+        )
+    for entry in entries:
+        try:
+            entry.path.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{folder}: the name of a file is not UTF-8: {os.fsencode(entry.path)!r}. Rename it"
+            ) from None
+    return [entry.path for entry in entries]
 
 
 def _is_image(path: Path) -> bool:
     """Whether it is one by its name, and a regular file: a pipe or a device may never end."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    return is_image_name(path.name) and path.is_file()
+
+
+def _linked(folder: Path, images: list[str]) -> list[str]:
+    """Folders below a folder, with images, that are links to other folders."""
+    below = {image.rpartition("/")[0] for image in images}
+    below |= {name[: match.start()] for name in below for match in re.finditer("/", name)}
+    return sorted(name for name in below if name and (folder / name).is_symlink())
 
 
 def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
     """Label the images of a folder, and pack them; those with a recorded SHA-256 are checked."""
-    files = list(_files(folder))
+    files = _files(folder)
     images = [file for file in files if _is_image(folder / file)]
     if not images:
-        raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
-    known, unlabelled = {FOLDER_CARD}, []
+        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in files)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
+        raise UserError(
+            f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
+            "folder that has some, or convert them"
+        )
+    known, unlabelled, copies, notes = {*FOLDER_CARDS}, list[str](), list[str](), list[str]()
     if card.table is not None:
         classes, labels = read_table(card, card.table, folder)
         known.add(card.table.file)
     else:
-        layout = read_layout(card, folder, images)
-        classes, unlabelled = layout.classes, layout.unlabelled
+        layout = read_layout(card, folder, images, sorted(set(files).difference(images)))
+        classes, unlabelled, copies, notes = layout.classes, layout.unlabelled, layout.copies, layout.notes
         labels = _layout_labels([(row.image, row.label, row.split) for row in layout.labelled])
-    left_out = set(unlabelled)
+    if linked := ", ".join(_linked(folder, images)):
+        notes = [*notes, f"behind links: {linked}. DVC does not look there: after a change, dvc repro -f download"]
+    left_out = {*unlabelled, *copies}
     kept = [image for image in images if image not in left_out]
     for image in kept:
         if image in recorded:
             packages.require_sha256(folder / image, recorded[image])
     passed_over = sorted(set(files).difference(images, known))
     write_shards(folder, kept, target / "images", move)
-    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled)
+    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled, notes)
 
 
 def _layout_labels(rows: list[tuple[str, str, str]]) -> pd.DataFrame:

@@ -107,6 +107,19 @@ def _assert_the_export_says_what_the_winner_says() -> None:
         assert classifier.contract.classes[prediction.probabilities.argmax()] == Path(prediction.image).parent.name
 
 
+def test_download_says_how_it_read_the_folders(
+    project: Path, run_stage: RunStage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("pictures", "again/eval")
+    Path("pictures").rename("again/train")
+    Path("again").rename("pictures")
+    Path("pictures/New folder").mkdir()
+    run_stage("download")
+    lines = capsys.readouterr().out.splitlines()
+    assert "       read as splits: eval (test), train (train)" in lines
+    assert "       left out, without images: New folder" in lines
+
+
 def _assert_only_what_is_above_the_cut_changed(cut: str) -> None:
     """Compare the fine-tuned weights with those of the model that fine-tuning started from."""
     before, _ = load(Path("models/head.json"), Path("models/head.weights.h5"))

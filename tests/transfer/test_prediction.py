@@ -158,6 +158,27 @@ def test_bad_images_are_listed_and_the_others_predicted(run: Run, folder: Path) 
     assert (status, out) == (3, "image,rank,class,probability\n")
 
 
+def test_links_that_lead_nowhere_are_listed_and_links_to_folders_followed(run: Run, folder: Path) -> None:
+    (folder / "gone.png").symlink_to("nowhere.png")
+    (folder / "linked").symlink_to("sub")
+    (folder / "sub/all").symlink_to("..")
+    status, out, errors = run(str(folder), "--json")
+    assert status == 3
+    entries = {entry["image"]: entry for entry in json.loads(out)}
+    assert set(entries) == {
+        *_in_order(folder), *(str(folder / name) for name in ("gone.png", "linked/a.PNG", "linked/deeper/b.jpg")),
+    }  # fmt: skip
+    assert entries[str(folder / "gone.png")]["error"] == "No such file or directory"
+    assert "could not be read: 1 of 15 images" in errors
+
+
+def test_what_the_pipeline_leaves_out_is_left_out(folder: Path) -> None:
+    for name in ("._plain.png", ".ipynb_checkpoints/plain.png", "__MACOSX/._plain.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    assert find_images([str(folder)]) == _in_order(folder)
+
+
 def test_a_file_is_tried_whatever_it_is_called(run: Run, folder: Path) -> None:
     image = folder / "plain.png"
     image.rename(folder / "plain.dat")
@@ -201,7 +222,7 @@ def test_exif_and_sixteen_bits_are_read_as_the_pipeline_does(run: Run, tmp_path:
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
-    with pytest.raises(UserError, match=r"expected images \(.bmp, .*\), received none"):
+    with pytest.raises(UserError, match=r": no images in it \(.*\.bmp, .*\): give a folder that has some"):
         find_images([str(tmp_path)])
 
 

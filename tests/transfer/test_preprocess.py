@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -352,25 +353,31 @@ PARTS = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 )
 
 
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    classes=st.lists(PARTS, min_size=2, max_size=2, unique=True),
+    classes=st.lists(PARTS, min_size=2, max_size=2, unique_by=_nfc),
     names=st.lists(PARTS, min_size=1, max_size=4, unique=True),
 )
 @example(classes=["NA", "null"], names=["a\nb", "a\r\nb", "a,b", '"', " ", "-rf"])
 @example(classes=["\x85", "a\x85b"], names=["\x85", "\u2028"])
-@example(classes=["\u00e9", "e\u0301"], names=["\u00e9", "e\u0301", "\ufeff", "\u202e"])
+@example(classes=["a\u0301", "e\u0301"], names=["\u00e9", "e\u0301", "\ufeff", "\u202e"])
 def test_names_of_any_characters_come_through(
     classes: list[str], names: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Each class also has plain images, so that no split lacks one; names that look the same are different files."""
+    """Each class also has plain images, so that no split lacks one; names that look the same are different files, but
+    one class.
+    """
     folder = tmp_path_factory.mktemp("names")
     for shade, label in enumerate(classes):
         (folder / "pictures" / label).mkdir(parents=True)
         for i, name in enumerate([*names, *(f"plain {i}" for i in range(8))]):
             pixels = np.random.default_rng(100 * shade + i).integers(0, 256, (8, 8, 3), np.uint8)
             Image.fromarray(pixels).save(folder / "pictures" / label / f"{name}.png")
-    expected = {f"{label}/{name}.png": label for label in classes for name in names}
+    expected = {f"{label}/{name}.png": _nfc(label) for label in classes for name in names}
     obtain(folder / "pictures", folder / "raw")
     done = _run(folder)
     assert len(done.quarantine) == 0
@@ -390,5 +397,5 @@ def test_names_of_any_characters_come_through(
 def test_a_name_that_is_no_utf_8_is_an_error_that_shows_it(tmp_path: Path) -> None:
     colour_images(tmp_path / "pictures", COLOURS, each=2, size=8)
     (tmp_path / "pictures/red/000.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/pictures/red/caf\xe9.png"))
-    with pytest.raises(UserError, match=r"expected names of files in UTF-8, received b'red/caf\\xe9.png': rename it"):
+    with pytest.raises(UserError, match=r"the name of a file is not UTF-8: b'red/caf\\xe9.png'. Rename it"):
         obtain(tmp_path / "pictures", tmp_path / "raw")

@@ -1,16 +1,20 @@
 """Tests of transfer/sources.py: any source becomes images, labels.csv and a card."""
 
 import hashlib
+import io
 import os
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, colour_images
 from transfer.errors import UserError
 from transfer.image_shards import shards
+from transfer.images import IMAGE_SUFFIXES, decode
+from transfer.prediction import find_images
 from transfer.sources import obtain
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
@@ -56,32 +60,89 @@ def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp
 
 def test_what_is_no_regular_file_is_passed_over_and_named(pictures: Path, tmp_path: Path) -> None:
     (pictures / "red/zero.png").symlink_to("/dev/zero")
-    (pictures / "red/gone.png").symlink_to("nowhere.png")
     (pictures / "red/link.png").symlink_to("001.png")
     os.mkfifo(pictures / "red/pipe.png")
     done = obtain(pictures, tmp_path / "raw")
-    assert done.passed_over == ["red/gone.png", "red/pipe.png", "red/zero.png"]
+    assert done.passed_over == ["red/pipe.png", "red/zero.png"]
     assert _packed(tmp_path / "raw")["red/link.png"] == (pictures / "red/001.png").read_bytes()
     assert done.images == 7
 
 
+def test_folders_behind_links_count(tmp_path: Path) -> None:
+    colour_images(tmp_path / "set/train", COLOURS, each=2, size=8)
+    colour_images(tmp_path / "held out", COLOURS, each=1, size=8)
+    (tmp_path / "set/test").symlink_to("../held out")
+    (tmp_path / "set/train/red/all").symlink_to("..")
+    done = obtain(tmp_path / "set", tmp_path / "raw")
+    assert done.labels["split"].value_counts().to_dict() == {"train": 4, "test": 2}
+    assert done.notes[-1] == "behind links: test. DVC does not look there: after a change, dvc repro -f download"
+
+
+def test_a_link_that_leads_nowhere_is_an_error(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "green").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"pictures/green \(No such file or directory\)\. Mend .* link, or remove it"):
+        obtain(pictures, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_images_of_every_suffix_are_found_and_decoded(suffix: str, tmp_path: Path) -> None:
+    colour_images(tmp_path / "set", COLOURS, each=1, size=8)
+    kind = Image.registered_extensions().get(suffix, "JPEG")  # Pillow knows .jfif, and not .jif
+    for path in list((tmp_path / "set").glob("*/*.png")):
+        image = Image.open(io.BytesIO(path.read_bytes()))
+        path.unlink()
+        image.convert("1" if suffix == ".pbm" else "RGB").save(path.with_suffix(suffix.upper()), format=kind)
+    assert obtain(tmp_path / "set", tmp_path / "raw").images == 2
+    assert len(find_images([str(tmp_path / "set")])) == 2
+    for content in _packed(tmp_path / "raw").values():
+        assert decode(content, 8, 3).pixels.shape == (8, 8, 3)
+
+
 def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
     colour_images(tmp_path / "pictures", {"blue": (40, 60, 200)}, each=2, size=8)
-    with pytest.raises(UserError, match=r"expected a folder for each of two or more classes, received \['blue'\]"):
+    with pytest.raises(UserError, match=r"two or more classes need a folder of images each; found only blue"):
         obtain(tmp_path / "pictures", tmp_path / "raw")
 
 
-def test_class_folders_without_images_are_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_an_error_that_says_what_is_there(tmp_path: Path) -> None:
     for name in ("blue", "red"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"pictures: expected images \(\.bmp, .*\), received none"):
+    with pytest.raises(UserError, match=r"pictures: no images in it that can be read \(.*\.bmp, .*\), but no files"):
+        obtain(tmp_path / "pictures", tmp_path / "raw")
+    for name in ("blue/1.HEIC", "red/2.heic", "red/notes"):
+        (tmp_path / "pictures" / name).touch()
+    with pytest.raises(UserError, match=r"but 2 \.heic, 1 without a suffix: give a folder that has some, or convert"):
         obtain(tmp_path / "pictures", tmp_path / "raw")
 
 
 def test_class_folders_that_the_card_does_not_name_are_an_error(pictures: Path, tmp_path: Path) -> None:
     (pictures / "card.yaml").write_text("title: t\nclasses: [blue, green]\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"expected the class folders \['blue', 'green'\], received \['blue', 'red'\]"):
+    with pytest.raises(UserError, match=r"card names the classes blue, green, but the .* are blue, red: make"):
         obtain(pictures, tmp_path / "raw")
+
+
+def test_a_card_may_end_in_yml_but_not_lie_there_twice(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "card.yml").write_text("title: t\nclasses: [red, blue]\n", encoding="utf-8")
+    done = obtain(pictures, tmp_path / "raw")
+    assert (done.card.classes, done.passed_over) == (("red", "blue"), [])
+    (pictures / "card.yaml").write_text("title: t\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"pictures: there is a card.yaml and a card.yml: remove one of them"):
+        obtain(pictures, tmp_path / "other")
+
+
+def test_a_copy_of_the_splits_and_folders_without_images_are_left_out_and_said(tmp_path: Path) -> None:
+    for place in ("set", "set/again"):
+        for name in ("train", "test"):
+            colour_images(tmp_path / place / name, COLOURS, each=2, size=8)
+    (tmp_path / "set/New folder").mkdir()
+    done = obtain(tmp_path / "set", tmp_path / "raw")
+    assert done.images == len(_packed(tmp_path / "raw")) == 8
+    assert done.labels["split"].value_counts().to_dict() == {"train": 4, "test": 4}
+    assert done.notes == [
+        "left out: again, a copy of what lies beside it",
+        "read as splits: test (test), train (train)",
+        "left out, without images: New folder",
+    ]
 
 
 def test_a_path_finds_the_group_of_an_image(pictures: Path, tmp_path: Path) -> None:
