@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import keras
 
-NOT_DECAYED = ["bias", "gamma", "beta"]  # shifts and scales are few, and pulling them to 0 does not regularise
+NOT_DECAYED = ["bias", "gamma", "beta", "^variable", "class_token", "embeddings"]
+"""Variables by their names: shifts, scales ("variable" is the layer scale of ConvNeXt) and a Vision Transformer's
+embeddings are few, and pulling them to 0 does not regularise. timm leaves out the same."""
 
 
 @dataclass(frozen=True)

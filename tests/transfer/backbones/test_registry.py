@@ -16,7 +16,7 @@ from transfer.errors import UserError
 from transfer.fused import layers_above
 from transfer.model_files import ModelFiles, load, save
 from transfer.network import Architecture, Network, build, from_pixels, frozen_trunk
-from transfer.recipe import Recipe
+from transfer.recipe import Recipe, make_optimizer
 from transfer.training import compiled
 
 SIZE = 32
@@ -90,6 +90,13 @@ def test_cut_in_two_at_each_place_gives_what_the_uncut_network_gives(name: str, 
 def test_openvino_computes_the_trunk(name: str, backbone: keras.Model) -> None:
     trunk = frozen_trunk(backbone, name, "auto")
     assert check_agreement(make_engine(trunk, "openvino"), trunk, PIXELS) < 1e-4
+
+
+def test_weight_decay_pulls_kernels_only(name: str, backbone: keras.Model) -> None:
+    """And neither a layer scale (ConvNeXt) nor embeddings (ViT), as their authors have it."""
+    optimizer = make_optimizer(Recipe(epochs=1, lr=1e-3, weight_decay=0.1), steps=1)
+    decayed = {variable.name for variable in backbone.trainable_variables if optimizer._use_weight_decay(variable)}
+    assert decayed == {"kernel"}
 
 
 @dataclass
