@@ -1,6 +1,5 @@
 """Bring the dataset into data/raw."""
 
-import shutil
 from pathlib import Path
 
 from transfer.errors import run
@@ -15,7 +14,6 @@ RAW = writes("data/raw")
 def main() -> None:
     """Copy images and labels from where the card says, and check them."""
     params = read_params(PARAMS)
-    shutil.rmtree(RAW, ignore_errors=True)
     done = obtain(Path(params.dataset), RAW)
     print(f"read   {params.dataset}: {done.card.title}")
     print(f"wrote  {RAW}: {done.images} images, {len(done.labels)} labels")

@@ -20,10 +20,12 @@ from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.images import IMAGE_SUFFIXES
 from transfer.layouts import read_layout
+from transfer.outputs import clear
 from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
 
 SHOWN_CLASSES = 20
+MADE = r"images/\d+\.zip|labels\.csv|card\.yaml|unpacked(\.unpacking)?/.*"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Obtained:
 
 
 def obtain(dataset: Path, target: Path) -> Obtained:
-    """Bring a dataset into the new folder `target`: images/ (see `image_shards`), labels.csv and card.yaml.
+    """Bring a dataset into the folder `target`: images/ (see `image_shards`), labels.csv and card.yaml.
+
+    What an earlier call has left there is removed, once the card is read.
 
     labels.csv has a row for each labelled image: image (its path in the dataset, with /), label (class name),
     soft_label (probability of the second class; empty where there is none), confidence (weight in the weighted
@@ -59,9 +63,11 @@ def obtain(dataset: Path, target: Path) -> Obtained:
     row, and rows without an image, are kept: preprocess puts them into quarantine.
 
     Raises:
-        UserError: no dataset there, it cannot be had or is damaged, or the labels cannot be read.
+        UserError: no dataset there, it cannot be had or is damaged, the labels cannot be read, or `target` holds
+            what is none of ours.
     """
     card, place = read_card(dataset)
+    clear(target, MADE)
     source = card.source
     if source is not None and source.tfds is not None:
         done = _from_tfds(card, source.tfds, target)
