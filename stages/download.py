@@ -17,7 +17,7 @@ def main() -> None:
     done = obtain(Path(params.dataset), RAW)
     print(f"read   {params.dataset}: {done.card.title}")
     print(f"wrote  {RAW}: {done.images} images, {len(done.labels)} labels")
-    print(f"       {done.classes()}")
+    print(*(f"       {line}" for line in (done.classes(), *done.divisions(), *done.notes)), sep="\n")
     if done.passed_over:
         shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
         print(f"       passed over, no image files by their names: {len(done.passed_over)} ({shown})")

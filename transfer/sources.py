@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,9 @@ from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.images import IMAGE_SUFFIXES
 from transfer.layouts import read_layout
+from transfer.matching import match_images
 from transfer.outputs import clear
+from transfer.strata import split_stratum
 from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
 
@@ -34,7 +36,7 @@ class Obtained:
 
     `passed_over` are what in it is neither an image file by its suffix, nor its card, nor its table, and splits
     of TensorFlow Datasets that are none of the three; `unlabelled` the images in parts of it that have no labels, such
-    as a hidden test. Neither is copied.
+    as a hidden test. Neither is copied. `notes` are lines that say how the rows of a table were read.
     """
 
     card: Card
@@ -42,6 +44,7 @@ class Obtained:
     images: int
     passed_over: list[str]
     unlabelled: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def classes(self) -> str:
         """Say how many images of each class there are; of many classes, the largest and the smallest."""
@@ -50,6 +53,25 @@ class Obtained:
             return ", ".join(f"{counts.get(name, 0)} {name}" for name in self.card.classes)
         ends = f"{counts.iloc[0]} {counts.index[0]} … {counts.iloc[-1]} {counts.index[-1]}"
         return f"{len(self.card.classes)} classes: {ends}"
+
+    def divisions(self) -> list[str]:
+        """Say in a line each what groups, given splits and values to stratify by there are, if any."""
+        lines = []
+        sizes = self.labels["group"][self.labels["group"] != ""].value_counts()
+        if len(sizes):
+            each = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes.min()}"
+            alone = len(self.labels) - sizes.sum()
+            lines.append(f"groups: {len(sizes)}, images in each: {each}; images in none: {alone}")
+        given = self.labels["split"].value_counts()
+        if set(given.index) != {""}:
+            counts = [f"{name} {given[name]}" for name in ("train", "validation", "test") if name in given]
+            lines.append(f"images given to splits: {', '.join(counts)}; to none: {given.get('', 0)}")
+        if self.card.table is not None and (columns := self.card.table.stratify):
+            strata = self.labels[["stratum", "label"]].drop_duplicates()
+            values = zip(*(split_stratum(*row) for row in strata.itertuples(index=False)), strict=True)
+            counted = [f"{name} {len(set(found))}" for name, found in zip(columns, values, strict=True)]
+            lines.append(f"values to stratify by: {', '.join(counted)}")
+        return lines
 
 
 def obtain(dataset: Path, target: Path) -> Obtained:
@@ -86,13 +108,29 @@ def obtain(dataset: Path, target: Path) -> Obtained:
 def _written(done: Obtained, target: Path) -> Obtained:
     """Write labels.csv and the card."""
     labels = done.labels
-    if (pattern := done.card.group_pattern) is not None:
-        labels["group"] = [match[1] or "" if (match := re.search(pattern, image)) else "" for image in labels["image"]]
+    _find_groups(labels, done.card.group_pattern)
     labels.to_csv(target / "labels.csv", index=False)
     # All but ASCII is escaped: of what PyYAML writes as it is, it does not read U+0085 as such.
     card_text = yaml.safe_dump(_plain(dataclasses.asdict(done.card)), sort_keys=False)
     (target / FOLDER_CARD).write_text(card_text, encoding="utf-8")
     return done
+
+
+def _find_groups(labels: pd.DataFrame, pattern: str | None) -> None:
+    """Fill the column group by the card's pattern, if it has one; check that groups leave something to divide."""
+    images = labels["image"]
+    if pattern is not None:
+        labels["group"] = [match[1] or "" if (match := re.search(pattern, image)) else "" for image in images]
+        if not labels["group"].any():
+            raise UserError(
+                f"group_pattern: {pattern!r} finds no group in any path, such as {images.iloc[0]!r}; correct it in the "
+                f"card, or leave it out"
+            )
+    if len(groups := set(labels["group"])) == 1 and (group := groups.pop()):
+        raise UserError(
+            f"all images are in one group, {group!r}, and so could only lie in one split; correct the card's "
+            f"{'group_pattern' if pattern is not None else 'table.group'}, or leave it out"
+        )
 
 
 def _plain(value: object) -> object:
@@ -139,9 +177,11 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
     images = [file for file in files if _is_image(folder / file)]
     if not images:
         raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
-    known, unlabelled = {FOLDER_CARD}, []
+    known, unlabelled, notes = {FOLDER_CARD}, [], []
     if card.table is not None:
-        classes, labels = read_table(card, card.table, folder)
+        classes, labels, notes = read_table(card, card.table, folder)
+        labels, matched = match_images(labels, images, folder, folder / card.table.file)
+        notes += matched
         known.add(card.table.file)
     else:
         layout = read_layout(card, folder, images)
@@ -154,7 +194,7 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
             packages.require_sha256(folder / image, recorded[image])
     passed_over = sorted(set(files).difference(images, known))
     write_shards(folder, kept, target / "images", move)
-    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled)
+    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled, notes)
 
 
 def _layout_labels(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
