@@ -67,8 +67,9 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
         UserError: no row has a file, one fits several, or several mean the same.
     """
     files = set(images)
-    found = {line: name for line, name in labels["image"].items() if name in files}
-    left = {line: name for line, name in labels["image"].items() if name not in files}
+    rows: dict[int, str] = dict(zip(labels.index.tolist(), labels["image"].tolist(), strict=True))
+    found = {line: name for line, name in rows.items() if name in files}
+    left = {line: name for line, name in rows.items() if name not in files}
     lines = []
     for way in WAYS if left else ():
         matched = _matched(way, left, images, set(found.values()), folder, table)
@@ -78,13 +79,13 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
             lines.append(f"{table.name}: rows that name their image {way.said}: {len(matched)} ({first})")
         found |= matched
         left = {line: name for line, name in left.items() if line not in matched}
-    _require_one_row_each(found, labels["image"], table)
+    _require_one_row_each(found, rows, table)
     if not found:
         raise UserError(
-            f"{table}: no row matches an image: the first row says {labels['image'].iloc[0]!r}, the first image is "
+            f"{table}: no row matches an image: the first row says {next(iter(rows.values()))!r}, the first image is "
             f"{images[0]}; write paths as they are below {folder}, or give the folder that they begin in as dataset"
         )
-    names = [found.get(line, name) for line, name in labels["image"].items()]
+    names = [found.get(line, name) for line, name in rows.items()]
     labels = labels.assign(image=names).reset_index(drop=True)
     return labels, lines + _unmatched(left, sorted(files.difference(found.values())), table)
 
@@ -117,7 +118,7 @@ def _paths(name: str, folder: Path, table: Path) -> Iterator[str]:
                 yield path.removeprefix(f"{place}/")
 
 
-def _require_one_row_each(found: dict[int, str], names: "pd.Series[str]", table: Path) -> None:
+def _require_one_row_each(found: dict[int, str], names: dict[int, str], table: Path) -> None:
     first: dict[str, int] = {}
     for line, file in found.items():
         if (other := first.setdefault(file, line)) != line:

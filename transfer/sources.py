@@ -177,7 +177,8 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
     images = [file for file in files if _is_image(folder / file)]
     if not images:
         raise UserError(f"{folder}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), received none")
-    known, unlabelled, notes = {FOLDER_CARD}, [], []
+    known, unlabelled = {FOLDER_CARD}, []
+    notes: list[str] = []
     if card.table is not None:
         classes, labels, notes = read_table(card, card.table, folder)
         labels, matched = match_images(labels, images, folder, folder / card.table.file)

@@ -104,8 +104,8 @@ def _needed(table: Table, header: list[str], path: Path) -> list[str]:
 
 def _checked(rows: pd.DataFrame, table: Table, path: Path) -> pd.DataFrame:
     """Take the white space off, but for paths and labels, and check for empty columns and repeated images."""
-    for name in rows.columns.difference([table.image, table.label]):
-        rows[name] = rows[name].str.strip()
+    for column in rows.columns.difference([table.image, table.label]):
+        rows[column] = rows[column].str.strip()
     for key, name in (("group", table.group), ("split", table.split), *(("stratify", name) for name in table.stratify)):
         if name is not None and not rows[name].any():
             raise UserError(
