@@ -1,6 +1,5 @@
 """Bring the dataset into data/raw."""
 
-import shutil
 from pathlib import Path
 
 from transfer.declared import reads, writes
@@ -15,13 +14,10 @@ RAW = writes("data/raw")
 def main() -> None:
     """Copy images and labels from where the card says, and check them."""
     params = read_params(PARAMS)
-    shutil.rmtree(RAW, ignore_errors=True)
     done = obtain(Path(params.dataset), RAW)
     print(f"read   {params.dataset}: {done.card.title}")
     print(f"wrote  {RAW}: {done.images} images, {len(done.labels)} labels")
-    print(f"       {done.classes()}")
-    for note in done.notes:
-        print(f"       {note}")
+    print(*(f"       {line}" for line in (done.classes(), *done.divisions(), *done.notes)), sep="\n")
     if done.passed_over:
         shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
         print(f"       passed over, no image files by their names: {len(done.passed_over)} ({shown})")

@@ -12,6 +12,7 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from tests.declared import ROOT, WHERE, Needs, needs_of
+from transfer.outputs import OUTPUTS
 from transfer.params import Params
 
 
@@ -115,6 +116,13 @@ def test_a_param_that_says_where_to_compute_runs_no_stage_again() -> None:
     declared = set().union(*(stage.params for stage in STAGES.values()))
     assert _leaves(Params) >= WHERE
     assert not WHERE & declared
+
+
+def test_every_output_is_where_no_dataset_may_lie() -> None:
+    declared = {Path(out) for stage in STAGES.values() for out in stage.outs}
+    assert [out for out in sorted(declared) if not any(out.is_relative_to(known) for known in OUTPUTS)] == []
+    unused = {known for known in OUTPUTS if not any(out.is_relative_to(known) for out in declared)}
+    assert unused == {Path(".checkpoints")}  # which stages write, and DVC does not know
 
 
 def test_only_evaluate_reads_the_test_split() -> None:

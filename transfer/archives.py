@@ -1,5 +1,6 @@
 """Unpack an archive that nobody vouches for: all of it, or nothing, and never outside the folder given."""
 
+import bz2
 import gzip
 import lzma
 import math
@@ -31,6 +32,7 @@ XZ_MEMORY = 128 << 20  # bytes; `xz -9` needs 65 MiB to unpack (man xz), and a h
 MAX_NAME, MAX_PATH = 255, 1024  # bytes; Linux and macOS allow 255 a name, macOS 1,024 a path
 MAX_DEPTH = 64  # folders; removing a tree takes an open file for each level
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # flag bits of a zip entry: encrypted, strongly so, its header too (APPNOTE 4.4.4)
+UTF8 = 0x800  # flag bit: the name is in UTF-8
 KINDS: dict[bytes | int, str] = {
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.LNKTYPE: "a hard link",
@@ -81,7 +83,7 @@ class _Reader(Protocol):
 
 
 def unpack(archive: Path, target: Path, limits: Limits | None = None) -> list[str]:
-    """Unpack a zip, tar, tar.gz or tar.xz, told by its content, into the new or empty folder `target`.
+    """Unpack a zip, tar, tar.gz, tar.xz or tar.bz2, told by its content, into the new or empty folder `target`.
 
     Everything goes into the folder `target`.unpacking beside it, which an earlier run that was killed may have left and
     which is made anew; it is renamed at the end. So after an error nothing is at `target` that was not there before.
@@ -123,7 +125,7 @@ def _unpacked(archive: Path, folder: Path, limits: Limits) -> list[str]:
                 raise UserError(f"{unpacking.where}: expected an undamaged {kind}, received: {reason}") from error
             bar.update(unpacking.packed - bar.n)
     except OSError as error:
-        raise UserError(f"{archive}: cannot unpack it into {folder}: {error.strerror or error}") from error
+        raise UserError(f"{archive}: cannot unpack it into {folder.parent}: {error.strerror or error}") from error
     if not unpacking.files:
         raise UserError(f"{archive}: expected a {kind} with files in it, received one without")
     return sorted(unpacking.files)
@@ -138,12 +140,15 @@ def _kind(archive: Path, file: BinaryIO) -> tuple[str, "Callable[[_Unpacking, Bi
     if start.startswith(b"\x1f\x8b"):
         return "tar.gz", lambda unpacking, file: _read_tar(unpacking, gzip.GzipFile(fileobj=file))
     if start.startswith(b"\xfd7zXZ\x00"):
-        return "tar.xz", lambda unpacking, file: _read_tar(unpacking, _Xz(file))
+        return "tar.xz", lambda unpacking, file: _read_tar(unpacking, _Bounded(file, _xz))
+    if start.startswith(b"BZh"):
+        return "tar.bz2", lambda unpacking, file: _read_tar(unpacking, _Bounded(file, bz2.BZ2Decompressor))
     try:
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
         raise UserError(
-            f"{archive}: expected a zip, tar, tar.gz or tar.xz, received a file that begins with {start[:8]!r}"
+            f"{archive}: it is no zip, tar, tar.gz, tar.xz or tar.bz2, and begins with {start[:8]!r}; unpack it and "
+            f"give the folder, or pack the images as a zip"
         ) from None
     return "tar", _read_tar
 
@@ -258,7 +263,8 @@ def _read_zip(unpacking: _Unpacking, file: BinaryIO) -> None:
     with zipfile.ZipFile(file) as archive:
         entries = []
         for info in archive.infolist():
-            path = unpacking.admit(info.orig_filename, info.orig_filename.endswith("/"))
+            name = _zip_name(info)
+            path = unpacking.admit(name, name.endswith("/"))
             _require_plain(unpacking, info)
             if path is not None:
                 entries.append((path, info))
@@ -267,12 +273,25 @@ def _read_zip(unpacking: _Unpacking, file: BinaryIO) -> None:
         unpacking.require_space(size)
         _require_apart(unpacking, archive.infolist())
         for path, info in entries:
-            unpacking.entry = info.filename
+            unpacking.entry = path
             if info.filename.endswith("/"):
                 unpacking.make_folder(path)
             else:
                 with archive.open(info) as source:
                     unpacking.write(path, _Metered(source, unpacking), info.file_size)
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a zip entry: UTF-8 also where the flag for it is missing, as it is after Info-ZIP and macOS.
+
+    By the format, names without the flag are in code page 437. Text in it is hardly ever UTF-8 by chance.
+    """
+    if info.flag_bits & UTF8:
+        return info.orig_filename
+    try:
+        return info.orig_filename.encode("cp437").decode("utf-8")
+    except UnicodeDecodeError:
+        return info.orig_filename
 
 
 def _require_plain(unpacking: _Unpacking, info: zipfile.ZipInfo) -> None:
@@ -291,21 +310,33 @@ def _require_apart(unpacking: _Unpacking, entries: list[zipfile.ZipInfo]) -> Non
     """Check that no two entries share bytes, as those of bombs do (D. Fifield, A better zip bomb, WOOT 2019)."""
     end = 0
     for info in sorted(entries, key=lambda info: info.header_offset):
-        unpacking.entry = info.filename
+        unpacking.entry = _zip_name(info)
         if info.header_offset < end:
             raise unpacking.refuse("entries that do not overlap", "one that begins within another")
         end = info.header_offset + LOCAL_HEADER + info.compress_size
 
 
-class _Xz:
-    """Decompress .xz streams, one after the other, in bounded memory (lzma.LZMAFile sets no bound)."""
+class _Decoder(Protocol):
+    """What decompresses one stream: lzma's and bz2's."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.decoder, self.left = file, self.begin(), b""
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
-    @staticmethod
-    def begin() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
+
+def _xz() -> _Decoder:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
+
+
+class _Bounded:
+    """Decompress .xz or .bz2 streams, one after the other, in bounded memory (LZMAFile and BZ2File set no bound)."""
+
+    def __init__(self, file: BinaryIO, begin: Callable[[], _Decoder]) -> None:
+        self.file, self.begin, self.decoder = file, begin, begin()
 
     def read(self, size: int, /) -> bytes:
         while True:
@@ -320,8 +351,15 @@ class _Xz:
                 data = b""
             elif not (data := self.file.read(CHUNK)):
                 raise EOFError("it ends too early")
-            if data := self.decoder.decompress(data, size):
+            if data := self.decode(data, size):
                 return data
+
+    def decode(self, data: bytes, size: int) -> bytes:
+        """Decompress at most `size` bytes."""
+        try:
+            return self.decoder.decompress(data, size)
+        except OSError as error:  # of damage, from bz2; it has nothing to do with files
+            raise ValueError(str(error)) from error
 
 
 class _Metered:

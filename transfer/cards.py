@@ -1,21 +1,29 @@
 """Dataset cards: where images come from, their classes, how labels are read, which symmetries hold, whose they are."""
 
+import json
 import re
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from transfer.errors import UserError
+from transfer.outputs import require_apart
 from transfer.strict import SHA256, STRICT, Float, Int, Str, load_yaml, validate
 
 FOLDER_CARD = "card.yaml"
 FOLDER_CARDS = (FOLDER_CARD, "card.yml")
 """What the card in a folder of images may be called."""
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
+CARD_SUFFIXES = (".yaml", ".yml")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+OTHER_ARCHIVES = (".rar", ".7z", ".gz", ".xz", ".bz2", ".zst", ".lz4", ".z", ".cab", ".iso")
+TABLE_SUFFIXES = {".csv": "comma", ".tsv": "tab"}
 TFDS_PREFIX = "tfds:"
+DATASET = "params.yaml: dataset"
 Names = tuple[Str, ...]
 
 
@@ -30,7 +38,7 @@ class PackageSource:
 
 @dataclass(frozen=True, config=STRICT)
 class ArchiveSource:
-    """A .zip, .tar, .tar.gz or .tar.xz at a URL (https, http, file), of `size` bytes and with that SHA-256.
+    """A .zip, .tar, .tar.gz, .tar.xz or .tar.bz2 at a URL (https, http, file), of `size` bytes and with that SHA-256.
 
     `folder` is the folder inside it that counts; left out, it is the only one at the top, or the whole archive.
     """
@@ -170,25 +178,70 @@ def read_card(dataset: Path) -> tuple[Card, Path]:
     Returns the card and the place that it describes: the folder, the archive, or the folder that the card file lies in.
 
     Raises:
-        UserError: there is nothing at `dataset`, or the card is wrong.
+        UserError: there is nothing at `dataset`, it is of no kind that can be read, it lies where the pipeline writes,
+            or the card is wrong.
     """
+    require_apart(dataset, DATASET)
     if dataset.is_dir():
         return read_folder_card(dataset), dataset
-    if str(dataset).startswith(TFDS_PREFIX):
-        raise UserError(
-            f"params.yaml: dataset: expected a card or a path, received {str(dataset)!r}: write a card with the line "
-            f"`source: {{tfds: {dataset}}}`, as data/cards/tf_flowers.yaml does, and give its path"
-        )
     if not dataset.exists():
-        raise UserError(
-            f"params.yaml: dataset: expected a card, a folder of images or an archive, received {str(dataset)!r}: none"
-        )
+        raise UserError(f"{DATASET}: {_no_path(str(dataset))}")
     if dataset.name.lower().endswith(ARCHIVE_SUFFIXES):
         return Card(title=dataset.name), dataset
+    if not dataset.name.lower().endswith(CARD_SUFFIXES):
+        raise UserError(f"{DATASET}: {_no_card(dataset)}")
     card = validate(Card, load_yaml(dataset), dataset)
     if card.source is None:
         raise UserError(f"{dataset}: expected a source; to use a folder of images, give the folder itself as dataset")
+    _require_apart(card.source, dataset)
     return card, dataset.parent
+
+
+def _require_apart(source: Source, card: Path) -> None:
+    """Check that what a card names on this machine is not among the outputs either."""
+    if source.archive is not None and source.archive.url.startswith("file:"):
+        require_apart(Path(url2pathname(urlsplit(source.archive.url).path)), f"{card}: source.archive.url")
+    if source.tfds is not None and source.tfds.data_dir is not None:
+        require_apart(Path(source.tfds.data_dir), f"{card}: source.tfds.data_dir")
+
+
+def _no_path(dataset: str) -> str:
+    """Say why there is nothing at a path, and what to write."""
+    if dataset.startswith("~"):
+        return f"DVC does not know what ~ is; write {str(Path(dataset).expanduser())!r}"
+    if dataset.startswith(TFDS_PREFIX):
+        return (
+            f"{dataset!r} is no path; write a card with the line `source: {{tfds: {dataset}}}`, as "
+            f"data/cards/tf_flowers.yaml does, and give its path"
+        )
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", dataset):
+        url = dataset.replace(":/", ":///" if dataset.startswith("file:") else "://", 1)  # as it was before Path()
+        return (
+            f"{url!r} is a URL and no path; write a card with the URL, size and SHA-256 of the archive, as "
+            f"data/cards/tiny_imagenet.yaml does, and give its path"
+        )
+    return f"there is nothing at {dataset!r}; give the path of a folder of images, an archive or a card"
+
+
+def _no_card(dataset: Path) -> str:
+    """Say what to give in place of a file that is neither an archive that can be read nor a card."""
+    name, suffix = dataset.name, dataset.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return (
+            f"{str(dataset)!r} is a table; give the folder of the images, and write a card.yaml into it:\n"
+            f"  title: {json.dumps(dataset.stem)}\n"
+            f"  table: {{file: {json.dumps(name)}, separator: {TABLE_SUFFIXES[suffix]}, image: COLUMN_OF_PATHS, "
+            f"label: COLUMN_OF_CLASSES}}"
+        )
+    if suffix in OTHER_ARCHIVES:
+        return (
+            f"{str(dataset)!r} is an archive of a kind that is not read; unpack it and give the folder, or pack the "
+            f"images as one of {', '.join(ARCHIVE_SUFFIXES)}"
+        )
+    return (
+        f"{str(dataset)!r} is neither a folder of images, nor an archive ({', '.join(ARCHIVE_SUFFIXES)}), nor a card "
+        f"({', '.join(CARD_SUFFIXES)}); give the path of one"
+    )
 
 
 def read_folder_card(folder: Path) -> Card:

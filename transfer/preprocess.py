@@ -1,6 +1,5 @@
 """From data/raw to records: which images take part, which split each belongs to, and their pixels."""
 
-import shutil
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from transfer.cards import FOLDER_CARD, Card
 from transfer.errors import UserError
 from transfer.groups import duplicates_table, leaks, mark_same, merged_groups
 from transfer.image_shards import open_shard, shards
+from transfer.outputs import clear
 from transfer.params import Duplicates, Split
 from transfer.pool import DecodeShards, Labelled, Pool, copy_records
 from transfer.records import records_in_shard
@@ -21,6 +21,8 @@ from transfer.spec import Spec
 from transfer.splits import SPLITS, follow_groups, split, take_stratified
 from transfer.strict import load_yaml, validate
 from transfer.work import Runner
+
+MADE = r"\.?\d+\.tfrecord(\.\d+-\w+)?"  # the second, with a dot, is what a killed worker leaves
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def preprocess(
         runner: decodes and copies.
 
     Raises:
-        UserError: a class or a split has too few images, or a group is given to two splits.
+        UserError: a class or a split has too few images, a group is given to two splits, or a folder of records holds
+            other files.
     """
     raw = read_raw(raw_folder)
     labels = raw.labels if max_images is None else take_stratified(raw.labels, max_images, seed)
@@ -170,8 +173,8 @@ def preprocess(
         rows = {name: [pool.rows[image] for image in used["image"][used["split"] == name]] for name in SPLITS}
         in_shard = records_in_shard(size * size * raw.card.channels)
         for folder in records.values():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            clear(folder, MADE)
+            folder.mkdir(exist_ok=True)
         planned = (shard for name in SPLITS for shard in pool.shards(rows[name], records[name], in_shard))
         runner.run(copy_records, planned, len(used), "write")
     counts = {name: len(rows[name]) for name in SPLITS}

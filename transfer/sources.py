@@ -20,12 +20,16 @@ from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.images import IMAGE_SUFFIXES
 from transfer.layouts import read_layout
+from transfer.matching import match_images
+from transfer.outputs import clear
 from transfer.scan import is_image_name, scan
+from transfer.strata import split_stratum
 from transfer.tables import LABEL_COLUMNS, read_table
 from transfer.tfds_source import bring
 
 SHOWN_CLASSES = 20
 SHOWN_UNREAD = SHOWN_KINDS = 5
+MADE = r"images/\d+\.zip|labels\.csv|card\.yaml|unpacked(\.unpacking)?/.*"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Obtained:
 
     `passed_over` are what in it is neither an image file by its suffix, nor its card, nor its table, and splits
     of TensorFlow Datasets that are none of the three; `unlabelled` the images in parts of it that have no labels, such
-    as a hidden test. Neither is copied. `notes` say how its folders were read, and what was left out.
+    as a hidden test. Neither is copied. `notes` say how its folders, or the rows of its table, were read, and what was
+    left out.
     """
 
     card: Card
@@ -52,9 +57,30 @@ class Obtained:
         ends = f"{counts.iloc[0]} {counts.index[0]} … {counts.iloc[-1]} {counts.index[-1]}"
         return f"{len(self.card.classes)} classes: {ends}"
 
+    def divisions(self) -> list[str]:
+        """Say in a line each what groups, given splits and values to stratify by there are, if any."""
+        lines = []
+        sizes = self.labels["group"][self.labels["group"] != ""].value_counts()
+        if len(sizes):
+            each = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes.min()}"
+            alone = len(self.labels) - sizes.sum()
+            lines.append(f"groups: {len(sizes)}, images in each: {each}; images in none: {alone}")
+        given = self.labels["split"].value_counts()
+        if set(given.index) != {""}:
+            counts = [f"{name} {given[name]}" for name in ("train", "validation", "test") if name in given]
+            lines.append(f"images given to splits: {', '.join(counts)}; to none: {given.get('', 0)}")
+        if self.card.table is not None and (columns := self.card.table.stratify):
+            strata = self.labels[["stratum", "label"]].drop_duplicates()
+            values = zip(*(split_stratum(*row) for row in strata.itertuples(index=False)), strict=True)
+            counted = [f"{name} {len(set(found))}" for name, found in zip(columns, values, strict=True)]
+            lines.append(f"values to stratify by: {', '.join(counted)}")
+        return lines
+
 
 def obtain(dataset: Path, target: Path) -> Obtained:
-    """Bring a dataset into the new folder `target`: images/ (see `image_shards`), labels.csv and card.yaml.
+    """Bring a dataset into the folder `target`: images/ (see `image_shards`), labels.csv and card.yaml.
+
+    What an earlier call has left there is removed, once the card is read.
 
     labels.csv has a row for each labelled image: image (its path in the dataset, with /), label (class name),
     soft_label (probability of the second class; empty where there is none), confidence (weight in the weighted
@@ -62,9 +88,11 @@ def obtain(dataset: Path, target: Path) -> Obtained:
     row, and rows without an image, are kept: preprocess puts them into quarantine.
 
     Raises:
-        UserError: no dataset there, it cannot be had or is damaged, or the labels cannot be read.
+        UserError: no dataset there, it cannot be had or is damaged, the labels cannot be read, or `target` holds
+            what is none of ours.
     """
     card, place = read_card(dataset)
+    clear(target, MADE)
     source = card.source
     if source is not None and source.tfds is not None:
         done = _from_tfds(card, source.tfds, target)
@@ -83,13 +111,29 @@ def obtain(dataset: Path, target: Path) -> Obtained:
 def _written(done: Obtained, target: Path) -> Obtained:
     """Write labels.csv and the card."""
     labels = done.labels
-    if (pattern := done.card.group_pattern) is not None:
-        labels["group"] = [match[1] or "" if (match := re.search(pattern, image)) else "" for image in labels["image"]]
+    _find_groups(labels, done.card.group_pattern)
     labels.to_csv(target / "labels.csv", index=False)
     # All but ASCII is escaped: of what PyYAML writes as it is, it does not read U+0085 as such.
     card_text = yaml.safe_dump(_plain(dataclasses.asdict(done.card)), sort_keys=False)
     (target / FOLDER_CARD).write_text(card_text, encoding="utf-8")
     return done
+
+
+def _find_groups(labels: pd.DataFrame, pattern: str | None) -> None:
+    """Fill the column group by the card's pattern, if it has one; check that groups leave something to divide."""
+    images = labels["image"]
+    if pattern is not None:
+        labels["group"] = [match[1] or "" if (match := re.search(pattern, image)) else "" for image in images]
+        if not labels["group"].any():
+            raise UserError(
+                f"group_pattern: {pattern!r} finds no group in any path, such as {images.iloc[0]!r}; correct it in the "
+                f"card, or leave it out"
+            )
+    if len(groups := set(labels["group"])) == 1 and (group := groups.pop()):
+        raise UserError(
+            f"all images are in one group, {group!r}, and so could only lie in one split; correct the card's "
+            f"{'group_pattern' if pattern is not None else 'table.group'}, or leave it out"
+        )
 
 
 def _plain(value: object) -> object:
@@ -153,7 +197,9 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
         )
     known, unlabelled, copies, notes = {*FOLDER_CARDS}, list[str](), list[str](), list[str]()
     if card.table is not None:
-        classes, labels = read_table(card, card.table, folder)
+        classes, labels, notes = read_table(card, card.table, folder)
+        labels, matched = match_images(labels, images, folder, folder / card.table.file)
+        notes += matched
         known.add(card.table.file)
     else:
         layout = read_layout(card, folder, images, sorted(set(files).difference(images)))

@@ -418,3 +418,21 @@ def test_whole_network_and_training_path_must_agree(project: Path, tiny_backbone
         UserError, match=r"models/ann.validation.npy: expected the probabilities that the whole network"
     ):
         run_stage("evaluate", "ann")
+
+
+def test_download_says_how_it_read_a_table(
+    project: Path, run_stage: RunStage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = sorted(path.relative_to("pictures") for path in Path("pictures").rglob("*.png"))
+    rows = [f"./{image},{image.parent},{image.stem}\n" for image in images[1:]]
+    Path("pictures/t.csv").write_text("image,label,patient\n" + "".join(rows), encoding="utf-8")
+    card = "title: t\ntable: {file: t.csv, image: image, label: label, group: patient}\n"
+    Path("pictures/card.yaml").write_text(card, encoding="utf-8")
+    run_stage("download")
+    printed = capsys.readouterr().out
+    assert "wrote  data/raw: 48 images, 47 labels\n       23 blue, 24 red\n" in printed
+    assert "\n       groups: 24, images in each: 1 to 2; images in none: 0\n" in printed
+    assert (
+        "\n       t.csv: rows that name their image by another path: 47 ('./blue/001.png' is blue/001.png)\n" in printed
+    )
+    assert "\n       t.csv: images without a row: 1 (blue/000.png), for quarantine\n" in printed

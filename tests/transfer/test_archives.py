@@ -1,5 +1,6 @@
 """Tests of transfer/archives.py: what is sound comes out byte for byte, what is hostile or damaged leaves nothing."""
 
+import bz2
 import gzip
 import io
 import lzma
@@ -12,6 +13,7 @@ import tarfile
 import tempfile
 import time
 import tracemalloc
+import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -26,9 +28,11 @@ from transfer.archives import Limits, unpack
 from transfer.errors import UserError
 
 Entries = dict[str, bytes]
-KINDS = ["zip", "tar", "tar.gz", "tar.xz"]
+KINDS = ["zip", "tar", "tar.gz", "tar.xz", "tar.bz2"]
 TREE: Entries = {"red/001.png": b"\x89PNG red", "red/002.png": b"", "blue/éa b.jpg": bytes(range(256)) * 9}
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {"tar": bytes, "tar.gz": gzip.compress, "tar.xz": lzma.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": bytes, "tar.gz": gzip.compress, "tar.xz": lzma.compress, "tar.bz2": bz2.compress,
+}  # fmt: skip
 
 
 def zipped(entries: Iterable[tuple[str | zipfile.ZipInfo, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -108,6 +112,45 @@ def test_what_the_tar_program_writes_is_unpacked(box: Path) -> None:
     data = lzma.decompress((box / "data.tar.xz").read_bytes())
     (box / "data.tar.xz").write_bytes(lzma.compress(data[:700]) + bytes(8) + lzma.compress(data[700:]) + bytes(4))
     assert unpack(box / "data.tar.xz", box / "made") == ["a/b.png"]
+
+
+def test_a_bz2_of_several_streams_is_unpacked(box: Path) -> None:
+    """As pbzip2 writes them."""
+    data = tarred(TREE.items())
+    (box / "data.tar.bz2").write_bytes(bz2.compress(data[:700]) + bz2.compress(data[700:]))
+    assert unpack(box / "data.tar.bz2", box / "made") == sorted(TREE)
+    assert tree(box / "made") == TREE
+
+
+def unflagged(names: dict[str, bytes]) -> bytes:
+    """A zip whose names are these bytes, without the flag that says UTF-8: as Info-ZIP and macOS write them."""
+    data = zipped((placeholder, b"x") for placeholder in names)
+    for placeholder, name in names.items():
+        assert len(placeholder) == len(name)
+        data = data.replace(placeholder.encode(), name)
+    return data
+
+
+def test_names_of_a_zip_in_utf8_without_the_flag_are_utf8(box: Path) -> None:
+    """And others are what the format says (APPNOTE, D.1), code page 437."""
+    names = {"00000/0.png": "grün/0.png".encode(), "1111111111/1.png": "ひまわ".encode() + b"x/1.png"}
+    names["2222/2.png"] = "blöd/2.png".encode("cp437")
+    (box / "data.zip").write_bytes(unflagged(names))
+    assert unpack(box / "data.zip", box / "made") == ["blöd/2.png", "grün/0.png", "ひまわx/1.png"]
+    assert set(tree(box / "made")) == {"blöd/2.png", "grün/0.png", "ひまわx/1.png"}
+
+
+def test_names_in_utf8_without_the_flag_are_checked_as_such(box: Path) -> None:
+    long = "ひ" * 80 + ".png"  # 244 bytes, and more than 255 if they were taken for characters
+    (box / "data.zip").write_bytes(unflagged({"0" * 244: long.encode()}))
+    assert unpack(box / "data.zip", box / "made") == [long]
+    shutil.rmtree(box / "made")
+    composed, apart = unicodedata.normalize("NFC", "ü"), unicodedata.normalize("NFD", "ü")
+    refuse(
+        box,
+        unflagged({"00": composed.encode(), "111": apart.encode()}),
+        f"expected each name once, received '{apart}' after",
+    )
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -255,7 +298,7 @@ def test_a_file_where_a_folder_is_is_refused(box: Path, names: list[str]) -> Non
         (b"V", "type b'V'"),
     ],
 )
-@pytest.mark.parametrize("compression", ["tar", "tar.gz", "tar.xz"])
+@pytest.mark.parametrize("compression", KINDS[1:])
 def test_a_tar_entry_that_is_no_file_is_refused(box: Path, kind: bytes, message: str | None, compression: str) -> None:
     data = COMPRESS[compression](tarred([("good", b"x"), (member("bad", kind, linkname="good"), b"")]))
     if message is None:  # POSIX: a contiguous file is a file
@@ -317,7 +360,7 @@ def test_too_many_bytes_are_refused(box: Path, kind: str) -> None:
     refuse(box, packed(kind, entries), "expected at most 100,000 bytes unpacked, received", Limits(bytes=100_000))
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+@pytest.mark.parametrize("kind", ["zip", *KINDS[2:]])
 def test_a_bomb_is_refused(box: Path, kind: str) -> None:
     content = bytes(300_000)
     limits = Limits(floor=200_000)
@@ -329,11 +372,11 @@ def test_a_bomb_is_refused(box: Path, kind: str) -> None:
 def test_a_bomb_of_many_small_files_is_refused(box: Path) -> None:
     """A zip knows before anything is written; a tar counts its headers too."""
     entries = {f"{i:04}": bytes(10) for i in range(1000)}
-    for kind in ("tar.gz", "tar.xz"):
+    for kind in KINDS[2:]:
         refuse(box, packed(kind, entries), "bytes unpacked for one packed", Limits(floor=100_000, ratio=20))
 
 
-@pytest.mark.parametrize("kind", ["tar.gz", "tar.xz"])
+@pytest.mark.parametrize("kind", KINDS[2:])
 def test_a_bomb_after_the_end_is_refused(box: Path, kind: str) -> None:
     """No header declares it: only the bytes that really come out show it."""
     data = COMPRESS[kind](tarred([("a", b"x")]) + bytes(2_000_000))
@@ -431,7 +474,7 @@ def test_an_archive_that_ends_early_is_an_error(box: Path, kind: str) -> None:
     for end in (1, 100, 512, 1536, len(data) // 2, len(data) - 1536, len(data) - 20):
         if kind == "tar" and data[end:].strip(b"\0") == b"":
             continue  # the padding after the end of a tar may be missing
-        refuse(box, data[:end], f"expected an undamaged {kind}, received: |expected a zip, tar")
+        refuse(box, data[:end], f"expected an undamaged {kind}, received: |it is no zip, tar")
 
 
 def test_a_tar_without_its_end_is_an_error(box: Path) -> None:
@@ -439,7 +482,7 @@ def test_a_tar_without_its_end_is_an_error(box: Path) -> None:
     refuse(box, tarred([("a", b"x"), ("b", b"y")])[:1024], "expected an undamaged tar, received: empty header")
 
 
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz"])
+@pytest.mark.parametrize("kind", KINDS[1:])
 def test_a_damaged_header_in_the_middle_is_an_error(box: Path, kind: str) -> None:
     """tarfile alone takes it for the end, and the rest of the images would vanish."""
     data = bytearray(tarred([("a", b"x"), ("b", b"y")]))
@@ -447,7 +490,7 @@ def test_a_damaged_header_in_the_middle_is_an_error(box: Path, kind: str) -> Non
     refuse(box, COMPRESS[kind](bytes(data)), f"'a': expected an undamaged {kind}, received: bad checksum")
 
 
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz"])
+@pytest.mark.parametrize("kind", KINDS[1:])
 def test_something_after_the_end_is_an_error(box: Path, kind: str) -> None:
     data = tarred([("a", b"x")]) + tarred([("b", b"y")])
     refuse(box, COMPRESS[kind](data), "expected nothing after the archive's end, received more")
@@ -461,9 +504,11 @@ def test_a_wrong_checksum_is_an_error(box: Path, kind: str) -> None:
     refuse(box, bytes(data), f"expected an undamaged {kind}, received: (Bad CRC-32|CRC check failed)")
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"BZh91AY&SY", b"\x89PNG\r\n\x1a\n" + bytes(1000), bytes(10240)])
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"Rar!\x1a\x07\x01\x00", b"\x89PNG\r\n\x1a\n" + bytes(1000), bytes(10240)]
+)
 def test_another_kind_of_file_is_an_error(box: Path, data: bytes) -> None:
-    refuse(box, data, "expected a zip, tar, tar.gz or tar.xz, received a file that begins with b'")
+    refuse(box, data, "it is no zip, tar, tar.gz, tar.xz or tar.bz2, and begins with b'.*'; unpack it and give the fol")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -503,8 +548,6 @@ TREES = st.dictionaries(st.lists(PART, min_size=1, max_size=4).map("/".join), st
 
 def sound(entries: Entries) -> bool:
     """Tell whether no path is below another one, and no two look the same."""
-    import unicodedata
-
     prefixes = {"/".join(name.split("/")[:end]) for name in entries for end in range(1, name.count("/") + 1)}
     paths = prefixes | set(entries)
     return not prefixes & set(entries) and len({unicodedata.normalize("NFC", path) for path in paths}) == len(paths)

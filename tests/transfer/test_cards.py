@@ -37,7 +37,7 @@ def test_a_folder_needs_no_card_and_then_claims_no_symmetry(tmp_path: Path) -> N
 
 
 def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dataset: expected a card, a folder of images or an archive, .*nowhere"):
+    with pytest.raises(UserError, match=r"dataset: there is nothing at '.*nowhere'; give the path of a folder"):
         read_card(tmp_path / "nowhere")
 
 
@@ -97,6 +97,43 @@ def test_a_name_of_tensorflow_datasets(tmp_path: Path, text: str, name: str, ver
 def test_a_bare_name_of_tensorflow_datasets_says_how_to_give_it() -> None:
     with pytest.raises(UserError, match=r"write a card with the line `source: {tfds: tfds:tf_flowers:3.0.1}`"):
         read_card(Path("tfds:tf_flowers:3.0.1"))
+
+
+def test_a_home_folder_is_to_be_written_out_as_dvc_does_not_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/u")
+    with pytest.raises(UserError, match=r"^params.yaml: dataset: DVC does not know what ~ is; write '/home/u/pics'$"):
+        read_card(Path("~/pics"))
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.zip", "file:///tmp/a.zip"])
+def test_a_url_is_to_be_written_into_a_card(url: str) -> None:
+    with pytest.raises(UserError, match=rf"^params.yaml: dataset: '{url}' is a URL and no path; write a card"):
+        read_card(Path(url))
+
+
+@pytest.mark.parametrize("name", ["a.rar", "a.7z", "a.tar.zst", "a.gz"])
+def test_an_archive_of_another_kind_is_to_be_packed_anew(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(2 << 20))
+    with pytest.raises(UserError, match=rf"{name}' is an archive of a kind that is not read; unpack it .*\.zip, \.tar"):
+        read_card(tmp_path / name)
+
+
+def test_what_is_no_dataset_at_all_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(bytes(2 << 20))
+    with pytest.raises(UserError, match=r"a.png' is neither a folder of images, nor an archive \(\.zip.*\.yaml"):
+        read_card(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("name", "separator"), [("my: labels.csv", "comma"), ("labels.tsv", "tab")])
+def test_a_table_is_an_error_with_the_card_to_write(tmp_path: Path, name: str, separator: str) -> None:
+    (tmp_path / name).write_bytes(bytes(2 << 20))
+    with pytest.raises(UserError, match=r"is a table; give the folder of the images, and write a card\.yaml") as raised:
+        read_card(tmp_path / name)
+    table = _read(tmp_path, str(raised.value).partition("\n")[2]).table
+    assert table is not None
+    assert (table.file, table.separator, table.image, table.label) == (
+        name, separator, "COLUMN_OF_PATHS", "COLUMN_OF_CLASSES",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "data/cards").glob("*.yaml")))

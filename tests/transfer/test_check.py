@@ -26,7 +26,7 @@ def test_the_projects_params_and_dataset_fit_together(project: Path) -> None:
             "head:\n  droput: 0.5\n",
             r"droput: expected dropout \(is it misspelt\?\), received an unknow",
         ),
-        ("dataset: pictures", "dataset: none", "dataset: expected a card, a folder of images or an archive, .*none"),
+        ("dataset: pictures", "dataset: none", "dataset: there is nothing at 'none'; give the path of a folder"),
         ("views: 1", "views: 8", r"views: expected at most 1, which is what the dataset's symmetry \(none\) allows"),
     ],
 )

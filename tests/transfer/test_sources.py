@@ -256,3 +256,49 @@ def test_the_default_dataset_is_what_its_paper_says(tmp_path: Path) -> None:
     assert labels["label"].value_counts().to_dict() == {"intact": 1803, "defective": 821}
     assert labels["stratum"].nunique() == 8
     assert labels.groupby("label")["confidence"].sum().round(2).to_dict() == {"defective": 785.67, "intact": 1606.33}
+
+
+def test_a_group_pattern_that_finds_no_or_one_group_is_an_error(pictures: Path, tmp_path: Path) -> None:
+    for pattern, message in (
+        (
+            "patient([0-9]+)",
+            r"group_pattern: 'patient\(\[0-9\]\+\)' finds no group in any path, such as 'blue/000.png'",
+        ),
+        ("(png)", r"all images are in one group, 'png', and so .*; correct the card's group_pattern, or leave it out"),
+    ):
+        (pictures / "card.yaml").write_text(f"title: t\ngroup_pattern: '{pattern}'\n", encoding="utf-8")
+        with pytest.raises(UserError, match=message):
+            obtain(pictures, tmp_path / "raw")
+
+
+def test_groups_splits_and_strata_are_counted(pictures: Path, tmp_path: Path) -> None:
+    card = "table: {file: t.csv, image: i, label: c, group: g, split: s, stratify: [k, l]}"
+    (pictures / "card.yaml").write_text(f"title: t\n{card}\n", encoding="utf-8")
+    rows = ["i,c,g,s,k,l", "blue/000.png,b,1,train,x,u", "blue/001.png,b,1,train,y,u", "blue/002.png,b,2,test,z,u"]
+    rows += ["red/000.png,r,3,,x,u", "red/001.png,r,,,x,u", "red/002.png,r,,,x,v"]
+    (pictures / "t.csv").write_text("\n".join(rows), encoding="utf-8")
+    done = obtain(pictures, tmp_path / "raw")
+    assert done.notes == []
+    assert done.divisions() == [
+        "groups: 3, images in each: 1 to 2; images in none: 2",
+        "images given to splits: train 2, test 1; to none: 3",
+        "values to stratify by: k 3, l 2",
+    ]
+    (pictures / "card.yaml").write_text("title: t\ngroup_pattern: '/00([012])'\n", encoding="utf-8")
+    assert obtain(pictures, tmp_path / "raw").divisions() == ["groups: 3, images in each: 2; images in none: 0"]
+
+
+def test_rows_that_spell_their_images_otherwise_get_the_names_of_the_files(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "card.yaml").write_text(HARD, encoding="utf-8")
+    rows = ["./red/000.png,yes,k", "pictures\\red\\001.png,yes,k", "Blue/000.PNG,no,k", "blue/001,no,k", "x.png,no,k"]
+    (pictures / "labels.csv").write_text("\n".join(["path,class,kind", *rows]), encoding="utf-8")
+    done = obtain(pictures, tmp_path / "raw")
+    written = pd.read_csv(tmp_path / "raw/labels.csv")
+    assert list(written["image"]) == ["red/000.png", "red/001.png", "blue/000.png", "blue/001.png", "x.png"]
+    assert done.notes == [
+        "labels.csv: rows that name their image by another path: 2 ('./red/000.png' is red/000.png)",
+        "labels.csv: rows that name their image in other case: 1 ('Blue/000.PNG' is blue/000.png)",
+        "labels.csv: rows that name their image without its suffix: 1 ('blue/001' is blue/001.png)",
+        "labels.csv: rows without an image: 1 ('x.png'), for quarantine",
+        "labels.csv: images without a row: 2 (blue/002.png, red/002.png), for quarantine",
+    ]
