@@ -251,7 +251,8 @@ def _folder_inside(unpacked: Path, name: str | None, card: Card) -> tuple[Path, 
             found = sorted(path.name for path in unpacked.iterdir())[:10]
             raise UserError(f"{unpacked}: there is no folder {name!r} in it, but {found}; correct the card's folder")
         return folder, []
-    folder, beside = unpacked, []
+    folder = unpacked
+    beside: list[str] = []
     while True:
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
         folders, files = [path for path in entries if path.is_dir()], [path for path in entries if not path.is_dir()]
