@@ -85,7 +85,10 @@ def download(url: str, size: int, sha256: str, target: Path, patience: Patience 
     part = target.with_name(f"{target.name}.part")
     with _opened(part) as file, requests.Session() as session:
         _require_space(part, size)
-        _Transfer(wanted, file, part, session, patience or Patience()).run()
+        try:
+            _Transfer(wanted, file, part, session, patience or Patience()).run()
+        except UserError as error:
+            raise UserError(f"{error}; a file brought by other means goes to {target}") from error
         os.fsync(file.fileno())
         part.replace(target)
     return target
@@ -131,11 +134,15 @@ def _local(wanted: _Wanted) -> Path:
     """Verify the file that a file: URL names."""
     path = Path(url2pathname(urlsplit(wanted.url).path))
     if not path.is_file():
-        raise UserError(f"{wanted.url}: expected a file, received none: {path}")
+        raise UserError(f"{wanted.url}: there is no file {path}; correct the card's url")
     if (received := path.stat().st_size) != wanted.size:
-        raise UserError(f"{wanted.url}: expected {wanted.size} bytes, received {received}")
+        raise UserError(
+            f"{wanted.url}: it has {received} bytes, and the card's size is {wanted.size}; correct the card or the file"
+        )
     if (digest := _sha256(path)) != wanted.sha256:
-        raise UserError(f"{wanted.url}: expected SHA-256 {wanted.sha256}, received {digest}")
+        raise UserError(
+            f"{wanted.url}: its SHA-256 is {digest}, and the card's is {wanted.sha256}; correct the card or the file"
+        )
     return path
 
 

@@ -14,7 +14,17 @@ import yaml
 
 from transfer import packages
 from transfer.archives import unpack
-from transfer.cards import FOLDER_CARD, FOLDER_CARDS, ArchiveSource, Card, TfdsSource, read_card, read_folder_card
+from transfer.cards import (
+    CARD_SUFFIXES,
+    FOLDER_CARD,
+    FOLDER_CARDS,
+    TABLE_SUFFIXES,
+    ArchiveSource,
+    Card,
+    TfdsSource,
+    read_card,
+    read_folder_card,
+)
 from transfer.downloads import download
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
@@ -229,35 +239,59 @@ def downloads_folder() -> Path:
 
 
 def _from_archive(card: Card, source: ArchiveSource | None, place: Path, target: Path) -> Obtained:
-    """Download the archive that the card names, or take the one at `place`; unpack it, and move its images."""
+    """Download the archive that the card names, or take the one at `place`; unpack it, and move its images.
+
+    Errors name the archive and the path inside of it.
+    """
+    shown = str(place)
     if source is not None:
-        kept = downloads_folder() / source.sha256
-        try:
-            place = download(source.url, source.size, source.sha256, kept)
-        except UserError as error:
-            raise UserError(f"{error}; a file brought by other means goes to {kept}") from error
+        place = download(source.url, source.size, source.sha256, downloads_folder() / source.sha256)
+        shown = source.url
     unpacked = target / "unpacked"
     unpack(place, unpacked)
-    folder = _folder_inside(unpacked, source.folder if source is not None else None, place)
-    if source is None and card.table is None:
-        card = dataclasses.replace(read_folder_card(folder), title=card.title)
-    done = _from_folder(card, folder, target, {}, move=True)
+    try:
+        folder, beside = _folder_inside(unpacked, source.folder if source is not None else None, card)
+        if source is None and card.table is None:
+            card = dataclasses.replace(read_folder_card(folder), title=card.title)
+        done = _from_folder(card, folder, target, {}, move=True)
+    except UserError as error:
+        raise UserError(str(error).replace(f"{unpacked}/", f"{shown}: ").replace(str(unpacked), shown)) from error
     shutil.rmtree(unpacked)
-    return done
+    return dataclasses.replace(done, passed_over=[*beside, *done.passed_over])
 
 
-def _folder_inside(unpacked: Path, name: str | None, archive: Path) -> Path:
-    """Return the folder of an archive that counts: the one named, or the only one at its top, or all."""
+def _folder_inside(unpacked: Path, name: str | None, card: Card) -> tuple[Path, list[str]]:
+    """Return the folder of an archive that counts, and the files that lie beside it or one above it.
+
+    It is the one named, or that at its top which is alone there but for files that say nothing of images.
+    """
     if name is not None:
-        folder = (unpacked / name).resolve()
-        if not folder.is_dir() or not folder.is_relative_to(unpacked.resolve()):
-            received = sorted(path.name for path in unpacked.iterdir())[:10]
-            raise UserError(f"{archive}: expected a folder {name!r} in it, received {received}")
-        return folder
+        folder = unpacked / name
+        if not folder.is_dir() or not folder.resolve().is_relative_to(unpacked.resolve()):
+            found = sorted(path.name for path in unpacked.iterdir())[:10]
+            raise UserError(f"{unpacked}: there is no folder {name!r} in it, but {found}; correct the card's folder")
+        return folder, []
     folder = unpacked
-    while len(entries := list(folder.iterdir())) == 1 and entries[0].is_dir():
-        folder = entries[0]
-    return folder
+    beside: list[str] = []
+    while True:
+        entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        folders, files = [path for path in entries if path.is_dir()], [path for path in entries if not path.is_dir()]
+        if len(folders) != 1 or any(_counts(path) for path in files) or _has_table(card, folder):
+            return folder, beside
+        folder = folders[0]
+        beside += [path.relative_to(unpacked).as_posix() for path in files]
+
+
+def _counts(file: Path) -> bool:
+    """Tell whether a file is an image, a table, or a card: what makes its folder the one of the dataset."""
+    suffix = file.suffix.lower()
+    return (
+        _is_image(file) or suffix in TABLE_SUFFIXES or (suffix in CARD_SUFFIXES and file.stem == Path(FOLDER_CARD).stem)
+    )
+
+
+def _has_table(card: Card, folder: Path) -> bool:
+    return card.table is not None and (folder / card.table.file).is_file()
 
 
 def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:

@@ -418,7 +418,9 @@ def test_a_server_that_trickles_is_given_up(server: Server, target: Path) -> Non
 def test_a_server_that_is_not_there_is_an_error(server: Server, target: Path) -> None:
     with Server() as gone:
         url = gone.url
-    with pytest.raises(UserError, match=r"brought next to nothing: .*Connection refused$"):
+    with pytest.raises(
+        UserError, match=r"brought next to nothing: .*Connection refused; a file brought by other means goes to "
+    ):
         download(url, SIZE, SHA256, target, QUICK)
 
 
@@ -479,9 +481,9 @@ def test_a_file_url_is_verified_where_it_lies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "expected a file, received none: /"),
-        (CONTENT + b"x", f"expected {SIZE} bytes, received {SIZE + 1}"),
-        (bytes(SIZE), f"expected SHA-256 {SHA256}, received "),
+        (None, "there is no file /.*; correct the card's url$"),
+        (CONTENT + b"x", f"it has {SIZE + 1} bytes, and the card's size is {SIZE}; correct the card or the file$"),
+        (bytes(SIZE), f"its SHA-256 is .*, and the card's is {SHA256}; correct the card or the file$"),
     ],
 )
 def test_a_file_url_with_another_file_is_an_error(tmp_path: Path, content: bytes | None, message: str) -> None:

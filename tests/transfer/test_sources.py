@@ -206,7 +206,7 @@ def test_a_folder_inside_of_an_archive(pictures: Path, tmp_path: Path, cache: Pa
     colour_images(tmp_path / "more/two", COLOURS, each=4, size=8)
     archive = _zipped(tmp_path / "more", tmp_path / "more.zip")
     assert obtain(_archive_card(archive, tmp_path, ", folder: more/two"), tmp_path / "raw").images == 8
-    with pytest.raises(UserError, match=r"more.zip: expected a folder '../..' in it, received \['more'\]"):
+    with pytest.raises(UserError, match=r"more.zip: there is no folder '../..' in it, but \['more'\]; correct"):
         obtain(_archive_card(archive, tmp_path, ", folder: ../.."), tmp_path / "other")
 
 
@@ -214,7 +214,7 @@ def test_an_archive_of_another_size_is_refused_before_it_is_unpacked(
     pictures: Path, tmp_path: Path, cache: Path
 ) -> None:
     card = _archive_card(_zipped(pictures, tmp_path / "pictures.zip"), tmp_path, size=5)
-    with pytest.raises(UserError, match=r"expected .*5.* bytes"):
+    with pytest.raises(UserError, match=r"the card's size is 5; correct the card or the file"):
         obtain(card, tmp_path / "raw")
     assert not (tmp_path / "raw").exists()
 
@@ -302,3 +302,58 @@ def test_rows_that_spell_their_images_otherwise_get_the_names_of_the_files(pictu
         "labels.csv: rows without an image: 1 ('x.png'), for quarantine",
         "labels.csv: images without a row: 2 (blue/002.png, red/002.png), for quarantine",
     ]
+
+
+@pytest.mark.parametrize("beside", ["README.md", "LICENSE", "docs.pdf", ".hidden/notes.txt"])
+def test_what_is_no_part_of_a_dataset_may_lie_beside_the_folder_of_an_archive(
+    pictures: Path, tmp_path: Path, beside: str
+) -> None:
+    archive = _zipped(pictures, tmp_path / "pictures.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr(beside, "text")
+    done = obtain(archive, tmp_path / "raw")
+    assert (done.card.classes, done.images) == (("blue", "red"), 6)
+    assert done.passed_over == ([] if beside.startswith(".") else [beside])
+
+
+@pytest.mark.parametrize(("beside", "content"), [("card.yaml", b"title: t"), ("labels.csv", b"a,b"), ("a.png", b"x")])
+def test_a_card_a_table_or_images_beside_the_only_folder_count(
+    pictures: Path, tmp_path: Path, beside: str, content: bytes
+) -> None:
+    archive = _zipped(pictures, tmp_path / "pictures.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr(beside, content)
+    with pytest.raises(UserError, match=r"pictures.zip: .*received \['pictures'\]"):
+        obtain(archive, tmp_path / "raw")
+
+
+def test_a_table_beside_the_only_folder_of_an_archive_is_read(pictures: Path, tmp_path: Path) -> None:
+    archive = _zipped(pictures, tmp_path / "pictures.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("card.yaml", HARD)
+        file.writestr("labels.csv", "path,class,kind\npictures/red/000.png,yes,k\npictures/blue/000.png,no,k\n")
+    done = obtain(archive, tmp_path / "raw")
+    assert list(done.labels["image"]) == ["pictures/red/000.png", "pictures/blue/000.png"]
+    assert done.notes[-1].startswith("labels.csv: images without a row: 4 (")
+
+
+def test_errors_in_an_archive_name_it_and_what_is_inside_and_no_folder_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    colour_images(Path("only"), {"blue": (40, 60, 200)}, each=2, size=8)
+    archive = _zipped(Path("only"), Path("only.zip"))
+    for dataset, said in ((archive, "only.zip"), (_archive_card(archive.absolute(), tmp_path), "file:.*/only.zip")):
+        with pytest.raises(UserError, match=f"^{said}: only/blue: expected a folder for each .*") as raised:
+            obtain(dataset, Path("raw"))
+        assert "unpacked" not in str(raised.value)
+    Path("only/card.yaml").write_text("title: t\ntitel: t\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"only.zip: only/card.yaml: titel: expected title"):
+        obtain(_zipped(Path("only"), Path("only.zip")), Path("raw"))
+
+
+def test_only_what_is_downloaded_may_be_brought_by_other_means(pictures: Path, tmp_path: Path, cache: Path) -> None:
+    card = _archive_card(_zipped(pictures, tmp_path / "pictures.zip"), tmp_path, size=5)
+    with pytest.raises(UserError, match=r"the card's size is 5; correct the card or the file") as raised:
+        obtain(card, tmp_path / "raw")
+    assert "other means" not in str(raised.value)
