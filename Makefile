@@ -40,7 +40,7 @@ serve: $(VENV)/serve  ## the exported classifier behind HTTP, with a page to try
 	python -m transfer serve
 
 test: $(VENV)/test lint  ## lint, types, tests, two at a time: much of their time is the start of a process
-	python -m pytest --numprocesses 2 --no-loadscope-reorder
+	python -m pytest -rs --numprocesses 2 --no-loadscope-reorder
 
 lint: $(VENV)/test
 	ruff check .

@@ -1,8 +1,7 @@
-"""Remotes for DVC: a folder, OpenSSH's server and a server of the S3 protocol, each on this machine."""
+"""Remotes for DVC: a folder, an SSH server and a server of the S3 protocol, each on this machine and out of pip."""
 
 import contextlib
 import getpass
-import os
 import shutil
 import socket
 import subprocess
@@ -13,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncssh
 import boto3
-import pytest
 
 from tests.end_to_end.clones import Clone
 
-SSHD = "/usr/sbin/sshd"
+SSH_SERVER = Path(__file__).with_name("ssh_server.py")
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 STARTUP_S = 30
 
@@ -77,24 +76,15 @@ def folder_remote(folder: Path) -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def ssh_remote(folder: Path) -> Iterator[Remote]:
-    """OpenSSH's server, with keys made for it; without it, the test is skipped, but not in CI."""
-    if not Path(SSHD).exists():
-        message = f"{SSHD} is missing: apt-get install openssh-server"
-        assert "CI" not in os.environ, message
-        pytest.skip(message)
+    """asyncssh's server, with keys made for it: no password opens it."""
     for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(folder / name)
+        (folder / name).chmod(0o600)
+        key.write_public_key(folder / f"{name}.pub")
     shutil.copyfile(folder / "user.pub", folder / "authorized")
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # the server, where root starts it, locks a part of itself up there
     port = free_port()
-    lines = [
-        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {folder}/host", f"AuthorizedKeysFile {folder}/authorized",
-        "PasswordAuthentication no", "KbdInteractiveAuthentication no", "StrictModes no", "UsePAM no",
-        f"PidFile {folder}/pid", "Subsystem sftp internal-sftp", "PermitRootLogin prohibit-password",
-    ]  # fmt: skip
-    (folder / "sshd_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with _running(port, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")):
+    with _running(port, sys.executable, str(SSH_SERVER), str(folder), str(port)):
         url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{folder}/remote"
         yield Remote(url, {"keyfile": str(folder / "user")}, {})
 

@@ -43,7 +43,7 @@ def _replaced(old: str, new: str) -> str:
     ],
 )
 def test_formats_are_known_and_named_once(tmp_path: Path, formats: str, said: str) -> None:
-    text = re.sub(r"formats: \[.*\]", f"formats: {formats}", REAL)
+    text = re.sub(r"formats:\n( *- .*\n)+", f"formats: {formats}\n", REAL)
     assert text != REAL
     with pytest.raises(UserError) as caught:
         _read(tmp_path, text)
@@ -93,11 +93,11 @@ WRONG = [
     ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
     ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),
     ("warmup_epochs: 2", "warmup_epochs: 18", ["finetune", "warmup_epochs to be less than epochs", "18"]),
-    ("units: [128]", "units: 128", ["head.units", "tuple", "128"]),
-    ("units: [128]", "units: [0]", ["head.units.0", "greater than or equal to 1", "0"]),
+    ("units:\n  - 128", "units: 128", ["head.units", "tuple", "128"]),
+    ("units:\n  - 128", "units: [0]", ["head.units.0", "greater than or equal to 1", "0"]),
     ("epochs: 18", "epochs: 0", ["finetune.epochs", "greater than or equal to 1", "0"]),
     ("views: all", "views: 3", ["head.views", "'all', 1, 2, 4 or 8", "3"]),
-    ("max_images: null", "max_images: 2", ["max_images", "greater than or equal to 8", "2"]),
+    ("max_images: ", "max_images: 2 ", ["max_images", "greater than or equal to 8", "2"]),
     ("seed: 1", "seed: 1\nseed: 2", ["each key once", "'seed' twice", "line 4"]),
     ("  cut: auto", "  cut: auto\n  cut: block6", ["each key once", "'cut' twice"]),
     ("lr: 5e-4", "lr: [5e-4", ["expected YAML"]),
