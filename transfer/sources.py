@@ -276,18 +276,23 @@ def _folder_inside(unpacked: Path, name: str | None, card: Card) -> tuple[Path, 
     while True:
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
         folders, files = [path for path in entries if path.is_dir()], [path for path in entries if not path.is_dir()]
-        if len(folders) != 1 or any(_counts(path) for path in files) or _has_table(card, folder):
+        counts = any(_is_image(path) or _says_labels(path) for path in files) or _has_table(card, folder)
+        if len(folders) != 1 or counts or _is_class(folders[0]):
             return folder, beside
         folder = folders[0]
         beside += [path.relative_to(unpacked).as_posix() for path in files]
 
 
-def _counts(file: Path) -> bool:
-    """Tell whether a file is an image, a table, or a card: what makes its folder the one of the dataset."""
+def _says_labels(file: Path) -> bool:
+    """Tell whether a file is a table or a card by its name."""
     suffix = file.suffix.lower()
-    return (
-        _is_image(file) or suffix in TABLE_SUFFIXES or (suffix in CARD_SUFFIXES and file.stem == Path(FOLDER_CARD).stem)
-    )
+    return suffix in TABLE_SUFFIXES or (suffix in CARD_SUFFIXES and file.stem == Path(FOLDER_CARD).stem)
+
+
+def _is_class(folder: Path) -> bool:
+    """Tell whether a folder holds images and nothing that labels them: its own name then does."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return any(map(_is_image, files)) and not any(map(_says_labels, files))
 
 
 def _has_table(card: Card, folder: Path) -> bool:

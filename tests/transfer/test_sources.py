@@ -316,14 +316,19 @@ def test_what_is_no_part_of_a_dataset_may_lie_beside_the_folder_of_an_archive(
     assert done.passed_over == ([] if beside.startswith(".") else [beside])
 
 
-@pytest.mark.parametrize(("beside", "content"), [("card.yaml", b"title: t"), ("labels.csv", b"a,b"), ("a.png", b"x")])
-def test_a_card_a_table_or_images_beside_the_only_folder_count(
-    pictures: Path, tmp_path: Path, beside: str, content: bytes
-) -> None:
+def test_a_card_beside_the_only_folder_counts(pictures: Path, tmp_path: Path) -> None:
     archive = _zipped(pictures, tmp_path / "pictures.zip")
     with zipfile.ZipFile(archive, "a") as file:
-        file.writestr(beside, content)
-    with pytest.raises(UserError, match=r"pictures.zip: .*received \['pictures'\]"):
+        file.writestr("card.yaml", b"title: t\nsymmetry: dihedral\n")
+    done = obtain(archive, tmp_path / "raw")
+    assert (done.card.symmetry, done.card.classes) == ("dihedral", ("blue", "red"))
+
+
+def test_an_image_beside_the_only_folder_counts(pictures: Path, tmp_path: Path) -> None:
+    archive = _zipped(pictures, tmp_path / "pictures.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("a.png", b"x")
+    with pytest.raises(UserError, match=r"pictures.zip: two or more classes need .* found only pictures"):
         obtain(archive, tmp_path / "raw")
 
 
@@ -344,7 +349,9 @@ def test_errors_in_an_archive_name_it_and_what_is_inside_and_no_folder_of_ours(
     colour_images(Path("only"), {"blue": (40, 60, 200)}, each=2, size=8)
     archive = _zipped(Path("only"), Path("only.zip"))
     for dataset, said in ((archive, "only.zip"), (_archive_card(archive.absolute(), tmp_path), "file:.*/only.zip")):
-        with pytest.raises(UserError, match=f"^{said}: only/blue: expected a folder for each .*") as raised:
+        with pytest.raises(
+            UserError, match=f"^{said}: only: two or more classes need a folder of images each; found only blue"
+        ) as raised:
             obtain(dataset, Path("raw"))
         assert "unpacked" not in str(raised.value)
     Path("only/card.yaml").write_text("title: t\ntitel: t\n", encoding="utf-8")
