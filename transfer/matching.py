@@ -3,9 +3,9 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -25,7 +25,7 @@ def _folded(text: str) -> str:
 
 
 def _stem(file: str) -> str:
-    return str(PurePosixPath(file).with_suffix(""))
+    return file.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,10 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
     rows: dict[int, str] = dict(zip(labels.index.tolist(), labels["image"].tolist(), strict=True))
     found = {line: name for line, name in rows.items() if name in files}
     left = {line: name for line, name in rows.items() if name not in files}
+    paths = _paths(left.values(), folder, table)
     lines = []
     for way in WAYS if left else ():
-        matched = _matched(way, left, images, set(found.values()), folder, table)
+        matched = _matched(way, left, paths, images, set(found.values()), table)
         if matched:
             line, file = next(iter(matched.items()))
             first = f"{left[line]!r} is {file}"
@@ -91,7 +92,7 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
 
 
 def _matched(
-    way: _Way, rows: dict[int, str], images: list[str], taken: set[str], folder: Path, table: Path
+    way: _Way, rows: dict[int, str], paths: dict[str, list[str]], images: list[str], taken: set[str], table: Path
 ) -> dict[int, str]:
     """Find the files of rows in one way."""
     by_key = defaultdict(list)
@@ -100,7 +101,7 @@ def _matched(
             by_key[way.of_file(file)].append(file)
     matched = {}
     for line, name in rows.items():
-        fits = next((by_key[key] for path in _paths(name, folder, table) if (key := way.of_row(path)) in by_key), [])
+        fits = next((by_key[key] for path in paths[name] if (key := way.of_row(path)) in by_key), [])
         if len(fits) > 1:
             raise UserError(f"{table}: line {line}: {name!r} may mean {fits[0]} or {fits[1]}; write the whole path")
         if fits:
@@ -108,14 +109,18 @@ def _matched(
     return matched
 
 
-def _paths(name: str, folder: Path, table: Path) -> Iterator[str]:
-    """Yield the paths below the folder that a row's path may mean."""
-    spelled = name.strip().replace("\\", "/")
-    for place in dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder))):  # noqa: PTH100
-        for base in (place, *Path(place).parents, table.parent.absolute()):
-            path = os.path.normpath(f"{base}/{spelled}" if not spelled.startswith("/") else spelled)
-            if path.startswith(f"{place}/"):
-                yield path.removeprefix(f"{place}/")
+def _paths(names: Iterable[str], folder: Path, table: Path) -> dict[str, list[str]]:
+    """Find, for each path of a row, the paths below the folder that it may mean."""
+    places = list(dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder))))  # noqa: PTH100
+    above = [str(Path(*Path(place).parts[at:])) for place in places for at in range(len(Path(place).parts))]
+    starts = ["", *(f"{start}/" for start in above)]  # pics/, set/pics/, …, /home/set/pics/
+    bases = (*places, str(table.parent.absolute()))
+    found = {}
+    for name in names:
+        spelled = name.strip().replace("\\", "/")
+        joined = [os.path.normpath(spelled), *(os.path.normpath(os.path.join(base, spelled)) for base in bases)]  # noqa: PTH118
+        found[name] = [path.removeprefix(start) for path in joined for start in starts if path.startswith(start)]
+    return found
 
 
 def _require_one_row_each(found: dict[int, str], names: dict[int, str], table: Path) -> None:
