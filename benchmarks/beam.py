@@ -103,7 +103,8 @@ def _preprocess(workers: int) -> dict[str, Any]:
     params, runner = read_params(PARAMS), Timed(_runner(workers))
     folders = {name: PLACE / "records" / name for name in SPLITS}
     source, start = raw("jpeg"), time.perf_counter()
-    done = preprocess(source, folders, params.split, SIZE, None, params.seed, params.duplicates, runner)
+    same, quarantine = params.duplicates, PLACE / "quarantine.csv"
+    done = preprocess(source, folders, params.split, SIZE, None, params.seed, same, runner, quarantine)
     seconds = time.perf_counter() - start
     return {
         "images": len(done.splits),

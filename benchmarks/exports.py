@@ -20,7 +20,7 @@ from transfer.backbones.random_weights import build_random, noise_images
 from transfer.backbones.registry import BACKBONES
 from transfer.calibrated import Calibrated
 from transfer.classifiers import open_classifier
-from transfer.contract import PREPROCESSING, Contract
+from transfer.contract import Contract
 from transfer.cost import read_json, write_json
 from transfer.determinism import fix_seeds
 from transfer.errors import UserError, run
@@ -84,7 +84,7 @@ def measure(backbone: str) -> dict[str, Any]:
     pixels = np.round(noise_images(SIZE, REPRESENTATIVE + COMPARED, SEED) * 255).astype(np.uint8)
     representative, compared = pixels[:REPRESENTATIVE], pixels[REPRESENTATIVE:]
     whole = network(backbone, representative).whole
-    contract = Contract(backbone, CLASSES, SIZE, 3, True, PREPROCESSING, 1, 1.0, "noise", "CC0-1.0", "")
+    contract = Contract(backbone, CLASSES, SIZE, 3, True, "", 1, 1.0, "noise", "CC0-1.0", "")
     spec = Spec(CLASSES, None, "none", SIZE, 3, {"validation": COMPARED})
     with TemporaryDirectory() as temporary:
         records = Path(temporary) / "validation"

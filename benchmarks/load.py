@@ -48,7 +48,8 @@ def _split(params: Params) -> float:
 
 def _preprocess(params: Params) -> None:
     records = {name: RECORDS / name for name in SPLITS}
-    preprocess(RAW, records, params.split, SMALL, None, params.seed, params.duplicates, LocalRunner())
+    same, quarantine = params.duplicates, RECORDS / "quarantine.csv"
+    preprocess(RAW, records, params.split, SMALL, None, params.seed, same, LocalRunner(), quarantine)
 
 
 def in_this_process(step: str) -> None:

@@ -94,9 +94,9 @@ def whole(folder: Path, size: int) -> int:
     """Preprocess with the settings of params.yaml, and return the number of images in the records."""
     params = read_params(Path("params.yaml"))
     records = {name: PLACE / "records" / name for name in SPLITS}
-    return len(
-        preprocess(folder, records, params.split, size, None, params.seed, params.duplicates, LocalRunner()).splits
-    )
+    same, quarantine = params.duplicates, PLACE / "quarantine.csv"
+    done = preprocess(folder, records, params.split, size, None, params.seed, same, LocalRunner(), quarantine)
+    return len(done.splits)
 
 
 def _decoded(shard: ZipFile, size: int, mode: str) -> Iterator[Pixels]:

@@ -26,7 +26,7 @@ from transfer.classifiers import open_classifier
 from transfer.cost import write_json
 from transfer.errors import UserError, run
 from transfer.image_shards import open_shard, shards
-from transfer.images import decode
+from transfer.images import decode_pixels
 from transfer.prediction import find_images, predict
 
 RESULTS = Path("benchmarks/results/serving.json")
@@ -110,7 +110,8 @@ class Bare:
         """Decode and compute an image, and return the seconds."""
         contract, data = self._single.contract, image.read_bytes()
         start = time.perf_counter()
-        self._single.probabilities(decode(data, contract.image_size, contract.channels).pixels[None])
+        pixels = decode_pixels(data, contract.image_size, contract.channels, contract.conversion)
+        self._single.probabilities(pixels[None])
         return time.perf_counter() - start
 
     def together(self, images: Sequence[Path]) -> float:

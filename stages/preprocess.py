@@ -4,7 +4,7 @@ from transfer.cost import write_json
 from transfer.errors import run
 from transfer.params import read_params
 from transfer.paths import reads, write_csv, writes
-from transfer.preprocess import check_quarantine, preprocess
+from transfer.preprocess import check_left_out, preprocess
 from transfer.runners import make_runner
 
 PARAMS = reads("params.yaml")
@@ -24,21 +24,16 @@ def main() -> None:
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     runner = make_runner(params.runner, params.beam_options)
-    size, duplicates = params.image_size, params.duplicates
-    done = preprocess(RAW, records, params.split, size, params.max_images, params.seed, duplicates, runner)
+    size, same = params.image_size, params.duplicates
+    done = preprocess(RAW, records, params.split, size, params.max_images, params.seed, same, runner, QUARANTINE)
     done.spec.write(SPEC)
     write_csv(done.splits, SPLITS)
-    write_csv(done.quarantine, QUARANTINE)
     write_csv(done.duplicates, DUPLICATES)
     write_json(done.figures(), METRICS)
     print(f"read   {RAW}: {len(done.splits) + len(done.quarantine)} images")
     print(f"wrote  {TRAIN.parent}: {done.spec.counts}, {params.image_size} x {params.image_size} pixels")
-    print(f"       quarantined: {len(done.quarantine)} ({QUARANTINE})")
-    print("".join(f"       {row.image}: {row.reason}\n" for row in done.quarantine.head(10).itertuples()), end="")
-    print(f"       the same as another: {len(done.duplicates)} ({DUPLICATES}), never in two splits")
-    for files in done.several_labels()[:10]:
-        print("       one image, several labels: " + ", ".join(f"{image} ({label})" for image, label in files))
-    check_quarantine(done, params.max_bad_fraction, QUARANTINE)
+    print("".join(f"       {line}\n" for line in done.summary(DUPLICATES)), end="")
+    check_left_out(done, params.max_bad_fraction, same.max_removed_fraction)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     import tensorflow as tf  # noqa: F401
     import tf2onnx  # noqa: F401
 
+    from transfer.images import Facts
     from transfer.pool import Part, Pool, RecordPool, copy_records
     from transfer.records import Example, records_in_shard
 
@@ -81,7 +82,7 @@ SMALL = {
     "max_images": None,
     "max_bad_fraction": 0.2,
     "split": {"test": 0.25, "validation": 0.25},
-    "duplicates": {"distance": 4, "correlation": 0.999},
+    "duplicates": {"distance": 4, "correlation": 0.999, "max_removed_fraction": 0.05},
     "class_weights": "none",
     "labels": "hard",
     "time_budget_s": None,
@@ -174,7 +175,7 @@ def write_records(examples: Iterable[Example], folder: Path, image_bytes: int) -
     for example in examples:
         pool.append(example)
         images.append(example.image)
-    part = Part(pooled, images, [], np.empty(0, np.uint64), pool.close(), [])
+    part = Part(pooled, images, [], np.empty(0, np.uint64), pool.close(), [], Facts(), 0)
     shards = Pool([part], 1).shards(range(len(images)), folder, records_in_shard(image_bytes))
     return copy_records(shards, lambda _: None)
 

@@ -15,6 +15,8 @@ FOLDER_CARD = "card.yaml"
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
 TFDS_PREFIX = "tfds:"
 Names = tuple[Str, ...]
+Byte = Annotated[Int, Field(ge=0, le=255)]
+Background = Literal["auto", "white", "black"] | tuple[Byte, Byte, Byte]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -121,6 +123,9 @@ class Card:
     an image are still images of the same class: none, mirror (left-right) or dihedral (the eight of the square).
     `group_pattern` is a regular expression with one group, searched for in the paths of images; what it finds is the
     group (see `Table`) of an image.
+    `bit_depth` says how many bits the values of 16-bit greys use, from 8 to 16; auto looks at the images. Transparent
+    pixels are laid on `background`: white, black, or a colour [red, green, blue] from 0 to 255; auto is white, unless
+    that hides what more of the images show than black does.
     """
 
     title: Str
@@ -133,6 +138,8 @@ class Card:
     source: Source | None = None
     table: Table | None = field(default=None)
     group_pattern: Str | None = None
+    bit_depth: Literal["auto"] | Annotated[Int, Field(ge=8, le=16)] = "auto"
+    background: Background = "auto"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":

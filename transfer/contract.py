@@ -8,15 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from transfer.errors import UserError
+from transfer.images import BLACK, WHITE, Conversion
 from transfer.params import validate
 
 INPUT, OUTPUT = "pixels", "probabilities"
 """Names of the tensors, in the formats that have any."""
-PREPROCESSING = (
-    "Turn the image as its EXIF orientation says; take the first frame of an animation; lay transparent pixels on "
-    "black; keep the upper 8 of 16 bits; convert to grey (channels 1) or RGB (channels 3) as Pillow does. Give uint8, "
-    "0 to 255, of the shape (images, height, width, channels). "
-)
 RESIZED_INSIDE = (
     "Height and width may be any: the model resizes as Pillow's BILINEAR does, to within a grey level, without keeping "
     "the ratio."
@@ -25,6 +21,26 @@ RESIZED_BEFORE = (
     "Resize to image_size x image_size with Pillow's BILINEAR, which filters over the area that a pixel comes from (a "
     "plain bilinear resize does not), without keeping the ratio: the model takes no other size."
 )
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+def preprocessing(conversion: Conversion, resizes: bool) -> str:
+    """Say in words what is to be done with an image, for a model that `resizes` it itself or does not."""
+    names = {BLACK: "black", WHITE: "white"}
+    background = names.get(conversion.background, f"the colour {conversion.background} (red, green, blue)")
+    depth = conversion.bit_depth
+    if depth is None:
+        scaled = "scale greys of 16 bits to 8 from 8 bits, if no value is above 255, or else keep the upper 8"
+    elif depth == 16:
+        scaled = "keep the upper 8 of 16 bits"
+    else:
+        scaled = f"scale greys of 16 bits from 0 to {2**depth - 1} to 0 to 255, with 255 for what is above"
+    return (
+        "Turn the image as its EXIF orientation says; take the first frame of an animation; lay transparent pixels on "
+        f"{background}; {scaled}; convert to grey (channels 1) or RGB (channels 3) as Pillow does. Give uint8, 0 to "
+        f"255, of the shape (images, height, width, channels). {RESIZED_INSIDE if resizes else RESIZED_BEFORE}"
+    )
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,8 @@ class Contract:
     and `preprocessing` says in words what is to be done with an image. `views` is the number of views (see
     `transfer.views`) that an image is judged by, inside. The probabilities that come out are calibrated, as the
     logits inside are divided by `temperature`. `dataset`, `licence` and `citation` are those of the images that it
-    learnt from.
+    learnt from. `bit_depth` and `background` are the fields of `transfer.images.Conversion`; what was exported before
+    they were written down kept the upper 8 of 16 bits and laid transparent pixels on black.
     """
 
     model: str
@@ -49,6 +66,13 @@ class Contract:
     dataset: str
     licence: str
     citation: str
+    bit_depth: Annotated[int, Field(ge=8, le=16)] | None = 16
+    background: tuple[Byte, Byte, Byte] = BLACK
+
+    @property
+    def conversion(self) -> Conversion:
+        """How images become 8 bits a channel, as those that it learnt from did."""
+        return Conversion(self.bit_depth, self.background)
 
     def properties(self) -> dict[str, str]:
         """Return it as names and texts, which is all that some formats hold: each value as JSON."""

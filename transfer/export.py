@@ -9,12 +9,12 @@ import numpy as np
 from transfer.calibrated import Calibrated
 from transfer.cards import Card
 from transfer.classifiers import open_classifier
-from transfer.contract import PREPROCESSING, RESIZED_INSIDE, Contract
+from transfer.contract import Contract, preprocessing
 from transfer.engine import BATCH
 from transfer.errors import UserError
 from transfer.exporters import write_litert, write_onnx, write_openvino, write_saved_model
 from transfer.formats import FORMATS
-from transfer.images import Pixels
+from transfer.images import Conversion, Pixels
 from transfer.params import Format
 from transfer.parity import Reference, check, compare
 from transfer.records import read_records
@@ -26,18 +26,21 @@ REPRESENTATIVE = 128
 
 def make_contract(model: str, card: Card, spec: Spec, views: int, temperature: float) -> Contract:
     """Say what the exported model will take and give."""
+    conversion = Conversion(spec.bit_depth, spec.background)
     return Contract(
         model=model,
         classes=spec.classes,
         image_size=spec.image_size,
         channels=cast("Literal[1, 3]", spec.channels),
         resizes=True,
-        preprocessing=PREPROCESSING + RESIZED_INSIDE,
+        preprocessing=preprocessing(conversion, resizes=True),
         views=cast("Literal[1, 2, 4, 8]", views),
         temperature=temperature,
         dataset=card.title,
         licence=card.licence,
         citation=card.citation,
+        bit_depth=conversion.bit_depth,
+        background=conversion.background,
     )
 
 

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
 from transfer.calibrated import Calibrated
-from transfer.contract import INPUT, OUTPUT, PREPROCESSING, RESIZED_BEFORE, Contract
+from transfer.contract import INPUT, OUTPUT, Contract, preprocessing
 from transfer.formats import CONTRACT_ASSET, METADATA_NAME
 from transfer.images import Pixels
 
@@ -150,7 +150,8 @@ def write_litert(network: Calibrated, path: Path, kind: str, representative: Pix
             have on the representative images.
         representative: for int8, training images, uint8 (n, S, S, channels).
     """
-    contract = replace(network.contract, resizes=False, preprocessing=PREPROCESSING + RESIZED_BEFORE)
+    words = preprocessing(network.contract.conversion, resizes=False)
+    contract = replace(network.contract, resizes=False, preprocessing=words)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([network.frozen()], tf.Module())
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -26,8 +26,23 @@ def mark_same(labels: pd.DataFrame, images: list[str], same: Same) -> pd.DataFra
     return labels.assign(**columns)
 
 
+def follow_copies(marked: pd.DataFrame) -> pd.DataFrame:
+    """Give images without a split the one of their copies, also by way of their group and of other such images.
+
+    Where copies are in several splits, it is the test split before the validation split before the training split.
+    What has a split keeps it.
+    """
+    result = marked["split"].copy()
+    for name in reversed(SPLITS):
+        free = marked[result.isin(["", name])]
+        groups = pd.Series(merged_groups(free), free.index)
+        held = set(groups[result[free.index] == name]) - {""}
+        result[free.index[groups.isin(held)]] = name
+    return marked.assign(split=result)
+
+
 def leaks(marked: pd.DataFrame) -> pd.DataFrame:
-    """Return the images to leave out because the dataset gives the same image to another split.
+    """Return the images to leave out because another split has the same image.
 
     The test split keeps all it is given, the validation split what is not in it, the training split what is in neither.
 
@@ -40,7 +55,7 @@ def leaks(marked: pd.DataFrame) -> pd.DataFrame:
         kept = max(rows["split"], key=SPLITS.index)
         first = rows["image"][rows["split"] == kept].iloc[0]
         found += [
-            (image, f"the same image as {first}, which the dataset gives to the split {kept}")
+            (image, f"a copy of {first}, which is in the {kept} split")
             for image in rows["image"][rows["split"] != kept]
         ]
     return pd.DataFrame(sorted(found), columns=["image", "reason"])

@@ -115,10 +115,15 @@ class Split:
 
 @dataclass(frozen=True, config=STRICT)
 class Duplicates:
-    """When two images count as near-duplicates: see `transfer.duplicates`. A distance of null looks for none."""
+    """When two images count as near-duplicates: see `transfer.duplicates`. A distance of null looks for none.
+
+    A dataset that gives its splits may have copies across them, which are removed; more than `max_removed_fraction` of
+    all images are an error.
+    """
 
     distance: Annotated[Int, Field(ge=0, le=16)] | None
     correlation: Annotated[Float, Field(gt=0, le=1)]
+    max_removed_fraction: Annotated[Float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transfer.duplicates import Bits, Same, Thumbnails, find_same, perceptual_hashes
 from transfer.errors import UserError
 from transfer.image_shards import open_shard, read_image
-from transfer.images import THUMBNAIL, BadImageError, Decoded, Pixels, decode
+from transfer.images import THUMBNAIL, BadImageError, Conversion, Decoded, Facts, Pixels, decode
 from transfer.params import Duplicates
 from transfer.records import FRAME_BYTES, Example, serialise
 from transfer.runners import Progress, under_own_name
@@ -40,6 +40,7 @@ class Part:
     """Images that were decoded in one go, and what was wrong with others.
 
     `folder` has their records and thumbnails; `ends` says where in the file a record ends, with a 0 before the first.
+    `facts` are those of all, and `flat` counts images that show nothing.
     """
 
     folder: Path
@@ -48,6 +49,8 @@ class Part:
     perceptual: Bits
     ends: NDArray[np.int64]
     bad: list[tuple[str, str]]
+    facts: Facts
+    flat: int
 
     @property
     def records(self) -> Path:
@@ -120,6 +123,7 @@ class DecodeShards:
     folder: Path
     size: int
     channels: int
+    conversion: Conversion
 
     def __call__(self, shards: Iterable[Labelled], progress: Progress) -> Part:
         """Do so.
@@ -129,7 +133,7 @@ class DecodeShards:
         """
         folder = Path(tempfile.mkdtemp(dir=self.folder))  # its own, also where the same shard is decoded twice
         records, hashes = RecordPool(folder / "records"), _Hashes()
-        images, contents, bad = [], [], []
+        images, contents, bad, facts, flat = [], [], [], Facts(), 0
         with (folder / "thumbnails").open("wb") as thumbnails:
             for labelled in shards:
                 columns = zip(labelled.labels, labelled.soft_labels, labelled.confidence, strict=True)
@@ -140,12 +144,17 @@ class DecodeShards:
                     if isinstance(result, BadImageError):
                         bad.append((image, str(result)))
                         continue
+                    facts += result.facts
+                    if result.lost:
+                        bad.append((image, result.lost))
+                        continue
+                    flat += result.flat
                     images.append(image)
                     contents.append(result.content)
                     thumbnails.write(result.thumbnail.tobytes())
                     hashes.append(result.thumbnail)
                     records.append(Example(image, result.pixels, int(label), float(soft_label), float(confidence)))
-        return Part(folder, images, contents, hashes.all(), records.close(), bad)
+        return Part(folder, images, contents, hashes.all(), records.close(), bad, facts, flat)
 
     def _decoded(self, labelled: Labelled) -> Iterator[tuple[str, Decoded | BadImageError]]:
         """Decode in order; for a bad image comes the reason."""
@@ -153,7 +162,7 @@ class DecodeShards:
 
             def attempt(image: str) -> tuple[str, Decoded | BadImageError]:
                 try:
-                    return image, decode(read_image(shard, image), self.size, self.channels)
+                    return image, decode(read_image(shard, image), self.size, self.channels, self.conversion)
                 except BadImageError as error:
                     return image, error
 
@@ -223,6 +232,8 @@ class Pool:
         images = (image for part in parts for image in part.images)
         self.rows: dict[str, int] = {image: row for row, image in enumerate(images)}
         self.bad = [found for part in parts for found in part.bad]
+        self.facts = sum((part.facts for part in parts), Facts())
+        self.flat = sum(part.flat for part in parts)
 
     def find_same(self, params: Duplicates) -> Same:
         """Find the duplicates among the images of the pool."""

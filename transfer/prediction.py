@@ -20,7 +20,7 @@ from transfer.classifiers import Classifier, open_classifier
 from transfer.contract import Contract
 from transfer.errors import UserError
 from transfer.formats import FORMATS
-from transfer.images import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, Pixels, decode
+from transfer.images import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, Pixels, decode_pixels
 from transfer.progress import progress_bar
 from transfer.threads import in_order
 
@@ -76,7 +76,7 @@ def _content(path: Path) -> bytes:
 def read_image(image: str, contract: Contract) -> Pixels | BadImageError:
     """Decode and resize a file as the pipeline does: uint8 (S, S, channels)."""
     try:
-        return decode(_content(Path(image)), contract.image_size, contract.channels).pixels
+        return decode_pixels(_content(Path(image)), contract.image_size, contract.channels, contract.conversion)
     except BadImageError as error:
         return error
 

@@ -3,7 +3,9 @@
 import shutil
 import tempfile
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +14,11 @@ import pandas as pd
 
 from transfer.cards import FOLDER_CARD, Card
 from transfer.errors import UserError
-from transfer.groups import duplicates_table, leaks, mark_same, merged_groups
+from transfer.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
 from transfer.image_shards import open_shard, shards
+from transfer.images import BLACK, WHITE, Colour, Conversion, Facts
 from transfer.params import Duplicates, Split, load_yaml, validate
+from transfer.paths import write_csv
 from transfer.pool import DecodeShards, Labelled, Pool, copy_records
 from transfer.records import records_in_shard
 from transfer.runners import Runner
@@ -26,12 +30,14 @@ from transfer.splits import SPLITS, follow_groups, split, take_stratified
 class Raw:
     """What data/raw holds: the card, the labelled images that are there, and what does not fit together.
 
-    `shards` are the files that images are packed in, each with the last name in it.
+    `classes` has the class of every image with a label, there or not; `shards` are the files that images are packed in,
+    each with the last name in it.
     """
 
     card: Card
     labels: pd.DataFrame
     mismatches: list[tuple[str, str]]
+    classes: dict[str, str]
     shards: list[tuple[Path, str]]
 
 
@@ -53,7 +59,8 @@ def read_raw(folder: Path) -> Raw:
     labelled = set(labels["image"])
     mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
     mismatches += [(image, "it has no label") for image in present - labelled]
-    return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), packed)
+    classes = dict(zip(labels["image"], labels["label"], strict=True))
+    return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)
 
 
 def _labelled(labels: pd.DataFrame, raw: Raw) -> Iterator[Labelled]:
@@ -78,21 +85,76 @@ def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
             raise UserError(f"split {name}: expected usable images of every class, received none of {missing}")
 
 
+SHOWN_CLASSES = SHOWN_IMAGES = 10  # of which an error, or the stage, says what became of them
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Images that are not used: `table` (image, reason), of which the first `bad` cannot be used and the others are
+    copies of images in another split. `classes` has the class of those with a label.
+    """
+
+    table: pd.DataFrame
+    bad: int
+    classes: dict[str, str]
+    path: Path
+
+    @property
+    def copies(self) -> int:
+        """How many are left out as copies."""
+        return len(self.table) - self.bad
+
+    def by_class(self) -> str:
+        """Say how many of each class are left out, and why; nothing where none is."""
+        classes = [self.classes.get(image, "") for image in self.table["image"]]
+        bad, copies = Counter(classes[: self.bad]), Counter(classes[self.bad :])
+        lines = [
+            (f"class {name!r}: " if name else "without a label: ")
+            + " and ".join(
+                filter(None, [_counted(bad[name], "unusable image"), _counted(copies[name], "removed copy")])
+            )
+            for name, _ in (bad + copies).most_common(SHOWN_CLASSES)
+        ]
+        if more := len(bad + copies) - len(lines):
+            lines.append(f"and {more} more classes")
+        return f"\nLeft out, as listed with reasons in {self.path}: {'; '.join(lines)}" if lines else ""
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Write the table, and add to an error what it says."""
+        write_csv(self.table, self.path)
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{error}{self.by_class()}") from error
+
+
+def _counted(count: int, what: str) -> str:
+    plural = what if count == 1 else f"{what}s".replace("ys", "ies")
+    return f"{count} {plural}" if count else ""
+
+
 @dataclass(frozen=True)
 class Preprocessed:
     """What became of the images.
 
-    `splits` is the table of all that are used; `quarantine` (image, reason) lists those that are not, of which the
-    first `bad` could not be used and the others are copies of images in another split; `duplicates` is the table of
-    images that are the same (see `transfer.duplicates`), and `spec` describes the records.
+    `splits` is the table of all that are used; `left_out` has the others; `duplicates` is the table of images that are
+    the same (see `transfer.duplicates`), and `spec` describes the records. `flat` counts images of one colour, or
+    nearly, and `followed` those without a given split that went where a copy of them, or of one of their group, is.
     """
 
     splits: pd.DataFrame
-    quarantine: pd.DataFrame
-    bad: int
+    left_out: LeftOut
     duplicates: pd.DataFrame
     groups: int
+    flat: int
+    followed: int
     spec: Spec
+
+    @property
+    def quarantine(self) -> pd.DataFrame:
+        """The images that are not used: image, reason."""
+        return self.left_out.table
 
     def several_labels(self) -> list[list[tuple[str, str]]]:
         """Return identical images that have different labels: for each such image its files and their labels."""
@@ -100,6 +162,28 @@ class Preprocessed:
         return [
             list(zip(rows["image"], rows["label"], strict=True)) for _, rows in of_image if rows["label"].nunique() > 1
         ]
+
+    def summary(self, duplicates: Path) -> list[str]:
+        """Say what a user should know of the images; `duplicates` is the file of that table."""
+        left_out, spec = self.left_out, self.spec
+        lines = [f"quarantined: {len(left_out.table)} ({left_out.path}), of which {left_out.copies} are copies"]
+        lines += [f"  {row.image}: {row.reason}" for row in left_out.table.head(SHOWN_IMAGES).itertuples()]
+        lines.append(f"the same as another: {len(self.duplicates)} ({duplicates}), never in two splits")
+        if self.followed:
+            lines.append(
+                f"without a given split, and put in the split of a copy, also with their group: {self.followed}"
+            )
+        if self.flat:
+            lines.append(f"of one colour, or nearly, and kept: {self.flat}")
+        if spec.bit_depth is not None:
+            lines.append(f"16-bit greys are taken for {spec.bit_depth} bits")
+        if spec.background != WHITE:
+            lines.append(f"transparent pixels are laid on the colour {list(spec.background)}")
+        lines += [
+            "one image, several labels: " + ", ".join(f"{image} ({label})" for image, label in files)
+            for files in self.several_labels()[:SHOWN_IMAGES]
+        ]
+        return lines
 
     def figures(self) -> dict[str, object]:
         """Count images by split, class and stratum, and duplicates, for metrics/data.json."""
@@ -111,16 +195,38 @@ class Preprocessed:
             "quarantined": len(self.quarantine),
             "splits": self.spec.counts,
             "groups": self.groups,
+            "flat": self.flat,
             "duplicates": {
                 "identical": identical,
                 "near": len(self.duplicates) - identical,
                 "sets": int(self.duplicates["same"].nunique()),
                 "identical_with_several_labels": len(self.several_labels()),
-                "taken_out_of_given_splits": len(self.quarantine) - self.bad,
+                "taken_out_of_given_splits": self.left_out.copies,
             },
             "classes": by_class.to_dict("index"),
             "strata": by_stratum.to_dict("index"),
         }
+
+
+def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: Path) -> tuple[Pool, Conversion]:
+    """Decode all images, and find how they become 8 bits a channel without transparency.
+
+    What the card leaves open is known once all are decoded. Most datasets have nothing but images of 8 bits without
+    transparency, and for them the first try is right; otherwise they are decoded again.
+    """
+    card, colours = raw.card, {"auto": None, "white": WHITE, "black": BLACK}
+    depth = None if card.bit_depth == "auto" else card.bit_depth
+    background: Colour | None = colours[card.background] if isinstance(card.background, str) else card.background
+    facts = Facts()
+    while True:
+        conversion = facts.conversion(depth, background)
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        decoding = DecodeShards(folder, size, card.channels, conversion)
+        pool = Pool(runner.run(decoding, _labelled(labels, raw), len(labels), "decode"), card.channels)
+        if pool.facts.conversion(depth, background) == conversion:
+            return pool, conversion
+        facts = pool.facts  # which do not depend on the conversion
+        shutil.rmtree(folder)
 
 
 def preprocess(
@@ -132,10 +238,11 @@ def preprocess(
     seed: int,
     duplicates: Duplicates,
     runner: Runner,
+    quarantine: Path,
 ) -> Preprocessed:
     """Write the records of the three splits.
 
-    Every image is decoded once, into a pool; then duplicates are known, the split is made, and the records are copied
+    Every image is decoded into a pool; then duplicates are known, the split is made, and the records are copied
     to where they belong. The runner decodes and copies; what lies between is done here, for all images at once. An
     image that cannot be decoded takes part in the split, so that it moves no other image to another split.
 
@@ -148,6 +255,7 @@ def preprocess(
         seed: of the split, and of the choice of `max_images`.
         duplicates: which images count as the same.
         runner: decodes and copies.
+        quarantine: the file that lists images that are not used, and why; written as soon as these are known.
 
     Raises:
         UserError: a class or a split has too few images, or a group is given to two splits.
@@ -157,44 +265,63 @@ def preprocess(
     labels = follow_groups(labels).sort_values("image", ignore_index=True)
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
-        decoding = DecodeShards(Path(scratch), size, raw.card.channels)
-        pool = Pool(runner.run(decoding, _labelled(labels, raw), len(labels), "decode"), raw.card.channels)
-        marked = mark_same(labels, list(pool.rows), pool.find_same(duplicates))
-        removed = leaks(marked)
-        used = marked[~marked["image"].isin(set(removed["image"]))]
-        used = used.assign(group=merged_groups(used))
-        used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
-        used = used[used["image"].isin(set(pool.rows))]
-        _require_classes(used, raw.card.classes)
-        rows = {name: [pool.rows[image] for image in used["image"][used["split"] == name]] for name in SPLITS}
-        in_shard = records_in_shard(size * size * raw.card.channels)
-        for folder in records.values():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-        planned = (shard for name in SPLITS for shard in pool.shards(rows[name], records[name], in_shard))
-        runner.run(copy_records, planned, len(used), "write")
-    counts = {name: len(rows[name]) for name in SPLITS}
-    card, bad = raw.card, sorted(raw.mismatches + pool.bad)
+        pool, conversion = _decode(labels, raw, size, runner, Path(scratch))
+        marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(duplicates)))
+        left_out = _left_out(marked, pool, raw, quarantine)
+        with left_out.explained():
+            used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
+            used = used.assign(group=merged_groups(used))
+            used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
+            used = used[used["image"].isin(set(pool.rows))]
+            _require_classes(used, raw.card.classes)
+        _write(used, pool, records, size * size * raw.card.channels, runner)
+    counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
+    card, how = raw.card, (conversion.bit_depth, conversion.background)
     return Preprocessed(
         used[["image", "split", "label", "soft_label", "stratum"]],
-        pd.concat([pd.DataFrame(bad, columns=["image", "reason"]), removed], ignore_index=True),
-        len(bad),
+        left_out,
         duplicates_table(marked, used),
         labels["group"][labels["group"] != ""].nunique(),
-        Spec(card.classes, card.positive, card.symmetry, size, card.channels, counts),
+        pool.flat,
+        int((marked["split"] != labels["split"]).sum()),
+        Spec(card.classes, card.positive, card.symmetry, size, card.channels, counts, *how),
     )
 
 
-def check_quarantine(done: Preprocessed, max_bad_fraction: float, path: Path) -> None:
-    """Check that no more images are bad than the user allows. Copies of images in another split are not bad.
+def _left_out(marked: pd.DataFrame, pool: Pool, raw: Raw, path: Path) -> LeftOut:
+    bad = sorted(raw.mismatches + pool.bad)
+    table = pd.concat([pd.DataFrame(bad, columns=["image", "reason"]), leaks(marked)], ignore_index=True)
+    return LeftOut(table, len(bad), raw.classes, path)
+
+
+def _write(used: pd.DataFrame, pool: Pool, records: dict[str, Path], values: int, runner: Runner) -> None:
+    """Write the records of each split, of images of so many values."""
+    in_shard = records_in_shard(values)
+    for folder in records.values():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    rows = {name: [pool.rows[image] for image in used["image"][used["split"] == name]] for name in SPLITS}
+    planned = (shard for name in SPLITS for shard in pool.shards(rows[name], records[name], in_shard))
+    runner.run(copy_records, planned, len(used), "write")
+
+
+def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_fraction: float) -> None:
+    """Check that no more images are left out than the user allows.
 
     Raises:
-        UserError: more than `max_bad_fraction` of all images could not be used.
+        UserError: of all images, more than `max_bad_fraction` could not be used, or more than `max_removed_fraction`
+            were removed as copies of images in another split.
     """
-    fraction = done.bad / (len(done.splits) + len(done.quarantine))
-    if fraction > max_bad_fraction:
-        first = done.quarantine.iloc[0]
-        raise UserError(
-            f"expected at most {max_bad_fraction:.1%} bad images (params.yaml: max_bad_fraction), received "
-            f"{fraction:.1%}, {done.bad} images: {first['image']}: {first['reason']}; all are in {path}"
-        )
+    table, bad = done.quarantine, done.left_out.bad
+    total = len(done.splits) + len(table)
+    limits = (
+        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction),
+        ("were removed as copies", table[bad:], "duplicates.max_removed_fraction", max_removed_fraction),
+    )
+    for what, rows, key, most in limits:
+        if len(rows) > most * total:
+            raise UserError(
+                f"{len(rows)} of {total} images {what} ({len(rows) / total:.1%}), and params.yaml allows {most:.1%} "
+                f"({key}). The first: {rows.iloc[0]['image']}: {rows.iloc[0]['reason']}. Mend them, or allow more."
+                f"{done.left_out.by_class()}"
+            )

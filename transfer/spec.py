@@ -10,7 +10,10 @@ from transfer.params import validate
 
 @dataclass(frozen=True)
 class Spec:
-    """What the records of all splits have in common, and the number of images in each split."""
+    """What the records of all splits have in common, and the number of images in each split.
+
+    `bit_depth` and `background` are how the images became 8 bits a channel (see `transfer.images.Conversion`).
+    """
 
     classes: tuple[str, ...]
     positive: str | None
@@ -18,6 +21,8 @@ class Spec:
     image_size: int
     channels: int
     counts: dict[str, int]
+    bit_depth: int | None = None
+    background: tuple[int, int, int] = (255, 255, 255)
 
     def write(self, path: Path) -> None:
         """Write the description as JSON."""

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from sklearn.datasets import load_sample_image
+from sklearn.datasets import load_digits, load_sample_image
 
 from transfer.duplicates import Same, _close_pairs, find_same, perceptual_hashes
-from transfer.images import decode
+from transfer.images import Conversion, decode
 from transfer.packages import file_in, find
 from transfer.params import Duplicates
 
-DEFAULT = Duplicates(distance=4, correlation=0.999)
+DEFAULT = Duplicates(4, 0.999, 0.05)
 
 
 def _photographs() -> list[Image.Image]:
@@ -28,7 +28,7 @@ def _photographs() -> list[Image.Image]:
 
 
 def _same(images: list[bytes], params: Duplicates = DEFAULT) -> Same:
-    decoded = [decode(data, 64, 3) for data in images]
+    decoded = [decode(data, 64, 3, Conversion()) for data in images]
     thumbnails = np.stack([image.thumbnail for image in decoded])
     return find_same([image.content for image in decoded], perceptual_hashes(thumbnails), thumbnails, params)
 
@@ -68,14 +68,60 @@ def test_the_same_bytes_are_identical() -> None:
 def test_a_distance_of_null_looks_for_the_same_bytes_only() -> None:
     image = _photographs()[0]
     png, jpeg = _encoded(image), _encoded(image, "JPEG", 95)
-    assert list(_same([png, jpeg, png], Duplicates(None, 0.999)).alike) == [0, 1, 0]
+    assert list(_same([png, jpeg, png], Duplicates(None, 0.999, 0.05)).alike) == [0, 1, 0]
     assert list(_same([png, jpeg, png]).alike) == [0, 0, 0]
 
 
-def test_flat_images_are_compared_by_their_colour() -> None:
-    colours = [(200, 60, 40), (201, 60, 40), (40, 200, 60), (92, 92, 92)]
+def test_flat_images_are_alike_only_where_their_files_are() -> None:
+    colours = [(200, 60, 40), (201, 60, 40), (40, 200, 60), (92, 92, 92), (200, 60, 40)]
     images = [_encoded(Image.new("RGB", (40, 40), colour)) for colour in colours]
-    assert list(_same(images).alike) == [0, 0, 2, 3]
+    assert list(_same(images).alike) == [0, 1, 2, 3, 0]
+
+
+def _digits(width: int, canvas: int) -> list[bytes]:
+    """Different digits in the middle of black images."""
+    images = []
+    for digit in load_digits().images[:200]:
+        image = Image.new("L", (canvas, canvas))
+        small = Image.fromarray((digit * 15.9).astype(np.uint8)).resize((width, width))
+        image.paste(small, ((canvas - width) // 2, (canvas - width) // 2))
+        images.append(_encoded(image))
+    return images
+
+
+def _spots(size: int = 256) -> list[bytes]:
+    """Images of one thing, as by a fixed camera, with noise, and a spot in another place, which is all that matters."""
+    random = np.random.default_rng(0)
+    thing = Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    rows, columns = np.mgrid[:size, :size]
+    images = []
+    for number in range(196):
+        row, column = 24 + number // 14 * 16, 24 + number % 14 * 16
+        pixels = 0.7 * np.asarray(thing) + 30 * ((rows - row) ** 2 + (columns - column) ** 2 < 49)
+        pixels += random.normal(0, 3, pixels.shape)
+        images.append(_encoded(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))))
+    return images
+
+
+def _dark(size: int = 64) -> list[bytes]:
+    """Images of next to nothing, with the noise of a sensor."""
+    random = np.random.default_rng(0)
+    return [_encoded(Image.fromarray(random.normal(6, 2, (size, size)).round().astype(np.uint8))) for _ in range(200)]
+
+
+DIFFERENT: dict[str, tuple[Callable[[], list[bytes]], int]] = {
+    "digits": (lambda: _digits(28, 28), 0),
+    "small digits": (lambda: _digits(12, 256), 0),
+    "spots": (_spots, 12),  # where the thing itself has a sharp edge
+    "dark": (_dark, 0),
+}
+
+
+@pytest.mark.parametrize("kind", DIFFERENT)
+def test_images_that_share_their_background_are_not_taken_for_copies(kind: str) -> None:
+    make, most = DIFFERENT[kind]
+    _, counts = np.unique(_same(make()).alike, return_counts=True)
+    assert counts[counts > 1].sum() <= most
 
 
 def test_the_same_shape_in_another_colour_is_another_image() -> None:
@@ -89,7 +135,7 @@ def test_the_same_shape_in_another_colour_is_another_image() -> None:
 
 def test_no_solar_cell_is_taken_for_a_copy_of_another() -> None:
     folder = file_in(find("elpv-dataset", "1.0.0.post1"), "elpv_dataset/data/images")
-    decoded = [decode(path.read_bytes(), 32, 1) for path in sorted(folder.glob("*.png"))[:600]]
+    decoded = [decode(path.read_bytes(), 32, 1, Conversion()) for path in sorted(folder.glob("*.png"))[:600]]
     thumbnails = np.stack([image.thumbnail for image in decoded])
     hashes = perceptual_hashes(thumbnails)
     close = {tuple(pair) for pairs in _close_pairs(hashes, 4) for pair in pairs.tolist()}

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.transfer.conftest import Exported, images_of
 from transfer.calibrated import Calibrated
 from transfer.classifiers import open_classifier
-from transfer.contract import PREPROCESSING, RESIZED_BEFORE, Contract
+from transfer.contract import Contract, preprocessing
 from transfer.export import write
 from transfer.formats import FORMATS
 from transfer.params import Format
@@ -70,7 +70,7 @@ def test_a_model_that_resizes_does_it_as_pillow(
 def test_the_contract_travels_with_the_file(name: Format, exported: Exported) -> None:
     expected = exported.contract
     if name in LITERT:
-        expected = replace(expected, resizes=False, preprocessing=PREPROCESSING + RESIZED_BEFORE)
+        expected = replace(expected, resizes=False, preprocessing=preprocessing(expected.conversion, resizes=False))
     assert open_classifier(exported.folder, name).contract == expected
 
 

@@ -42,9 +42,9 @@ def test_the_test_split_keeps_what_it_is_given() -> None:
     splits = ["train", "test", "validation", "train", "train", "validation", ""]
     removed = leaks(_marked([0, 0, 0, 3, 4, 4, 4], splits=splits))
     assert removed.to_dict("records") == [
-        {"image": "0.png", "reason": "the same image as 1.png, which the dataset gives to the split test"},
-        {"image": "2.png", "reason": "the same image as 1.png, which the dataset gives to the split test"},
-        {"image": "4.png", "reason": "the same image as 5.png, which the dataset gives to the split validation"},
+        {"image": "0.png", "reason": "a copy of 1.png, which is in the test split"},
+        {"image": "2.png", "reason": "a copy of 1.png, which is in the test split"},
+        {"image": "4.png", "reason": "a copy of 5.png, which is in the validation split"},
     ]
 
 

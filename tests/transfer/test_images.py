@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from transfer import images
-from transfer.images import BadImageError, Pixels
+from transfer.images import BLACK, BadImageError, Conversion, Pixels
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
 
 
-def decode(path: Path, size: int, channels: int) -> Pixels:
-    return images.decode(path.read_bytes(), size, channels).pixels
+def decode(path: Path, size: int, channels: int, conversion: Conversion = Conversion()) -> Pixels:  # noqa: B008
+    return images.decode(path.read_bytes(), size, channels, conversion).pixels
 
 
 def _save(image: Image.Image, path: Path, **options: object) -> Path:
@@ -48,6 +48,113 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decoded[..., 0], GREY)
 
 
+def _wide(values: np.ndarray, sbit: int = 0, colour: int = 0) -> bytes:
+    """A PNG of 16 bits a channel, of a colour type of the specification, with what sBIT says."""
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
+    said = _chunk(b"sBIT", bytes([sbit])) if sbit else b""
+    return PNG_SIGNATURE + header + said + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+
+
+def _grey(data: bytes, conversion: Conversion = Conversion()) -> Pixels:  # noqa: B008
+    return images.decode(data, 8, 1, conversion).pixels[..., 0]
+
+
+RAMP = np.arange(64).reshape(8, 8)
+
+
+def test_sixteen_bits_that_hold_eight_are_not_black() -> None:
+    np.testing.assert_array_equal(_grey(_wide(RAMP * 4)), RAMP * 4)
+
+
+@pytest.mark.parametrize("depth", [8, 10, 12, 14])
+def test_all_levels_of_a_bit_depth_are_kept_and_what_is_above_is_white(depth: int) -> None:
+    top = 2**depth - 1
+    values = np.linspace(0, top, 64).round().astype(int).reshape(8, 8)
+    expected = np.round(values * 255 / top)
+    np.testing.assert_array_equal(_grey(_wide(values), Conversion(depth)), expected)
+    values[0, 0] = min(65535, 2 * top)
+    assert _grey(_wide(values), Conversion(depth))[0, 0] == 255
+
+
+def test_the_bit_depth_is_the_smallest_that_holds_all_values() -> None:
+    for bits, depth in ((1, 8), (8, 8), (9, 10), (12, 12), (13, 14), (15, 16), (16, 16)):
+        facts = images.decode(_wide(RAMP + 2**bits - 64 if bits > 6 else RAMP % 2), 8, 1, Conversion()).facts
+        assert facts.conversion(None, None).bit_depth == depth
+        assert (facts + images.Facts(bits=11)).conversion(None, None).bit_depth == max(12, depth)
+        assert facts.conversion(9, None).bit_depth == 9
+    assert images.decode(_png(), 8, 1, Conversion()).facts.conversion(None, None) == Conversion()
+
+
+def test_significant_bits_count_unless_values_were_stretched() -> None:
+    np.testing.assert_array_equal(_grey(_wide(RAMP * 8, sbit=12)), np.round(RAMP * 8 * 255 / 4095))
+    stretched = RAMP * 1024
+    np.testing.assert_array_equal(_grey(_wide(stretched, sbit=12)), stretched >> 8)
+
+
+def test_what_becomes_one_grey_is_lost_and_what_was_one_is_not() -> None:
+    dark = _wide(RAMP * 4)
+    assert images.decode(dark, 8, 1, Conversion(16)).lost.startswith("its 16-bit values, 0 to 252, become one grey, as")
+    with pytest.raises(BadImageError, match="are taken for 16 bits: give the right bit_depth in the dataset's card"):
+        images.decode_pixels(dark, 8, 1, Conversion(16))
+    assert images.decode(_wide(RAMP * 1000 + 2000), 8, 1, Conversion(8)).lost
+    for values in (RAMP * 0, RAMP * 0 + 200, RAMP * 0 + 40_000, RAMP + 40_000):
+        decoded = images.decode(_wide(values), 8, 1, Conversion(16))
+        assert (decoded.lost, decoded.flat) == ("", True)
+    assert not images.decode(_wide(RAMP * 1000), 8, 1, Conversion(16)).flat
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_sixteen_bits_that_would_be_black_are_lost(channels: int) -> None:
+    colour = {3: 2, 4: 6}[channels]
+    low = np.repeat(RAMP[..., None] * 4, channels, axis=2)
+    decoded = images.decode(_wide(low, colour=colour), 8, 3, Conversion())
+    assert decoded.lost.startswith("its 16-bit colours are all below 4,096 of 65,535")
+    high = np.repeat(RAMP[..., None] * 1000, channels, axis=2)
+    assert images.decode(_wide(high, colour=colour), 8, 3, Conversion()).lost == ""
+
+
+def _ink(colour: tuple[int, int, int], paper: int = 0) -> bytes:
+    """A square of a colour on a transparent background."""
+    image = Image.new("RGBA", (20, 20), (*colour, paper))
+    image.paste((*colour, 255), (5, 5, 15, 15))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_ink_is_seen_on_the_background_that_suits_most_images() -> None:
+    black, white, red = (_ink(colour) for colour in ((0, 0, 0), (255, 255, 255), (200, 0, 0)))
+    found = {data: images.decode(data, 8, 3, Conversion()).facts for data in (black, white, red)}
+    assert found[black].conversion(None, None).background == (255, 255, 255)
+    assert found[white].conversion(None, None).background == (0, 0, 0)
+    assert (found[white] + found[red]).conversion(None, None).background == (0, 0, 0)
+    assert (found[white] + found[black]).conversion(None, None).background == (255, 255, 255)
+    assert found[white].conversion(None, (9, 9, 9)).background == (9, 9, 9)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (90, 90, 90)])
+def test_ink_of_the_colour_of_the_background_is_lost(colour: tuple[int, int, int]) -> None:
+    data = _ink(colour)
+    assert images.decode(data, 8, 3, Conversion(None, colour)).lost.startswith(
+        "what it shows has the colour of the back"
+    )
+    other = images.decode(data, 8, 3, Conversion(None, (200, 100, 0)))
+    assert other.lost == ""
+    assert np.ptp(other.pixels) > 50
+    nothing = images.decode(_ink(colour, 255), 8, 3, Conversion(None, colour))
+    assert (nothing.lost, nothing.facts) == ("", images.Facts())
+
+
+def test_an_alpha_channel_that_says_nothing_changes_nothing(tmp_path: Path) -> None:
+    photograph = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
+    photograph[..., 3] = 255
+    path = _save(Image.fromarray(photograph), tmp_path / "a.png")
+    for background in ((255, 255, 255), BLACK):
+        np.testing.assert_array_equal(decode(path, 8, 3, Conversion(None, background)), photograph[..., :3])
+
+
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # no cyan: red
     decoded = decode(_save(image, tmp_path / "a.jpg", quality=95), 8, 3)
@@ -67,13 +174,15 @@ def test_exif_orientation_is_followed(tmp_path: Path, orientation: int, bright: 
     assert decoded.mean() == pytest.approx(127, abs=8)
 
 
-def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+def test_transparent_pixels_show_the_background(tmp_path: Path) -> None:
     pixels = np.full((8, 8, 4), 200, np.uint8)
     pixels[:4, :, 3] = 0
     pixels[4:, :, 3] = 255
-    decoded = decode(_save(Image.fromarray(pixels), tmp_path / "a.png"), 8, 3)
-    assert (decoded[:4] == 0).all()
-    assert (decoded[4:] == 200).all()
+    path = _save(Image.fromarray(pixels), tmp_path / "a.png")
+    for background in ((255, 255, 255), BLACK, (10, 20, 30)):
+        decoded = decode(path, 8, 3, Conversion(None, background))
+        assert (decoded[:4] == background).all()
+        assert (decoded[4:] == 200).all()
 
 
 def test_a_palette_and_one_bit_are_decoded(tmp_path: Path) -> None:
@@ -149,12 +258,12 @@ def test_of_an_animation_the_first_frame_counts(tmp_path: Path, name: str) -> No
     assert (decode(path, 8, 3) == (255, 0, 0)).all()
 
 
-def test_a_transparent_colour_of_a_palette_is_black(tmp_path: Path) -> None:
+def test_a_transparent_colour_of_a_palette_shows_the_background(tmp_path: Path) -> None:
     image = Image.new("P", (8, 8), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.paste(1, (0, 4, 8, 8))
     decoded = decode(_save(image, tmp_path / "a.png", transparency=0), 8, 3)
-    assert (decoded[:4] == 0).all()
+    assert (decoded[:4] == 255).all()
     assert (decoded[4:] == (0, 0, 255)).all()
 
 
@@ -190,7 +299,7 @@ def _bomb() -> bytes:
 )
 def test_a_bad_file_is_refused_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(BadImageError, match=reason) as error:
-        images.decode(content, 8, 1)
+        images.decode(content, 8, 1, Conversion())
     assert "BytesIO" not in str(error.value)
 
 
@@ -207,7 +316,7 @@ def test_any_damage_is_decoded_or_refused(noise: bytes, place: int, value: int) 
     png[place % len(png)] = value
     for content in (bytes(png), bytes(png[: place % len(png)]), noise, bytes(png[:40]) + noise):
         try:
-            decoded = images.decode(content, 8, 3).pixels
+            decoded = images.decode(content, 8, 3, Conversion()).pixels
         except BadImageError as error:
             assert str(error)
         else:

@@ -3,9 +3,10 @@
 import os
 import pickle
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -22,13 +23,13 @@ from transfer.beam_runner import BeamRunner
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.params import Duplicates, Split
-from transfer.preprocess import Preprocessed, check_quarantine, preprocess
+from transfer.preprocess import Preprocessed, check_left_out, preprocess
 from transfer.records import read_records
 from transfer.runners import Item, LocalRunner, Result, Runner, Work
 from transfer.sources import obtain
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
-SAME = Duplicates(distance=4, correlation=0.999)
+SAME = Duplicates(4, 0.999, 0.05)
 HALF = Split(test=0.25, validation=0.25)
 
 
@@ -36,7 +37,9 @@ def _run(
     folder: Path, split: Split = HALF, max_images: int | None = None, runner: Runner | None = None
 ) -> Preprocessed:
     folders = {name: folder / "records" / name for name in ("train", "validation", "test")}
-    return preprocess(folder / "raw", folders, split, 16, max_images, 1, SAME, runner or LocalRunner())
+    return preprocess(
+        folder / "raw", folders, split, 16, max_images, 1, SAME, runner or LocalRunner(), folder / "quarantine.csv"
+    )
 
 
 @contextmanager
@@ -128,9 +131,13 @@ def test_a_class_of_which_a_split_keeps_nothing_is_an_error(raw: Path) -> None:
 def test_more_bad_images_than_allowed_are_an_error_with_the_first_of_them(raw: Path) -> None:
     _spoil(raw)
     done = _run(raw)
-    check_quarantine(done, 0.2, Path("data/quarantine.csv"))
-    with pytest.raises(UserError, match=r"expected at most 10.0% bad images .*received 15.2%, 5 images: blue/001.png"):
-        check_quarantine(done, 0.1, Path("data/quarantine.csv"))
+    check_left_out(done, 0.2, 0.0)
+    with pytest.raises(UserError) as error:
+        check_left_out(done, 0.1, 0.0)
+    said = str(error.value)
+    assert said.startswith("5 of 33 images could not be used (15.2%), and params.yaml allows 10.0% (max_bad_fraction).")
+    assert "The first: blue/001.png: OSError" in said
+    assert "class 'blue': 2 unusable images; class 'red': 2 unusable images; without a label: 1 unusable image" in said
 
 
 def test_grey_images_stay_one_channel(raw: Path) -> None:
@@ -200,10 +207,15 @@ def test_a_training_image_that_the_test_holds_as_well_is_left_out(raw: Path) -> 
     text = table.read_text(encoding="utf-8").replace(f"{row}test", f"{row}train")
     table.write_text(text, encoding="utf-8")
     done = _run(raw)
-    reason = "the same image as blue/000.png, which the dataset gives to the split test"
+    reason = "a copy of blue/000.png, which is in the test split"
     assert list(done.quarantine.itertuples(index=False, name=None)) == [("blue/leak.png", reason)]
-    assert (done.bad, done.figures()["duplicates"]["taken_out_of_given_splits"]) == (0, 1)  # type: ignore[index]
-    check_quarantine(done, 0.0, Path("data/quarantine.csv"))
+    figures: Any = done.figures()
+    assert (done.left_out.bad, figures["duplicates"]["taken_out_of_given_splits"]) == (0, 1)
+    check_left_out(done, 0.0, 0.05)
+    with pytest.raises(
+        UserError, match=r"1 of 33 images were removed as copies .* allows 2.0% \(duplicates.max_removed"
+    ):
+        check_left_out(done, 0.0, 0.02)
 
 
 def test_groups_never_straddle_splits(raw: Path) -> None:
@@ -391,3 +403,161 @@ def test_a_name_that_is_no_utf_8_is_an_error_that_shows_it(tmp_path: Path) -> No
     (tmp_path / "pictures/red/000.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/pictures/red/caf\xe9.png"))
     with pytest.raises(UserError, match=r"expected names of files in UTF-8, received b'red/caf\\xe9.png': rename it"):
         obtain(tmp_path / "pictures", tmp_path / "raw")
+
+
+def _grown(folder: Path, draw: Callable[[np.random.Generator, int], Image.Image], each: int = 16) -> None:
+    """data/raw of images of two classes, which differ in their lower right, as `draw` has them."""
+    random = np.random.default_rng(0)
+    for number, name in enumerate(COLOURS):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for i in range(each):
+            draw(random, number).save(folder / "pictures" / name / f"{i:03}.png")
+    obtain(folder / "pictures", folder / "raw")
+
+
+def _sixteen_bits(top: int) -> Callable[[np.random.Generator, int], Image.Image]:
+    def draw(random: np.random.Generator, number: int) -> Image.Image:
+        coarse = random.integers(0, top + 1, (4, 4)).repeat(8, axis=0).repeat(8, axis=1)
+        coarse[:8, :8] = top
+        return Image.fromarray(coarse.astype(np.uint16))
+
+    return draw
+
+
+def _strokes(colour: str) -> Callable[[np.random.Generator, int], Image.Image]:
+    def draw(random: np.random.Generator, number: int) -> Image.Image:
+        image = Image.new("RGBA", (32, 32), "#00000000")
+        for x, y in random.integers(0, 28, (6, 2)).tolist():
+            image.paste(colour, (x, y, x + 4, y + 4))
+        return image
+
+    return draw
+
+
+def _pixels(folder: Path, done: Preprocessed) -> np.ndarray:
+    return np.concatenate([batch.pixels for batch in read_records(folder / "records/train", done.spec, 64)])
+
+
+@pytest.mark.parametrize(("top", "depth"), [(255, 8), (1000, 10), (4095, 12), (65535, 16)])
+def test_sixteen_bits_are_scaled_by_what_the_dataset_uses(tmp_path: Path, top: int, depth: int) -> None:
+    _grown(tmp_path, _sixteen_bits(top))
+    done = _run(tmp_path)
+    assert done.spec.bit_depth == depth
+    pixels = _pixels(tmp_path, done)
+    assert len(np.unique(pixels)) > 100
+    assert pixels.max() == (249 if top == 1000 else 255)
+    assert done.quarantine.empty
+    assert f"16-bit greys are taken for {depth} bits" in done.summary(Path("d.csv"))
+    files = [path.read_bytes() for path in sorted((tmp_path / "records").rglob("*.*"))]
+    assert _run(tmp_path, runner=OneByOne()).spec == done.spec
+    assert [path.read_bytes() for path in sorted((tmp_path / "records").rglob("*.*"))] == files
+
+
+def test_different_training_images_of_sixteen_bits_are_not_removed(tmp_path: Path) -> None:
+    _grown(tmp_path, _sixteen_bits(255))
+    _give_splits(tmp_path)
+    done = _run(tmp_path)
+    assert (len(done.splits), done.left_out.copies) == (32, 0)
+
+
+@pytest.mark.parametrize(
+    ("ink", "background"), [("black", (255, 255, 255)), ("white", (0, 0, 0)), ("red", (255, 255, 255))]
+)
+def test_transparency_shows_a_background_that_hides_nothing(
+    tmp_path: Path, ink: str, background: tuple[int, int, int]
+) -> None:
+    _grown(tmp_path, _strokes(ink))
+    _give_splits(tmp_path)
+    done = _run(tmp_path)
+    assert done.spec.background == background
+    assert (len(done.splits), len(done.quarantine), done.flat) == (32, 0, 0)
+    assert (np.ptp(_pixels(tmp_path, done), axis=(1, 2)).max(axis=1) > 100).all()
+
+
+def test_the_card_decides_how_images_become_eight_bits(tmp_path: Path) -> None:
+    _grown(tmp_path, _sixteen_bits(1000))
+    Image.new("RGBA", (8, 8), "#00000000").save(tmp_path / "pictures/red/empty.png")
+    lines = "title: t\nbit_depth: 11\nbackground: [10, 20, 30]\n"
+    (tmp_path / "pictures/card.yaml").write_text(lines, encoding="utf-8")
+    shutil.rmtree(tmp_path / "raw")
+    obtain(tmp_path / "pictures", tmp_path / "raw")
+    done = _run(tmp_path)
+    assert (done.spec.bit_depth, done.spec.background) == (11, (10, 20, 30))
+    assert _pixels(tmp_path, done).max() == round(1000 * 255 / 2047)
+    assert done.flat == 1
+    assert "of one colour, or nearly, and kept: 1" in done.summary(Path("d.csv"))
+
+
+def test_only_images_that_take_part_say_how_many_bits_there_are(tmp_path: Path) -> None:
+    _grown(tmp_path, _sixteen_bits(255))
+    taken = set(_run(tmp_path, max_images=12).splits["image"])
+    with _images(tmp_path) as images:
+        other = next(i for i in range(16) if f"red/{i:03}.png" not in taken)
+        Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(images / f"red/{other:03}.png")
+    assert _run(tmp_path, max_images=12).spec.bit_depth == 8
+    with pytest.raises(UserError, match="class 'blue': 16 unusable images; class 'red': 15 unusable images"):
+        _run(tmp_path)  # beside the bright one, all others would be black
+
+
+def test_what_the_conversion_hides_is_quarantined_and_counted(tmp_path: Path) -> None:
+    _grown(tmp_path, _sixteen_bits(65535))
+    _sixteen_bits(255)(np.random.default_rng(1), 0).save(tmp_path / "pictures/red/dark.png")
+    shutil.rmtree(tmp_path / "raw")
+    obtain(tmp_path / "pictures", tmp_path / "raw")
+    done = _run(tmp_path)
+    assert list(done.quarantine["image"]) == ["red/dark.png"]
+    assert done.quarantine["reason"][0].startswith("its 16-bit values, ")
+    with pytest.raises(UserError, match=r"1 of 33 images could not be used \(3.0%\)"):
+        check_left_out(done, 0.01, 0.0)
+
+
+def test_an_error_leaves_the_quarantine_and_says_what_is_in_it(raw: Path) -> None:
+    _copy(raw, "blue/000.png", "blue/leak.png")
+    _give_splits(raw)
+    table = raw / "raw/labels.csv"
+    row = "blue/leak.png,blue,,1.0,blue,,"
+    text = table.read_text(encoding="utf-8").replace(f"{row}test", f"{row}train")
+    table.write_text(text, encoding="utf-8")
+    with _images(raw) as images:
+        for i in range(16):
+            (images / f"red/{i:03}.png").write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        _run(raw)
+    said = f"Left out, as listed with reasons in {raw}/quarantine.csv: class 'red': 16 unusable images; class 'blue': 1 rem"
+    assert said in str(error.value)
+    listed = pd.read_csv(raw / "quarantine.csv")
+    assert len(listed) == 17
+    assert listed["reason"][16] == "a copy of blue/000.png, which is in the test split"
+
+
+def test_a_split_that_cannot_be_made_leaves_the_quarantine_too(raw: Path) -> None:
+    table = raw / "raw/labels.csv"
+    labels = pd.read_csv(table, keep_default_na=False)
+    labels["group"] = labels["label"]
+    labels.to_csv(table, index=False)
+    with _images(raw) as images:
+        (images / "red/003.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"(?s)split .*Left out, .*: class 'red': 1 unusable image$"):
+        _run(raw)
+    assert list(pd.read_csv(raw / "quarantine.csv")["image"]) == ["red/003.png"]
+
+
+def test_copies_across_partly_given_splits_follow_them(raw: Path) -> None:
+    """Of a group without a split, one image is a copy of a test image and another of a training image."""
+    _copy(raw, "blue/001.png", "blue/x.png")
+    _copy(raw, "blue/002.png", "blue/y.png")
+    table = raw / "raw/labels.csv"
+    labels = pd.read_csv(table, keep_default_na=False).set_index("image")
+    labels["split"] = ""
+    labels.loc[["blue/001.png", "red/001.png"], "split"] = "test"
+    labels.loc["blue/002.png", "split"] = "train"
+    labels.loc[["blue/x.png", "blue/y.png", "blue/003.png"], "group"] = "patient"
+    labels.reset_index().to_csv(table, index=False)
+    done = _run(raw)
+    split_of = done.splits.set_index("image")["split"]
+    for image in ("blue/001.png", "blue/x.png", "blue/y.png", "blue/003.png"):
+        assert split_of[image] == "test"
+    reason = "a copy of blue/y.png, which is in the test split"
+    assert list(done.quarantine.itertuples(index=False, name=None)) == [("blue/002.png", reason)]
+    assert done.followed == 3
+    assert "put in the split of a copy" in "".join(done.summary(Path("d.csv")))

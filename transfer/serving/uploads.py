@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from transfer.contract import Contract
-from transfer.images import BadImageError, Pixels, decode
+from transfer.images import BadImageError, Pixels, decode_pixels
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """What is decoded: those of the pipeline's datasets, and no others of Pillow's many."""
@@ -71,7 +71,8 @@ def read_pixels(upload: Upload, contract: Contract, max_pixels: int) -> Pixels:
     """Decode and resize an image as the pipeline does: uint8 (S, S, channels).
 
     Raises:
-        BadImageError: it cannot be decoded, or has more than `max_pixels`, which is told from its header.
+        BadImageError: it cannot be decoded, shows nothing in 8 bits, or has more than `max_pixels`, which is told from
+            its header.
     """
     try:
         with Image.open(io.BytesIO(upload.data), formats=FORMATS) as image:
@@ -84,4 +85,4 @@ def read_pixels(upload: Upload, contract: Contract, max_pixels: int) -> Pixels:
         width = height = 0
     if width * height > max_pixels:
         raise BadImageError(f"expected at most {max_pixels:,} pixels, received {width:,} x {height:,}")
-    return decode(upload.data, contract.image_size, contract.channels).pixels
+    return decode_pixels(upload.data, contract.image_size, contract.channels, contract.conversion)

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive
 from tests.documents import fetched, parse
 from tests.transfer.conftest import CLASSES, Exported, images_of
 from tests.transfer.serving.conftest import LIMITS, Held, encoded, metric, served
-from transfer.images import decode
+from transfer.images import Conversion, decode_pixels
 from transfer.serving.app import ROUTES, make_app
 from transfer.serving.limits import Limits
 from transfer.serving.service import Classifiers
@@ -34,7 +34,7 @@ def _form(*images: bytes, kind: str = "image/png") -> list[tuple[str, tuple[str,
 
 def _direct(classifiers: Classifiers, image: bytes) -> np.ndarray:
     """What the classifier itself says."""
-    (row,) = classifiers.single.probabilities(decode(image, 32, 3).pixels[None])
+    (row,) = classifiers.single.probabilities(decode_pixels(image, 32, 3, Conversion())[None])
     return np.asarray(row)
 
 
@@ -50,7 +50,7 @@ def test_a_form_is_answered_with_what_the_classifier_says(
         expected = dict(zip(CLASSES, _direct(classifiers, image).tolist(), strict=True))
         assert one["probabilities"] == pytest.approx(expected, abs=1e-6)
         assert one["class"] == max(expected, key=lambda name: expected[name])
-        by_keras = exported.keras(decode(image, 32, 3).pixels[None])[0]
+        by_keras = exported.keras(decode_pixels(image, 32, 3, Conversion())[None])[0]
         assert [one["probabilities"][name] for name in CLASSES] == pytest.approx(by_keras.tolist(), abs=1e-5)
     assert len({one["class"] for one in said["predictions"]}) > 1
 
