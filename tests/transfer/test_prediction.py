@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.transfer.conftest import CLASSES, Exported, images_of
+from tests.transfer.conftest import CLASSES, SIZE, Exported, images_of
 from transfer import __main__, prediction
 from transfer.classifiers import open_classifier
 from transfer.errors import UserError
@@ -313,3 +314,15 @@ def test_a_closed_or_full_output_is_a_line_and_a_status(
     assert done.stderr.count("\n") == status
     assert done.stderr.startswith(said)
     assert bool(done.stdout) == (status == 0)
+
+
+def test_an_image_is_decoded_as_those_that_the_classifier_learnt_from(tmp_path: Path, exported: Exported) -> None:
+    path = tmp_path / "a.png"
+    values = np.arange(SIZE * SIZE).reshape(SIZE, SIZE) * 4
+    Image.fromarray(values.astype(np.uint16)).save(path)
+    found = prediction.read_image(str(path), replace(exported.contract, bit_depth=12))
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found[..., 0], np.round(values * 255 / 4095))
+    Image.fromarray((values // 32).astype(np.uint16)).save(path)
+    lost = prediction.read_image(str(path), replace(exported.contract, bit_depth=16))
+    assert str(lost).startswith("its 16-bit values, 0 to 127, become one grey")
