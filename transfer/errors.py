@@ -7,6 +7,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from transfer.last_stage import noted
+
 SIGNALLED = 128
 """An exit status above it says which signal ended a process, as shells have it."""
 
@@ -35,7 +37,8 @@ def run(main: Callable[[], None]) -> None:
     """
     status, before = 1, signal.signal(signal.SIGTERM, _terminate)
     try:
-        main()
+        with noted():
+            main()
     except UserError as error:
         message = str(error)
     except OSError as error:  # no such file, no permission, no space left: the system says it best
