@@ -25,11 +25,13 @@ install = python -m pip install --quiet --disable-pip-version-check -r $< && pyt
 .PHONY: run preset report serve test lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
+	python -m transfer.lock_file
 	python -m transfer.check
 	dvc repro
 	@cat metrics/REPORT.md
 
 preset: $(VENV)/run  ## the pipeline with presets/$(PRESET).yaml laid over params.yaml, as an experiment of DVC
+	python -m transfer.lock_file
 	python -m transfer.preset presets/$(PRESET).yaml
 	@cat metrics/REPORT.md
 

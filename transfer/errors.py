@@ -8,6 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from transfer.last_stage import noted
+
 SIGNALLED = 128
 """An exit status above it says which signal ended a process, as shells have it."""
 
@@ -48,7 +50,8 @@ def run(main: Callable[[], None]) -> None:
     _open_standard_streams()
     status, before = 1, signal.signal(signal.SIGTERM, _terminate)
     try:
-        main()
+        with noted():
+            main()
     except UserError as error:
         message = str(error)
     except OSError as error:  # no such file, no permission, no space left: the system says it best

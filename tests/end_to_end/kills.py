@@ -41,8 +41,14 @@ class Killed:
     ended: bool
 
 
+def mend(clone: Clone) -> None:
+    """Mend dvc.lock, in case that the kill before came while DVC wrote it."""
+    clone.run("python", "-m", "transfer.lock_file")
+
+
 def start(clone: Clone) -> "subprocess.Popen[str]":
-    """Start `dvc repro` in a clone, as a process group of its own."""
+    """Start `dvc repro` in a clone as `make run` does, with dvc.lock mended, as a process group of its own."""
+    mend(clone)
     return subprocess.Popen(
         ["dvc", "repro"],
         cwd=clone.folder,
@@ -96,6 +102,7 @@ def chain(clone: Clone, seconds: dict[str, float], parts: Sequence[float]) -> It
         for part in parts:
             yield kill(clone, stage, part * seconds[stage], stages[:number])
             print(stage, part, flush=True)
+    mend(clone)
     clone.dvc("repro")
 
 
