@@ -33,6 +33,22 @@ FRUITLESS = 2  # pipelines in a row that end badly with nothing done, after whic
 POLL_S = 0.5
 
 
+def require_beam(options: Sequence[str]) -> None:
+    """Check that Beam is installed, and options as far as their form goes.
+
+    Raises:
+        UserError: it is not, or an option is none.
+    """
+    if importlib.util.find_spec("apache_beam") is None:
+        raise UserError(
+            "params.yaml: runner: beam needs the Python package apache-beam, which is not installed: "
+            "pip install -r requirements-beam.txt"
+        )
+    for option in options:
+        if not option.startswith("--"):
+            raise UserError(f"params.yaml: beam_options: options begin with --, and {option!r} does not")
+
+
 class BeamRunner:
     """Has each item done by a worker of an Apache Beam pipeline.
 
@@ -44,14 +60,7 @@ class BeamRunner:
     """
 
     def __init__(self, options: Sequence[str]) -> None:
-        if importlib.util.find_spec("apache_beam") is None:
-            raise UserError(
-                "params.yaml: runner: beam: expected the Python package apache-beam, and it is not installed: "
-                "pip install -r requirements-beam.txt"
-            )
-        for option in options:
-            if not option.startswith("--"):
-                raise UserError(f"params.yaml: beam_options: expected options that begin with --, received {option!r}")
+        require_beam(options)
         self._options = list(options)
         self._log = PLACE / "log"
         shutil.rmtree(PLACE, ignore_errors=True)  # what a run that was killed has left

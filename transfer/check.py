@@ -1,32 +1,100 @@
 """Check params.yaml and the dataset's card before any work: python -m transfer.check
 
 Every stage reads params.yaml as strictly. But DVC runs no stage for a key that none declares, so a misspelt one beside
-the right one would stay unseen.
+the right one would stay unseen. And what does not fit the dataset, or is missing on this machine, is said here by the
+stages' own rules, before hours of work. It loads no network, so it takes a second.
 """
 
+import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from transfer.cards import read_card
-from transfer.errors import run
-from transfer.params import Params, read_params
+from transfer.archives import DAMAGE
+from transfer.backbones.available import require_weights
+from transfer.beam_runner import require_beam
+from transfer.cards import FOLDER_CARD, Card, read_card, read_folder_card
+from transfer.errors import UserError, run
+from transfer.packages import file_in, find
+from transfer.params import MAX_YAML_BYTES, Params, read_params
+from transfer.targets import require_class_weights, require_soft_labels
 from transfer.views import count_views
 
 PARAMS = Path("params.yaml")
 
 
 def check(params: Params) -> None:
-    """Read the dataset's card, and hold the numbers of views against its symmetry.
+    """Check what params.yaml asks for against the dataset's card and against what is on this machine.
 
     Raises:
-        UserError: there is no such dataset, its card is not as it should be, or allows fewer views.
+        UserError: there is no such dataset; its card is not as it should be, or does not fit; weights or packages are
+            missing.
     """
-    card, _ = read_card(Path(params.dataset))
+    if params.runner == "beam":
+        require_beam(params.beam_options)
+    require_weights(params.backbone, params.weights)
+    card, place = read_card(Path(params.dataset))
+    counts = _inside(place) if card.source is None and place.is_file() else card
+    if counts is None:
+        return
     for section in ("head", "finetune", "baselines", "evaluate"):
-        count_views(getattr(params, section).views, card.symmetry, f"{section}.views")
+        count_views(getattr(params, section).views, counts.symmetry, f"{section}.views")
+    require_soft_labels(params.labels, counts.table is not None and counts.table.soft_label is not None)
+    folder = _folder(card, place)
+    if isinstance(params.class_weights, dict) and (classes := counts.classes or _classes(card, folder)):
+        require_class_weights(params.class_weights, classes)
+
+
+def _folder(card: Card, place: Path) -> Path | None:
+    """Return the folder of a dataset that lies on this machine unpacked.
+
+    Raises:
+        UserError: it is that of a package, and the package is not installed.
+    """
+    if card.source is None:
+        return place if place.is_dir() else None
+    if (package := card.source.package) is None:
+        return None
+    return file_in(find(package.name, package.version), package.folder)
+
+
+def _classes(card: Card, folder: Path | None) -> tuple[str, ...]:
+    """Return the classes of a folder; none where there is no folder yet."""
+    if folder is None:
+        return ()
+    from transfer.sources import read_classes  # pandas, which it needs, takes half a second
+
+    return read_classes(card, folder)
+
+
+def _inside(archive: Path) -> Card | None:
+    """Return the card of an archive: the uppermost in it. None where only unpacking tells, as of a tar.
+
+    Raises:
+        UserError: the card is not as it should be.
+    """
+    try:
+        with zipfile.ZipFile(archive) as entries:
+            names = [name for name in entries.namelist() if name.split("/")[-1] == FOLDER_CARD]
+            names = [name for name in names if "__MACOSX" not in name.split("/")]
+            if not names:
+                return Card(title=archive.name)
+            found = entries.getinfo(min(names, key=lambda name: name.count("/")))
+            if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                return None  # which download refuses
+            with entries.open(found) as file:
+                content = file.read(MAX_YAML_BYTES + 1)
+    except DAMAGE:
+        return None  # download says what is wrong
+    with TemporaryDirectory() as folder:
+        (card := Path(folder, FOLDER_CARD)).write_bytes(content)
+        try:
+            return read_folder_card(Path(folder))
+        except UserError as error:
+            raise UserError(str(error).replace(str(card), f"{archive}/{found.filename}")) from error
 
 
 def main() -> None:
-    """Check both.
+    """Check params.yaml, and what it asks for.
 
     Raises:
         UserError: see `read_params` and `check`.

@@ -314,3 +314,14 @@ def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
     shutil.rmtree(unpacked)
     rows = zip(*(brought.labels[name] for name in ("image", "label", "split")), strict=True)
     return Obtained(card, _layout_labels(list(rows)), len(brought.labels), brought.passed_over, brought.unlabelled)
+
+
+def read_classes(card: Card, folder: Path) -> tuple[str, ...]:
+    """Return the classes that `obtain` finds in a folder, without bringing its images.
+
+    Raises:
+        UserError: as of `obtain`.
+    """
+    if card.table is not None:
+        return read_table(card, card.table, folder)[0]
+    return read_layout(card, folder, [file for file in _files(folder) if _is_image(folder / file)]).classes

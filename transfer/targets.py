@@ -1,10 +1,38 @@
 """What training aims at: the class of each image, or how sure those who labelled it were."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer.errors import UserError
 from transfer.params import LabelKind
+
+
+def require_soft_labels(kind: LabelKind, possible: bool) -> None:
+    """Check that the dataset has soft labels, if the param `labels` asks for them.
+
+    Raises:
+        UserError: it has none.
+    """
+    if kind == "soft" and not possible:
+        raise UserError(
+            "params.yaml: labels: soft, and the dataset has no soft labels; set labels to hard or auto, or name their "
+            "column as soft_label in the card's table"
+        )
+
+
+def require_class_weights(wanted: str | dict[str, float], classes: Sequence[str]) -> None:
+    """Check that the param `class_weights`, where it names classes, names those of the dataset.
+
+    Raises:
+        UserError: a class without a weight, or a weight without a class.
+    """
+    if isinstance(wanted, dict) and set(wanted) != set(classes):
+        raise UserError(
+            f"params.yaml: class_weights: the classes are {', '.join(classes)}, and the weights are for "
+            f"{', '.join(wanted)}; give each class a weight"
+        )
 
 
 def targets(
@@ -28,8 +56,7 @@ def targets(
     possible = len(classes) == 2 and known.any()
     if kind == "hard" or (kind == "auto" and not possible):
         return hard
-    if not possible:
-        raise UserError("params.yaml: labels: expected hard, as the dataset has no soft labels, received soft")
+    require_soft_labels(kind, possible)
     soft = hard.copy()
     soft[known] = np.stack([1 - soft_labels[known], soft_labels[known]], axis=1)
     if (other := np.flatnonzero(np.argmax(soft, axis=1) != labels)).size and kind == "soft":

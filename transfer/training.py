@@ -15,10 +15,10 @@ from transfer.batches import Batches
 from transfer.budget import epochs_within
 from transfer.checkpoints import Checkpoint, Progress
 from transfer.epochs import BestEpoch, Saving, Validation, changing
-from transfer.errors import UserError
 from transfer.history import LearningCurves
 from transfer.recipe import Recipe, make_optimizer
 from transfer.spec import Spec
+from transfer.targets import require_class_weights
 from transfer.training_metrics import F1, PredictedClasses
 
 Array = NDArray[np.float32]
@@ -87,11 +87,7 @@ def class_weights(wanted: str | dict[str, float], classes: Sequence[str], aims: 
     if isinstance(wanted, str):
         counts = np.maximum(aims.sum(axis=0), 1)
         return np.array(len(aims) / (len(classes) * counts), np.float32)
-    if set(wanted) != set(classes):
-        raise UserError(
-            f"params.yaml: class_weights: expected a weight for each class, {', '.join(classes)}, received weights for "
-            f"{', '.join(wanted)}"
-        )
+    require_class_weights(wanted, classes)
     return np.array([wanted[name] for name in classes], np.float32)
 
 

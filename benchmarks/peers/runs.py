@@ -34,7 +34,6 @@ from transfer.backbones.weights import PackagedWeights
 from transfer.errors import UserError
 from transfer.evaluation import predictions_of
 from transfer.files import read_json, write_json
-from transfer.packages import file_in, find, require_sha256
 from transfer.readme import peers_markdown
 from transfer.records import read_records
 from transfer.scores import Predictions, score
@@ -177,9 +176,7 @@ def packaged_file() -> Path:
     """
     weights = BACKBONES[BACKBONE].weights["packaged"]
     assert isinstance(weights, PackagedWeights)
-    path = file_in(find(weights.package, weights.version), weights.file)
-    require_sha256(path, weights.sha256)
-    return path
+    return weights.path()
 
 
 def score_split(truth: Predictions, probabilities: Path, spec: Spec) -> dict[str, float]:

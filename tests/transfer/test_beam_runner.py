@@ -121,7 +121,7 @@ def test_bad_options_are_an_error_of_one_line(place: Path, options: list[str], s
 
 
 def test_an_option_without_dashes_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"beam_options: expected options that begin with --, received 'runner=Flink'"):
+    with pytest.raises(UserError, match=r"beam_options: options begin with --, and 'runner=Flink' does not"):
         BeamRunner(["runner=Flink"])
 
 

@@ -1,9 +1,18 @@
 """Tests of transfer/check.py: what is wrong in params.yaml or the card is said before any work."""
 
+import csv
+import hashlib
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from tests.conftest import ROOT
+from transfer import beam_runner
 from transfer.check import main
 from transfer.errors import UserError
 
@@ -35,3 +44,139 @@ def test_what_is_wrong_is_one_line(project: Path, old: str, new: str, message: s
     with pytest.raises(UserError, match=message) as error:
         main()
     assert "\n" not in str(error.value)
+
+
+def _set(**values: Any) -> None:
+    given = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    Path("params.yaml").write_text(yaml.safe_dump(given | values), encoding="utf-8")
+
+
+def _card(**values: Any) -> None:
+    Path("pictures/card.yaml").write_text(yaml.safe_dump({"title": "colours"} | values), encoding="utf-8")
+
+
+def _table(*rows: tuple[str, str]) -> dict[str, str]:
+    """Put the table of a folder beside its images, which lie in no class folders then."""
+    with Path("pictures/labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("image", "label"), *rows])
+    return {"file": "labels.csv", "image": "image", "label": "label"}
+
+
+def _zipped(top: str) -> None:
+    """Make an archive of the folder, as macOS does, with entries of its own beside it."""
+    with zipfile.ZipFile("pictures.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in Path("pictures").rglob("*"):
+            archive.write(path, top / path.relative_to("pictures"))
+        archive.writestr("__MACOSX/card.yaml", "no card")
+        archive.writestr(f"__MACOSX/{top}/._card.yaml", "no card")
+    _set(dataset="pictures.zip")
+
+
+@pytest.mark.parametrize("top", ["", "pictures", "a/b"])
+def test_the_card_inside_an_archive_counts(project: Path, top: str) -> None:
+    _card(symmetry="mirror", classes=["blue", "red"])
+    _zipped(top)
+    _set(evaluate={"views": 2}, class_weights={"blue": 1, "red": 2})
+    main()
+    _set(evaluate={"views": 8})
+    with pytest.raises(UserError, match=r"evaluate.views: .* \(mirror\)"):
+        main()
+    _set(evaluate={"views": 2}, class_weights={"blue": 1, "green": 2})
+    with pytest.raises(UserError, match="class_weights: the classes are blue, red, and the weights are for blue, gr"):
+        main()
+
+
+def test_a_wrong_card_inside_an_archive_is_named_by_the_archive(project: Path) -> None:
+    _card(symmetry="round")
+    _zipped("pictures")
+    with pytest.raises(UserError, match=r"^pictures.zip/pictures/card.yaml: symmetry: ") as error:
+        main()
+    assert "\n" not in str(error.value)
+
+
+def test_what_only_unpacking_tells_is_not_refused(project: Path) -> None:
+    _set(evaluate={"views": 8}, class_weights={"a": 1, "b": 2}, labels="soft", dataset="pictures.tar.gz")
+    Path("pictures.tar.gz").write_bytes(b"any")
+    main()
+    Path("pictures.zip").write_bytes(b"PK\x03\x04 damaged, as download says")
+    _set(dataset="pictures.zip")
+    main()
+
+
+@pytest.mark.parametrize("source", ["class folders", "the card", "the table"])
+def test_class_weights_of_other_names(project: Path, source: str) -> None:
+    if source == "the card":
+        _card(classes=["red", "blue"])
+    if source == "the table":
+        _card(table=_table(("blue/000.png", "blue"), ("red/000.png", "red")))
+    _set(class_weights={"red": 1, "blue": 2})
+    main()
+    _set(class_weights={"red": 1, "bleu": 2})
+    with pytest.raises(UserError, match=r"class_weights: the classes are .*, and the weights are for bleu, red; give"):
+        main()
+
+
+def test_soft_labels_where_there_are_none(project: Path) -> None:
+    _set(labels="soft")
+    with pytest.raises(UserError, match="labels: soft, and the dataset has no soft labels; set labels to hard or auto"):
+        main()
+    table = {"file": "labels.csv", "image": "image", "soft_label": "label"}
+    _card(classes=["blue", "red"], table=table)
+    main()
+
+
+def test_beam_where_it_is_not_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(runner="beam")
+    Path(".beam").mkdir()
+    Path(".beam/item").touch()
+    main()
+    assert Path(".beam/item").exists()  # of a run that is under way
+    _set(beam_options=["runner=Flink"])
+    with pytest.raises(UserError, match="beam_options: options begin with --"):
+        main()
+    monkeypatch.setattr(beam_runner.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"runner: beam needs the Python package apache-beam, .*: pip install -r"):
+        main()
+
+
+def test_weights_that_are_not_there(project: Path) -> None:
+    file = Path("mine.h5")
+    _set(backbone="vgg16", weights={"file": "mine.h5", "sha256": hashlib.sha256(b"weights").hexdigest()})
+    _set(finetune=yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["finetune"] | {"cut": "auto"})
+    with pytest.raises(UserError, match=r"weights.file: there is no file 'mine.h5'"):
+        main()
+    file.write_bytes(b"others")
+    with pytest.raises(UserError, match=r"mine.h5: expected a file with SHA-256 .*, received one with"):
+        main()
+    file.write_bytes(b"weights")
+    main()
+    file.rename("mine.pt")
+    _set(weights={"file": "mine.pt", "sha256": hashlib.sha256(b"weights").hexdigest()})
+    with pytest.raises(UserError, match=r"mine.pt: weights have to be a Keras file, \*.h5"):
+        main()
+
+
+@pytest.mark.parametrize(("backbone", "weights"), [("vgg16", "packaged"), ("efficientnet_lite0", "imagenet")])
+def test_weights_that_a_backbone_has_none_of(project: Path, backbone: str, weights: str) -> None:
+    _set(backbone=backbone, weights=weights)
+    _set(finetune=yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["finetune"] | {"cut": "auto"})
+    with pytest.raises(UserError, match=f"weights: {backbone} has no {weights} weights; set weights to"):
+        main()
+
+
+def test_a_package_of_images_that_is_not_installed(project: Path) -> None:
+    source = {"package": {"name": "no-such-images", "version": "1.0", "folder": "images"}}
+    card = {"title": "x", "classes": ["a", "b"], "source": source, "table": {"file": "a", "image": "b", "label": "c"}}
+    Path("card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    _set(dataset="card.yaml")
+    with pytest.raises(UserError, match=r"no-such-images 1.0, and it is not installed: pip install no-such-images=="):
+        main()
+
+
+def test_it_loads_neither_keras_nor_tensorflow_nor_pandas() -> None:
+    code = (
+        "import sys; from transfer.check import main; main(); "
+        "sys.exit(' '.join(sorted({'keras', 'tensorflow', 'pandas', 'apache_beam'} & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.stderr.strip() == ""

@@ -30,7 +30,7 @@ def test_soft_targets_are_the_soft_labels_and_the_class_where_there_is_none() ->
 def test_soft_targets_without_soft_labels_are_an_error(
     labels: np.ndarray, soft: np.ndarray, classes: tuple[str, ...]
 ) -> None:
-    with pytest.raises(UserError, match="labels: expected hard, as the dataset has no soft labels, received soft"):
+    with pytest.raises(UserError, match="labels: soft, and the dataset has no soft labels; set labels to hard"):
         targets(labels, soft.astype(np.float32), classes, "soft")
 
 

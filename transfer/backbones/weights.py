@@ -10,9 +10,9 @@ from pathlib import Path
 
 import keras
 
+from transfer.backbones.available import PackagedFile
 from transfer.errors import UserError
 from transfer.files import require_space, written_whole
-from transfer.packages import file_in, find, require_sha256
 
 TIMEOUT = 20  # seconds without an answer after which a host counts as out of reach
 OTHER_FILE = (OSError, ValueError, KeyError, RuntimeError, TypeError, UserWarning)  # what Keras raises of a wrong file
@@ -30,13 +30,9 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class PackagedWeights:
-    """Weights that a pinned Python package carries: where, and the SHA-256 of the file."""
+class PackagedWeights(PackagedFile):
+    """Weights that a pinned Python package carries."""
 
-    package: str
-    version: str
-    file: str
-    sha256: str
     licence: str
     load: Load
 
@@ -46,9 +42,7 @@ class PackagedWeights:
         Raises:
             UserError: the package is not installed, or its file is not the pinned one.
         """
-        path = file_in(find(self.package, self.version), self.file)
-        require_sha256(path, self.sha256)
-        self.load(model, path)
+        self.load(model, self.path())
         return Origin(f"{self.file} (package {self.package} {self.version}, SHA-256 as pinned)", self.licence)
 
 
@@ -134,8 +128,6 @@ def load_file(model: keras.Model, path: Path, *loaders: Load) -> None:
     Raises:
         UserError: none can: the file is damaged, or of another network.
     """
-    if path.suffix != ".h5":
-        raise UserError(f"{path}: expected a Keras file of weights, *.h5 or *.weights.h5, received {path.name!r}")
     reasons = []
     for load in loaders:
         try:
