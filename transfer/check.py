@@ -15,7 +15,8 @@ from transfer.beam_runner import require_beam
 from transfer.cards import FOLDER_CARD, Card, read_card, read_folder_card
 from transfer.errors import UserError, run
 from transfer.packages import file_in, find
-from transfer.params import MAX_YAML_BYTES, Params, read_params
+from transfer.params import Params, read_params
+from transfer.strict import MAX_YAML_BYTES
 from transfer.targets import require_class_weights, require_soft_labels
 from transfer.views import count_views
 
