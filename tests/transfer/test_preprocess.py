@@ -135,8 +135,10 @@ def test_more_bad_images_than_allowed_are_an_error_with_the_first_of_them(raw: P
     with pytest.raises(UserError) as error:
         check_left_out(done, 0.1, 0.0)
     said = str(error.value)
-    assert said.startswith("5 of 33 images could not be used (15.2%), and params.yaml allows 10.0% (max_bad_fraction).")
-    assert "The first: blue/001.png: OSError" in said
+    assert said.startswith(
+        "5 of 33 images could not be used (15.2%), and params.yaml allows 10.0% (max_bad_fraction): mend"
+    )
+    assert "The first is blue/001.png: OSError" in said
     assert "class 'blue': 2 unusable images; class 'red': 2 unusable images; without a label: 1 unusable image" in said
 
 
@@ -523,8 +525,8 @@ def test_an_error_leaves_the_quarantine_and_says_what_is_in_it(raw: Path) -> Non
             (images / f"red/{i:03}.png").write_bytes(b"")
     with pytest.raises(UserError) as error:
         _run(raw)
-    listed = f"Left out, as listed with reasons in {raw}/quarantine.csv: "
-    assert f"{listed}class 'red': 16 unusable images; class 'blue': 1 removed copy" in str(error.value)
+    said = f"Left out, as listed with reasons in {raw}/quarantine.csv: "
+    assert f"{said}class 'red': 16 unusable images; class 'blue': 1 removed copy" in str(error.value)
     listed = pd.read_csv(raw / "quarantine.csv")
     assert len(listed) == 17
     assert listed["reason"][16] == "a copy of blue/000.png, which is in the test split"
