@@ -121,7 +121,7 @@ class LeftOut:
         ]
         if more := len(bad + copies) - len(lines):
             lines.append(f"and {more} more classes")
-        return f"\nLeft out, as listed with reasons in {self.path}: {'; '.join(lines)}" if lines else ""
+        return f"\n       Left out, as listed with reasons in {self.path}: {'; '.join(lines)}" if lines else ""
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -319,14 +319,15 @@ def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_frac
     """
     table, bad = done.quarantine, done.left_out.bad
     total = len(done.splits) + len(table)
+    of_copies = "take the copies out of the dataset, or raise it; if they are none, raise duplicates.correlation"
     limits = (
-        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction),
-        ("were removed as copies", table[bad:], "duplicates.max_removed_fraction", max_removed_fraction),
+        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction, "mend these files, or raise it"),
+        ("were removed as copies", table[bad:], "duplicates.max_removed_fraction", max_removed_fraction, of_copies),
     )
-    for what, rows, key, most in limits:
+    for what, rows, key, most, advice in limits:
         if len(rows) > most * total:
             raise UserError(
                 f"{len(rows)} of {total} images {what} ({len(rows) / total:.1%}), and params.yaml allows {most:.1%} "
-                f"({key}). The first: {rows.iloc[0]['image']}: {rows.iloc[0]['reason']}. Mend them, or allow more."
+                f"({key}): {advice}. The first is {rows.iloc[0]['image']}: {rows.iloc[0]['reason']}"
                 f"{done.left_out.by_class()}"
             )
