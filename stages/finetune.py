@@ -1,5 +1,7 @@
 """Train the blocks above the cut, starting from the trained head."""
 
+from functools import partial
+
 from transfer.activations import make_plan
 from transfer.declared import reads, writes
 from transfer.determinism import fix_seeds
@@ -59,9 +61,8 @@ def main() -> None:
     with training_on(params.precision):
         network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
         records, augmentation = (TRAIN, VALIDATION), finetune.augmentation
-        data = training_data(
-            plan, ACTIVATIONS, records, spec, augmentation, params.labels, params.batch_size, params.seed
-        )
+        rest = params.labels, params.batch_size, params.seed
+        data = partial(training_data, plan, ACTIVATIONS, records, spec, augmentation, *rest)
         around = from_pixels(network) if plan.from_pixels else None
         fit(network, architecture, data, spec, recipe, outputs, INPUTS, may_collapse, around)
 

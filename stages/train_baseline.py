@@ -1,7 +1,8 @@
 """Train a network from scratch, to compare with: python -m stages.train_baseline ann|cnn."""
 
-from transfer.baselines import small_images
-from transfer.batches import EVALUATION_BATCH, ViewBatches
+from functools import partial
+
+from transfer.baselines import small_batches
 from transfer.declared import fill, reads, writes
 from transfer.determinism import fix_seeds
 from transfer.devices import training_on
@@ -47,11 +48,9 @@ def main() -> None:
     with training_on(params.precision):
         network = build(architecture)
         trunk = in_float32(network, architecture).trunk
-        train = small_images(trunk, TRAIN, spec, views, params.labels)
-        batches = ViewBatches(*train, params.batch_size, params.seed)
-        small_validation = small_images(trunk, VALIDATION, spec, 1, params.labels)
-        validation = ViewBatches(*small_validation, EVALUATION_BATCH, None)
-        fit(network, architecture, (batches, validation), spec, recipe, outputs, INPUTS, may_collapse=True)
+        records, rest = (TRAIN, VALIDATION), (params.labels, params.batch_size, params.seed)
+        data = partial(small_batches, trunk, records, spec, views, *rest)
+        fit(network, architecture, data, spec, recipe, outputs, INPUTS, may_collapse=True)
 
 
 if __name__ == "__main__":

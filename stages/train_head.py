@@ -1,5 +1,7 @@
 """Train fully connected layers on what the frozen backbone gives."""
 
+from functools import partial
+
 from transfer.cached_batches import view_batches
 from transfer.declared import reads, writes
 from transfer.determinism import fix_seeds
@@ -56,7 +58,7 @@ def main() -> None:
     with training_on(params.precision):
         network = build(architecture)
         network.backbone.load_weights(BACKBONE)
-        data = view_batches(ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
+        data = partial(view_batches, ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
         fit(network, architecture, data, spec, recipe_of(params), outputs, INPUTS, params.weights == "none")
 
 

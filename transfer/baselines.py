@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.batches import EVALUATION_BATCH, ViewBatches
 from transfer.params import LabelKind
 from transfer.records import BATCH, normalise, read_records
 from transfer.spec import Spec
@@ -28,3 +29,24 @@ def small_images(
     small = np.concatenate(images)
     aims = targets(np.concatenate(labels), np.concatenate(soft_labels), spec.classes, kind)
     return [apply_view(small, view) for view in range(views)], aims
+
+
+def small_batches(
+    trunk: keras.Model,
+    records: tuple[Path, Path],
+    spec: Spec,
+    views: int,
+    kind: LabelKind,
+    batch_size: int,
+    seed: int,
+) -> tuple[ViewBatches, ViewBatches]:
+    """Return batches of shrunk images to train on, in all views, and those of the validation split, in order.
+
+    Raises:
+        UserError: damaged records, or no soft labels that could be targets.
+    """
+    train, validation = records
+    return (
+        ViewBatches(*small_images(trunk, train, spec, views, kind), batch_size, seed),
+        ViewBatches(*small_images(trunk, validation, spec, 1, kind), EVALUATION_BATCH, None),
+    )

@@ -26,14 +26,8 @@ class Batches(Protocol):
     def steps(self) -> int | None:
         """What `fit` takes as `steps_per_epoch`: None where `feed` ends with the epoch by itself."""
 
-    def feed(self, class_weights: Array | None = None, first_epoch: int = 0) -> Any:
-        """Return what `fit`, `evaluate` and `predict` of a Keras model take.
-
-        Args:
-            class_weights: float32 (classes,). A third part of each batch is then each image's weight, float32 (n,):
-                that of its class, and of a mixed image the mean, weighted by its labels.
-            first_epoch: with which training begins, counted from 0.
-        """
+    def feed(self, first_epoch: int = 0) -> Any:
+        """Return what `fit`, `evaluate` and `predict` of a Keras model take, from an epoch on, counted from 0."""
 
 
 class ViewBatches(keras.utils.PyDataset):
@@ -59,7 +53,6 @@ class ViewBatches(keras.utils.PyDataset):
         super().__init__()
         self._views, self._batch_size, self._seed = views, batch_size, seed
         self._targets = targets
-        self._class_weights: Array | None = None
         self._epoch = 0
         self._draw()
 
@@ -68,9 +61,9 @@ class ViewBatches(keras.utils.PyDataset):
         """A probability of each class for each image, in order: float32 (n, classes)."""
         return self._targets
 
-    def feed(self, class_weights: Array | None = None, first_epoch: int = 0) -> "ViewBatches":
-        """Return these batches, with each image's weight where there are class weights: see `Batches`."""
-        self._class_weights, self._epoch = class_weights, first_epoch
+    def feed(self, first_epoch: int = 0) -> "ViewBatches":
+        """Return these batches: see `Batches`."""
+        self._epoch = first_epoch
         self._draw()
         return self
 
@@ -90,8 +83,7 @@ class ViewBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self._targets) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Array, ...]:
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
-        batch = inputs.astype(np.float32), self._targets[rows]
-        return batch if self._class_weights is None else (*batch, batch[1] @ self._class_weights)
+        return inputs.astype(np.float32), self._targets[rows]

@@ -30,6 +30,10 @@ from transfer.work import Progress, Runner
 BATCHES = 8  # in an item of work: seconds of it, so that the start of each costs little and the last one ends soon
 
 
+LOST = 2.0**-10
+"""Of the largest activation of a batch: twice what rounding to float16 takes where it has all its bits."""
+
+
 class TrunkSource(Protocol):
     """Makes a trunk; can be pickled and compared, as frozen dataclasses can, so that each worker makes it once."""
 
@@ -146,11 +150,7 @@ class EmbedRows:
             files = [stack.enter_context(view_file(self.folder, view).open("r+b")) for view in range(self.views)]
             size = view_file(self.folder, 0).stat().st_size
             for output in outputs:
-                if not np.max(np.abs(output)) <= np.finfo(STORED).max:
-                    raise UserError(
-                        f"{self.records}: expected activations that float16 holds, received larger ones or NaN"
-                    )
-                stored = output.astype(STORED)
+                stored = to_stored(output, self.records)
                 row_bytes = stored[0].nbytes
                 head = size - self.spec.counts[self.records.name] * row_bytes
                 files[view].seek(head + start * row_bytes)
@@ -161,12 +161,35 @@ class EmbedRows:
                     start, view = start + len(output), 0
 
 
+def to_stored(output: NDArray[np.float32], records: Path) -> NDArray[np.float16]:
+    """Round the activations of a batch to float16.
+
+    Raises:
+        UserError: they are not finite, or lose more than `LOST` of the largest: they go beyond 65504, or are so small
+            that float16 has few bits left for them.
+    """
+    largest = float(np.max(np.abs(output)))
+    if not math.isfinite(largest):
+        raise UserError(
+            f"{records}: the backbone gives activations that are NaN or infinite; its weights may be damaged, or of "
+            "another network (weights, in params.yaml)"
+        )
+    with np.errstate(over="ignore"):
+        stored = output.astype(STORED)
+    if np.max(np.abs(stored - output)) > LOST * largest:
+        raise UserError(
+            f"{records}: float16 cannot store activations of up to {largest:.1e} (it holds 6e-5 to 65504); use other "
+            "weights or another backbone, or for fine-tuning alone another cut (params.yaml)"
+        )
+    return stored
+
+
 def embed(runner: Runner, work: EmbedRows) -> list[Embedded]:
     """Compute the trunk's activations for all images of a split and the first views, and write them.
 
     Raises:
-        UserError: damaged records, activations beyond the range of float16 (65504), or an engine that does not agree
-            with TensorFlow.
+        UserError: damaged records, activations that float16 does not hold (see `to_stored`), or an engine that does
+            not agree with TensorFlow.
     """
     work.folder.mkdir(parents=True)
     count = work.spec.counts[work.records.name]

@@ -25,13 +25,13 @@ class Validation(keras.callbacks.Callback):
     `fit` validates by itself, but on what it trains; that may be `top` with its trunk, which validation can do without.
     """
 
-    def __init__(self, top: keras.Model, validation: Batches, weights: Array | None) -> None:
+    def __init__(self, top: keras.Model, validation: Batches) -> None:
         super().__init__()
-        self._top, self._validation, self._weights = top, validation, weights
+        self._top, self._validation = top, validation
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         assert logs is not None
-        figures = self._top.evaluate(self._validation.feed(self._weights), return_dict=True, verbose=0)
+        figures = self._top.evaluate(self._validation.feed(), return_dict=True, verbose=0)
         logs.update({f"val_{name}": value for name, value in figures.items()})
 
 

@@ -1,6 +1,6 @@
 """What the training stages have in common: train a network, keep its files, say how it went."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from transfer.errors import UserError
 from transfer.files import write_json
 from transfer.model_files import ModelFiles, save
 from transfer.network import Architecture, Network, build
-from transfer.recipe import Recipe
+from transfer.recipe import Recipe, averaging_within
 from transfer.spec import Spec
 from transfer.training import Outcome, predict, train
 
@@ -43,7 +43,7 @@ def in_float32(network: Network, architecture: Architecture) -> Network:
 def fit(
     network: Network,
     architecture: Architecture,
-    data: tuple[Batches, Batches],
+    data: Callable[[], tuple[Batches, Batches]],
     spec: Spec,
     recipe: Recipe,
     outputs: Outputs,
@@ -51,7 +51,10 @@ def fit(
     may_collapse: bool,
     around: keras.Model | None = None,
 ) -> None:
-    """Train the top of `network` on `data` (training, validation), write everything and print a summary.
+    """Train the top of `network` on what `data` gives (training, validation), write everything and print a summary.
+
+    The cost counts the time that `data` takes: the baselines' images are averaged down there, as embed's cost counts
+    the pass of the trunk.
 
     `inputs` are the files and folders that the stage reads: a training that was cut off goes on if they are the same.
     `around` is what training runs where that is more than the top: see `train`.
@@ -60,8 +63,8 @@ def fit(
         UserError: training diverged; or the best epoch is no better than chance, and `may_collapse` is False.
     """
     name = outputs.metrics.stem
-    batches, validation = data
     with measured(outputs.cost) as cost:
+        batches, validation = data()
         checkpoint = Checkpoint(name, inputs)
         outcome = train(network.top, batches, validation, spec, recipe, outputs.curves, name, around, checkpoint)
         if outcome.resumed_after:
@@ -77,7 +80,7 @@ def fit(
     print(f"       {uncertain} of the former have a soft label between two classes")
     print(f"       {outcome.trainable:,} of {total:,} parameters trainable, {cost['seconds_per_epoch']} s an epoch")
     print(f"wrote  {outputs.model.weights}")
-    _say(outcome, recipe)
+    _say(outcome, recipe, len(batches))
     checkpoint.remove()
     if outcome.collapsed and not may_collapse:
         raise UserError(
@@ -86,13 +89,18 @@ def fit(
         )
 
 
-def _say(outcome: Outcome, recipe: Recipe) -> None:
-    """Print what training came to, and what of it was cut."""
+def _say(outcome: Outcome, recipe: Recipe, steps: int) -> None:
+    """Print what training of so many steps an epoch came to, and what of it was cut."""
     figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best.items())
     print(f"       epoch {outcome.best_epoch} of {outcome.epochs} is kept: validation {figures}")
     print(f"       chance has loss {outcome.chance_loss:.4f}")
     if outcome.epochs < recipe.epochs:
         print(f"       CUT: {outcome.epochs} of {recipe.epochs} epochs fit into time_budget_s")
+    total = outcome.epochs * steps
+    momentum = averaging_within(recipe.averaging, total)
+    if momentum < recipe.averaging:
+        why = f"over {total} steps, {recipe.averaging} would keep too much of the first ones"
+        print(f"       averaging: {momentum:.2f}, as {why}")
     if outcome.stopped:
         print(f"       STOPPED after epoch {len(outcome.seconds_per_epoch)} of {outcome.epochs}: {outcome.stopped}")
     if outcome.one_class_epochs:

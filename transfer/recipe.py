@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 import keras
 
-NOT_DECAYED = ["bias", "gamma", "beta", "^variable", "class_token", "embeddings"]
-"""Variables by their names: shifts, scales ("variable" is the layer scale of ConvNeXt) and a Vision Transformer's
-embeddings are few, and pulling them to 0 does not regularise. timm leaves out the same."""
+NOT_DECAYED = [r"^(?!.*kernel)"]
+"""All but kernels: shifts, scales (ConvNeXt's of its layers have no name), position embeddings and the class token are
+few, and pulling them to 0 does not regularise."""
+
+AVERAGED_PARTS = 10
+"""The moving average reaches back over 1 / (1 - momentum) steps, but at most over a tenth of the training. With a long
+memory and few steps, the average would be little else than the weights that training began with."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +18,9 @@ class Recipe:
     """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping.
 
     `class_weights` is "none", "balanced" or a weight for each class by its name, for the loss. `averaging` is the
-    momentum of the exponential moving average of the weights, 0 for none. `patience` is the number of epochs without a
-    better one, and `time_budget_s` the seconds, after which training stops.
+    momentum of the exponential moving average of the weights, 0 for none; a short training has a smaller one (see
+    `averaging_within`). `patience` is the number of epochs without a better one, and `time_budget_s` the seconds, after
+    which training stops.
     """
 
     epochs: int
@@ -30,10 +35,16 @@ class Recipe:
     time_budget_s: float | None = None
 
 
+def averaging_within(momentum: float, steps: int) -> float:
+    """Return the momentum of the moving average that serves a training of so many steps: the one wanted, or less."""
+    return min(momentum, max(0.0, 1 - AVERAGED_PARTS / steps))
+
+
 def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101): linear warm-up, cosine decay to 0, gradients clipped."""
-    warm_up = round(recipe.warmup_epochs * steps)
-    decay = recipe.epochs * steps - warm_up
+    total = recipe.epochs * steps
+    warm_up = min(round(recipe.warmup_epochs * steps), total - 1)
+    decay = total - warm_up
     if warm_up:
         rate = keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=recipe.lr, warmup_steps=warm_up)
     else:
@@ -43,7 +54,7 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
         weight_decay=recipe.weight_decay,
         global_clipnorm=recipe.clip_norm,
         use_ema=recipe.averaging > 0,
-        ema_momentum=recipe.averaging,
+        ema_momentum=averaging_within(recipe.averaging, total),
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer

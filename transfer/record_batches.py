@@ -120,14 +120,12 @@ class RecordBatches:
         images = records.map(self._decode, num_parallel_calls=self._parallel, deterministic=True)
         return images.batch(self._batch_size).map(lambda x, y, seeds: self._augmenter.batch(x, y, seeds[0]))
 
-    def feed(self, class_weights: Array | None = None, first_epoch: int = 0) -> tf.data.Dataset:
+    def feed(self, first_epoch: int = 0) -> tf.data.Dataset:
         """Return the batches of all epochs from `first_epoch` on, or those of validation: see `Batches`."""
         if self._seed is None:
             dataset = self.epoch(0).apply(tf.data.experimental.assert_cardinality(len(self)))
         else:
             dataset = tf.data.Dataset.counter(first_epoch).flat_map(self.epoch)
-        if class_weights is not None:
-            dataset = dataset.map(lambda x, y: (x, y, tf.linalg.matvec(y, class_weights)))
         return dataset.prefetch(2)
 
 

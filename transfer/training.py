@@ -61,13 +61,44 @@ class Outcome:
         }
 
 
+class CrossEntropy(keras.losses.CategoricalCrossentropy):
+    """Cross-entropy of targets and logits, (n, classes), in which each class has a weight.
+
+    An image between classes counts as so much of an image of each, with the weight of each: its loss is the sum over
+    the classes of target × weight × -log(probability). Soft labels, and those of mixed images, are thus weighted as the
+    hard labels that they stand for. Without weights they are all 1.
+    """
+
+    def __init__(self, smoothing: float, weights: Array | None) -> None:
+        super().__init__(from_logits=True, label_smoothing=smoothing)
+        self._weights = weights
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each image, (n,)."""
+        if self._weights is None:
+            return super().call(y_true, y_pred)
+        aims, images = weighted(y_true, self._weights)
+        return images * super().call(
+            aims, y_pred
+        )  # smoothing, and TensorFlow's gradient, need targets that add up to 1
+
+
+def weighted(aims: keras.KerasTensor, weights: Array) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return targets (n, classes) tilted by the weights of the classes, adding up to 1, and each image's weight."""
+    tilted = aims * weights
+    images = ops.sum(tilted, axis=-1)
+    return tilted / images[:, None], images
+
+
 def chance_loss(aims: Array, smoothing: float, weights: Array | None = None) -> float:
     """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach.
 
     `aims` are the targets, float32 (n, classes).
     `weights` are those of the classes, float32 (classes,); the cross-entropy is then the weighted one, as in training.
     """
-    images = np.ones(len(aims)) if weights is None else aims @ weights
+    images = np.ones(len(aims))
+    if weights is not None:
+        aims, images = (ops.convert_to_numpy(part) for part in weighted(aims, weights))
     mean = images @ (aims * (1 - smoothing) + smoothing / aims.shape[1]) / len(aims)  # (classes,)
     present = mean[mean > 0]
     return float(-np.sum(present * np.log(present / np.sum(mean))))
@@ -100,12 +131,16 @@ def _collapse(best: BestEpoch, chance: float) -> str | None:
 
 
 def compiled(
-    top: keras.Model, recipe: Recipe, steps: int, metrics: Sequence[str | keras.metrics.Metric] = ()
+    top: keras.Model,
+    recipe: Recipe,
+    steps: int,
+    metrics: Sequence[str | keras.metrics.Metric] = (),
+    weights: Array | None = None,
 ) -> keras.Model:
-    """Make a network of logits ready for `fit`, with `steps` batches in an epoch."""
+    """Make a network of logits ready for `fit`, with `steps` batches in an epoch; `weights` are the classes'."""
     top.compile(
         optimizer=make_optimizer(recipe, steps),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+        loss=CrossEntropy(recipe.label_smoothing, weights),
         metrics=list(metrics),
         # JAX is nothing without its compiler; TensorFlow is left without XLA, which on a CPU compiles for minutes
         jit_compile=keras.backend.backend() == "jax",
@@ -113,10 +148,13 @@ def compiled(
     return top
 
 
-def _compile(top: keras.Model, trained: keras.Model, recipe: Recipe, steps: int, spec: Spec) -> None:
+def _compile(
+    top: keras.Model, trained: keras.Model, recipe: Recipe, steps: int, spec: Spec, weights: Array | None
+) -> None:
     """Compile both networks, or the one that both are, with fresh metrics and a fresh optimizer."""
     for model in {id(top): top, id(trained): trained}.values():
-        compiled(model, recipe, steps, ["accuracy", F1(spec.positive_class), PredictedClasses(len(spec.classes))])
+        metrics = ["accuracy", F1(spec.positive_class), PredictedClasses(len(spec.classes))]
+        compiled(model, recipe, steps, metrics, weights)
 
 
 def _resume(
@@ -177,12 +215,12 @@ def train(
     started = time.perf_counter() - seconds_before
     weights = class_weights(recipe.class_weights, spec.classes, batches.targets)
     trained = top if around is None else around
-    _compile(top, trained, recipe, len(batches), spec)
+    _compile(top, trained, recipe, len(batches), spec, weights)
     if recipe.time_budget_s is not None:
         within = recipe.time_budget_s, recipe.epochs, trained, top, batches, validation
         epochs = before.facts["epochs"] if before else epochs_within(*within)
         recipe = replace(recipe, epochs=epochs, warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs)
-        _compile(top, trained, recipe, len(batches), spec)
+        _compile(top, trained, recipe, len(batches), spec, weights)
     best = BestEpoch(top, recipe, started, title)
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.averaging else []
     history = LearningCurves(curves, before.facts["history"] if before else ())
@@ -192,11 +230,11 @@ def train(
     done = len(best.seconds)
     saving = [Saving(checkpoint, started, recipe.epochs, best, history)] if checkpoint else []
     trained.fit(
-        batches.feed(weights, done),
+        batches.feed(done),
         steps_per_epoch=batches.steps,
         initial_epoch=done,
         epochs=done if best.stopped else recipe.epochs,
-        callbacks=[*averages, Validation(top, validation, weights), history, best, *saving],  # in this order
+        callbacks=[*averages, Validation(top, validation), history, best, *saving],  # in this order
         shuffle=False,  # `batches` shuffles
         verbose=0,
     )

@@ -48,11 +48,3 @@ def test_without_a_seed_images_come_in_order_in_the_first_view() -> None:
     batches.on_epoch_end()
     np.testing.assert_array_equal(_epoch(batches), 10.0 * np.arange(10))
     assert batches[0][0].dtype == np.float32
-
-
-def test_class_weights_come_as_a_weight_for_each_image() -> None:
-    batches = _batches(seed=1)
-    weighted = batches.feed(np.array([1.0, 4.0], np.float32))
-    _, labels, weights = weighted[0]
-    np.testing.assert_array_equal(weights, np.where(labels[:, 1] == 1, 4.0, 1.0))
-    assert len(batches.feed()[0]) == 2

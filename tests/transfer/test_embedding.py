@@ -117,10 +117,30 @@ def test_a_shard_that_is_missing_is_seen_by_who_reads_its_rows(split_across: Pat
         embed(OneByOne(), _work(split_across, 1))
 
 
-def test_activations_beyond_float16_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (1e6, r"train: float16 cannot store activations of up to \d\.\de\+06 .*; use other weights"),
+        (1e-7, r"train: float16 cannot store activations of up to \d\.\de-07 .*; use other weights"),
+        (float("nan"), "train: the backbone gives activations that are NaN or infinite; its weights"),
+    ],
+)
+def test_activations_that_float16_does_not_hold_are_refused(scale: float, message: str, tmp_path: Path) -> None:
     _records(tmp_path / "train")
-    with pytest.raises(UserError, match="expected activations that float16 holds"):
-        embed(LocalRunner(), _work(tmp_path, 1, SmallTrunk(1e6), "tensorflow"))
+    work = _work(tmp_path, 1, SmallTrunk(scale), "tensorflow")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(embedding, "check_agreement", lambda *_: 0.0)  # which refuses NaN before
+        with pytest.raises(UserError, match=message):
+            embed(LocalRunner(), work)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 2e4])
+def test_what_float16_loses_is_a_two_thousandth(scale: float, tmp_path: Path) -> None:
+    pixels = _records(tmp_path / "train")
+    embed(LocalRunner(), _work(tmp_path, 1, SmallTrunk(scale), "tensorflow"))
+    expected = SmallTrunk(scale).build()(normalise(pixels), training=False).numpy()
+    (stored,) = open_activations(tmp_path / "out").views
+    assert np.max(np.abs(stored - expected)) < 2**-11 * np.max(np.abs(expected))
 
 
 def test_a_disk_without_space_is_an_error_with_both_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from transfer.errors import UserError
 from transfer.recipe import Recipe
 from transfer.spec import Spec
 from transfer.training import (
+    CrossEntropy,
     Outcome,
     chance_loss,
     class_weights,
@@ -106,7 +107,7 @@ class _Scripted(ViewBatches):
         super().__init__([inputs], data.targets, 8, None)
         self._factors = iter(factors)
 
-    def feed(self, class_weights: np.ndarray | None = None, first_epoch: int = 0) -> ViewBatches:
+    def feed(self, first_epoch: int = 0) -> ViewBatches:
         factor = next(self._factors)
         inputs = np.concatenate([self[i][0] for i in range(len(self))])
         return ViewBatches([inputs * factor], self.targets, 8, None)
@@ -165,7 +166,7 @@ def test_a_time_budget_that_suffices_changes_nothing(tmp_path: Path) -> None:
 
 def test_averaged_weights_are_those_that_are_kept(tmp_path: Path) -> None:
     """The exponential moving average of what the same steps without averaging went through, computed by hand."""
-    momentum = 0.9
+    momentum = 0.75
     weights: list[np.ndarray] = []
 
     class Record(keras.callbacks.Callback):
@@ -177,13 +178,14 @@ def test_averaged_weights_are_those_that_are_kept(tmp_path: Path) -> None:
     for _ in range(2):
         fix_seeds(1)
         tops.append(_top())
-    compiled(tops[0], plain, 5).fit(_data(), epochs=1, callbacks=[Record()], shuffle=False, verbose=0)
-    _train(tops[1], tmp_path, averaged)
+    one_by_one = [ViewBatches([_inputs(_data(seed=None))], _data().targets, 1, 1) for _ in range(2)]
+    compiled(tops[0], plain, 40).fit(one_by_one[0], epochs=1, callbacks=[Record()], shuffle=False, verbose=0)
+    train(tops[1], one_by_one[1], _data(seed=None), SPEC, averaged, tmp_path / "curves", "test")
     expected = weights[0]
     for value in weights[1:]:
         expected = momentum * expected + (1 - momentum) * value
     np.testing.assert_allclose(tops[1].get_weights()[0], expected, atol=1e-5)
-    assert np.abs(weights[-1] - expected).max() > 0.01
+    assert np.abs(weights[-1] - expected).max() > 2e-3
 
 
 def test_averaging_keeps_the_average_of_the_best_epoch(tmp_path: Path) -> None:
@@ -265,14 +267,26 @@ def test_class_weights_reach_the_loss(tmp_path: Path) -> None:
     assert expected > 2 * np.mean(losses)
 
 
+def test_a_soft_label_is_weighted_as_the_hard_labels_that_it_stands_for(tmp_path: Path) -> None:
+    """Images that look the same: 3 in 10 are rare, or each is so to 0.3. Losses and steps are the same."""
+    found = {}
+    for name, aims in (("hard", np.eye(2)[[0] * 7 + [1] * 3]), ("soft", np.tile([[0.7, 0.3]], (10, 1)))):
+        fix_seeds(1)
+        top, data = _top(), ViewBatches([np.ones((10, 3))], aims.astype(np.float32), 10, None)
+        recipe = Recipe(epochs=3, lr=0.1, class_weights={"common": 1.0, "rare": 9.0})
+        outcome = train(top, data, data, SPEC, recipe, tmp_path / name, "test")
+        found[name] = outcome.best["loss"], outcome.chance_loss, predict(top, data)[0, 1]
+        share = 2.7 / (0.7 + 2.7)  # of the rare class, by weight
+        lowest = -(0.7 * math.log(1 - share) + 2.7 * math.log(share))
+        assert outcome.chance_loss == pytest.approx(lowest, abs=1e-5)
+    assert found["soft"] == pytest.approx(found["hard"], abs=1e-5)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_weighted_chance_loss_is_the_lowest_weighted_loss_of_one_prediction(smoothing: float) -> None:
     one_hot, weights = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]], np.array([1.0, 5.0], np.float32)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-    tried = [
-        float(loss(one_hot, np.tile([[1 - p, p]], (4, 1)), sample_weight=one_hot @ weights))
-        for p in np.linspace(0.01, 0.99, 99)
-    ]
+    loss = CrossEntropy(smoothing, weights)
+    tried = [float(loss(one_hot, np.log(np.tile([[1 - p, p]], (4, 1))))) for p in np.linspace(0.01, 0.99, 99)]
     assert chance_loss(one_hot, smoothing, weights) == pytest.approx(min(tried), abs=1e-3)
     assert chance_loss(one_hot, smoothing, np.ones(2, np.float32)) == pytest.approx(chance_loss(one_hot, smoothing))
 
