@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from transfer.scores import (
     Predictions,
@@ -157,3 +157,15 @@ def test_scores_of_a_decision_that_calls_nothing() -> None:
     assert called_scores(np.array([True, False]), np.array([False, False])) == {
         "accuracy": 0.5, "precision": 0, "recall": 0, "f1": 0,
     }  # fmt: skip
+
+
+def test_classes_without_a_weight_have_no_area() -> None:
+    """A confidence of 0 takes the images of a class out of the weighted scores; with 3 classes the others count."""
+    images, random = 30, np.random.default_rng(0)
+    labels, unknown = np.arange(images) % 3, np.full(images, np.nan, np.float32)
+    probabilities = random.dirichlet(np.ones(3), images).astype(np.float32)
+    weights = np.where(labels == 2, 0, 1).astype(np.float32)
+    three = Predictions([""] * images, labels, unknown, weights, probabilities)
+    kept = labels != 2
+    by_hand = [roc_auc_score(labels[kept] == number, probabilities[kept, number]) for number in (0, 1)]
+    assert score(three, 3, None)["auc_weighted"] == pytest.approx(np.mean(by_hand))
