@@ -96,10 +96,10 @@ def _area(test: Predictions, classes: int, positive: int | None, weights: Array 
         counted = 1 if positive is None else positive
         truth, probability = test.labels == counted, test.probabilities[:, counted]
         return float(metrics.roc_auc_score(truth, probability, sample_weight=weights))
-    counted = np.unique(test.labels if weights is None else test.labels[weights > 0])  # others have no curve
+    given = sum_to_one(test.probabilities)
+    present = np.unique(test.labels if weights is None else test.labels[weights > 0])  # others have no curve
     areas = [
-        metrics.roc_auc_score(test.labels == number, test.probabilities[:, number], sample_weight=weights)
-        for number in counted
+        metrics.roc_auc_score(test.labels == number, given[:, number], sample_weight=weights) for number in present
     ]
     return float(np.mean(areas))
 
