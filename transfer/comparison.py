@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transfer.delong import AreaComparison, area_interval, compare_areas, enough
 from transfer.errors import UserError
 from transfer.files import read_json
+from transfer.markdown import p_value
 from transfer.spec import Spec
 from transfer.statistics import Comparison, Interval, accuracy_interval, compare_pairs, f1_interval
 from transfer.subgroups import subgroups
@@ -196,6 +197,11 @@ def verdicts(pairs: list[Comparison], areas: list[AreaComparison]) -> list[str]:
 
 
 def _verdict(pair: Comparison) -> str:
+    if pair.only_first == pair.only_second == 0:
+        return (
+            f"`{pair.second}` and `{pair.first}` are right about the same test images, so these cannot tell them apart "
+            "by accuracy"
+        )
     sure = pair.p_holm < SIGNIFICANCE
     better = "is better than" if pair.difference > 0 else "is worse than"
     said = f"`{pair.second}` {better if sure else 'is not shown to be better than'} `{pair.first}`"
@@ -203,17 +209,19 @@ def _verdict(pair: Comparison) -> str:
     return (
         f"{said}: {100 * pair.difference:+.1f} points of test accuracy (95 %: {100 * pair.low:+.1f} to "
         f"{100 * pair.high:+.1f}), {chance} (exact McNemar, {pair.only_second} against {pair.only_first} images that "
-        f"only one has right, p = {pair.p_holm:.2g} after Holm's correction)"
+        f"only one has right, p {p_value(pair.p_holm)} after Holm's correction)"
     )
 
 
 def _area_verdict(pair: AreaComparison | None) -> str:
     if pair is None:
         return ""
+    if pair.difference == pair.low == pair.high == 0:
+        return "; their ROC AUC is equal"
     sure = "which chance hardly explains" if pair.p_holm < SIGNIFICANCE else "which may be chance"
     return (
         f"; {pair.difference:+.3f} of ROC AUC (95 %: {pair.low:+.3f} to {pair.high:+.3f}), {sure} (DeLong, "
-        f"p = {pair.p_holm:.2g} after Holm's correction)"
+        f"p {p_value(pair.p_holm)} after Holm's correction)"
     )
 
 

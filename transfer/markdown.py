@@ -2,11 +2,18 @@
 
 import pandas as pd
 
+SMALLEST_P = 1e-300
+
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table: the first column to the left, the others to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def p_value(p: float) -> str:
+    """Write the value of a p behind its sign: "= 0.012"; one too small for a float, which is 0, is "< 1e-300"."""
+    return f"= {p:.2g}" if p >= SMALLEST_P else f"< {SMALLEST_P:.0e}"
 
 
 def interval(value: float, low: float | None, high: float | None, form: str = ".3f") -> str:

@@ -27,7 +27,7 @@ from transfer.delong import AreaComparison
 from transfer.errors import UserError, run
 from transfer.files import read_json, write_text
 from transfer.params import read_params
-from transfer.report import MANY_CLASSES, calibration, limits, threshold, weighting, without_error
+from transfer.report import MANY_CLASSES, calibration, largest_class, limits, threshold, weighting, without_error
 from transfer.spec import Spec
 from transfer.statistics import Comparison
 from transfer.strict import load_yaml, validate
@@ -178,7 +178,8 @@ def _words(evidence: Evidence) -> dict[str, Any]:
     areas = [AreaComparison(**pair) for pair in compare["areas"]]
     return {
         "verdicts": verdicts(pairs, areas),
-        "limits": limits(evidence.data, len(pairs)),
+        "limits": limits(evidence.data, len(pairs), spec),
+        "largest_class": largest_class(results, evidence.table),
         "without_error": without_error(evidence.table, spec.counts["test"]),
         "weighting": weighting(evidence.card),
         "temperature_limits": calibration(results).split("\n\n")[1:],

@@ -11,10 +11,18 @@ from transfer.calibration import BINS, COLDEST, HOTTEST
 from transfer.cards import Card, Table
 from transfer.comparison import MODELS, TWO, Findings, Results, verdicts
 from transfer.markdown import interval, markdown_table
+from transfer.scores import DIGITS
 from transfer.spec import Spec
 from transfer.strata import short
 
 MANY_CLASSES = 20  # more than these do not fit side by side
+AREA_OF_ONE = """
+A ROC AUC of 1 has an interval of no width, because the test images are too few to show an error, and not because there
+is none.
+"""
+FEW_OF_A_CLASS = 10
+"""Test images of a class, on average, below which the bootstrap interval of F1 as a mean over the classes lies too low.
+Simulated, it held the true F1 in 95 % of samples of 66 images a class, in 75 % of 6.6 and in 48 % of 2."""
 
 
 def performance_markdown(table: pd.DataFrame) -> str:
@@ -54,7 +62,7 @@ def weighting(card: Card) -> str:
     """Say how the weighted accuracies count, and which class uncertain images belong to in each."""
     table = card.table
     if table is None or not table.confidence:
-        return "The dataset's card gives no confidences of labels, so that what is weighted is as what is plain."
+        return "The dataset's card gives no confidences of labels, so weighted scores equal the plain ones."
     second = card.classes[1]
     levels, weights = (", ".join(f"{value:.3g}" for value in column) for column in zip(*table.confidence, strict=True))
     lines = (
@@ -62,6 +70,8 @@ def weighting(card: Card) -> str:
         f"gives it: {weights} where the probability of *{second}* is {levels}. They are not the plain ones, and not to "
         "be set against them."
     )
+    if len({weight for _, weight in table.confidence}) == 1:
+        lines = "The dataset's card gives every label the same confidence, so weighted scores equal the plain ones."
     between = [level for level, _ in table.confidence if _uncertain(level, table)]
     if table.alternative_threshold is None or not between:
         return lines
@@ -151,8 +161,10 @@ def _subgroup_table(column: str, rows: pd.DataFrame, positive: str | None) -> st
     return f"{title}\n\n{markdown_table([column, 'images', *(f'`{model}`' for model in MODELS)], lines)}"
 
 
-def limits(data: dict[str, Any], pairs: int) -> list[str]:
+def limits(data: dict[str, Any], pairs: int, spec: Spec) -> list[str]:
     """Say what the figures do not show. `data` is metrics/data.json, `pairs` the number of pairs compared."""
+    few = "F1 is a mean over classes with few test images each: its interval lies too low."
+    small = spec.positive_class is None and spec.counts["test"] < FEW_OF_A_CLASS * len(spec.classes)
     groups = (
         f"The {data['groups']} groups that the dataset names lie whole in one split, but images of one group are alike"
         if data["groups"]
@@ -170,6 +182,7 @@ def limits(data: dict[str, Any], pairs: int) -> list[str]:
         "and come from a split made alike.",
         "Subgroups, calibration and thresholds are described, not tested: there are many of them, and some rest on few "
         "images.",
+        *([few] if small else []),
     ]
 
 
@@ -187,6 +200,18 @@ def _confusion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> str:
     return markdown_table(["", *classes], rows)
 
 
+def largest_class(results: Results, table: pd.DataFrame) -> str:
+    """Say what always answering the largest class is worth, and name the models that do no better."""
+    counts = next(iter(results.predictions.values()))["actual"].value_counts()
+    share = round(counts.iloc[0] / counts.sum(), DIGITS)
+    models = [quoted(model) for model in table["model"][table["accuracy"] <= share]]
+    no_better = {0: "", len(table): ": no model does better"}.get(len(models), f": {' and '.join(models)} do no better")
+    return (
+        f"Always answering *{counts.index[0]}*, the largest class, is right for {share:.3f} of the test images"
+        f"{no_better.replace('do no', 'does no') if len(models) == 1 else no_better}."
+    )
+
+
 def without_error(table: pd.DataFrame, images: int) -> str:
     """Say what a score without an error is worth; empty where no model has one.
 
@@ -194,7 +219,7 @@ def without_error(table: pd.DataFrame, images: int) -> str:
     with a probability of 5 % is 0.05^(1 / images) (Clopper and Pearson 1934).
     """
     if (table["accuracy"] < 1).all():
-        return ""
+        return AREA_OF_ONE if (table["auc"] == 1).any() else ""
     return f"""
 A model without an error has an interval of no width, because {images} test images are too few to show an error, and not
 because there is none: its accuracy on other images may be as low as {0.05 ** (1 / images):.3f} (exact binomial, 95 %).
@@ -233,7 +258,7 @@ def report(
     """Return the report in Markdown. `data` is metrics/data.json."""
     parts = (
         _performance(spec, data, results, findings, pictures),
-        _conclusions(data, findings),
+        _conclusions(spec, data, findings),
         _details(card, spec, results, findings, pictures),
         _background(card, spec, data, results),
     )
@@ -259,14 +284,14 @@ def _performance(spec: Spec, data: dict[str, Any], results: Results, findings: F
 Memory is the peak resident memory of a process that predicts, and prediction time the median for an image, one or 32
 at a time, both with {engine}, after warm-up, from decoded pixels. Training time counts everything that a model needs:
 the pass of the frozen trunk over all images and views, and for `finetuned` the training of the head that it starts
-from. Intervals are bootstrap percentiles over the test images.
+from. Intervals are bootstrap percentiles over the test images. {largest_class(results, findings.table)}
 {without_error(findings.table, spec.counts["test"])}"""
 
 
-def _conclusions(data: dict[str, Any], findings: Findings) -> str:
+def _conclusions(spec: Spec, data: dict[str, Any], findings: Findings) -> str:
     said, not_said = (
         "\n".join(f"- {line}" for line in lines)
-        for lines in (verdicts(findings.pairs, findings.areas), limits(data, len(findings.pairs)))
+        for lines in (verdicts(findings.pairs, findings.areas), limits(data, len(findings.pairs), spec))
     )
     return f"""## What may be concluded
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from transfer.comparison import MODELS, Results
-from transfer.markdown import interval
+from transfer.markdown import interval, p_value
 
 Name = Callable[[str], str]
 Rows = tuple[list[str], list[list[str]]]
@@ -45,9 +45,12 @@ def pairs(pairs: Sequence[Mapping[str, Any]], areas: Sequence[Mapping[str, Any]]
     for pair in pairs:
         points = interval(100 * pair["difference"], 100 * pair["low"], 100 * pair["high"], "+.1f")
         row = [name(pair["second"]) + " − " + name(pair["first"]), points]
-        row += [f"{pair['only_second']} / {pair['only_first']}", f"{pair['p_holm']:.2g}"]
+        row += [f"{pair['only_second']} / {pair['only_first']}", p_value(pair["p_holm"]).removeprefix("= ")]
         if area := area_of.get((pair["first"], pair["second"])):
-            row += [interval(area["difference"], area["low"], area["high"], "+.3f"), f"{area['p_holm']:.2g}"]
+            row += [
+                interval(area["difference"], area["low"], area["high"], "+.3f"),
+                p_value(area["p_holm"]).removeprefix("= "),
+            ]
         rows.append(row)
     return header, rows
 

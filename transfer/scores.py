@@ -44,16 +44,18 @@ class Predictions:
 def f1(labels: Labels, predicted: Labels, classes: int, positive: int | None, axis: int = -1) -> NDArray[np.float64]:
     """Return F1 along an axis: of the positive class, or without one the mean over the classes.
 
-    F1 is 2 TP / (2 TP + FP + FN), and 0 where that is 0 / 0, as scikit-learn has it; this one takes many resamples at a
-    time, for the bootstrap.
+    F1 is 2 TP / (2 TP + FP + FN). A class that is neither there nor predicted has none and is left out of the mean; a
+    resample of the bootstrap lacks many where classes are small. All as scikit-learn has it, of many resamples at a
+    time.
     """
-    scores = []
+    scores, defined = [], []
     for number in range(classes) if positive is None else [positive]:
         true, called = labels == number, predicted == number
         hits = 2.0 * np.sum(true & called, axis=axis)
         total = np.sum(true, axis=axis) + np.sum(called, axis=axis)
-        scores.append(np.where(total > 0, hits / np.maximum(total, 1), 0.0))
-    mean: NDArray[np.float64] = np.mean(scores, axis=0)
+        scores.append(hits / np.maximum(total, 1))
+        defined.append(total > 0)
+    mean: NDArray[np.float64] = np.sum(scores, axis=0) / np.maximum(np.sum(defined, axis=0), 1)
     return mean
 
 
@@ -95,7 +97,11 @@ def _area(test: Predictions, classes: int, positive: int | None, weights: Array 
         truth, probability = test.labels == counted, test.probabilities[:, counted]
         return float(metrics.roc_auc_score(truth, probability, sample_weight=weights))
     given = sum_to_one(test.probabilities)
-    return float(metrics.roc_auc_score(test.labels, given, multi_class="ovr", sample_weight=weights))
+    present = np.unique(test.labels if weights is None else test.labels[weights > 0])  # others have no curve
+    areas = [
+        metrics.roc_auc_score(test.labels == number, given[:, number], sample_weight=weights) for number in present
+    ]
+    return float(np.mean(areas))
 
 
 def labels_above(soft_label: Array, threshold: float) -> Labels:

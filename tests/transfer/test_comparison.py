@@ -14,6 +14,7 @@ from transfer.errors import UserError
 from transfer.spec import Spec
 from transfer.statistics import Comparison
 
+PAIRED = [("ann", "head"), ("cnn", "head"), ("ann", "finetuned"), ("cnn", "finetuned"), ("head", "finetuned")]
 SKILL = {"ann": 0.5, "cnn": 1.0, "head": 3.0, "finetuned": 3.0}
 
 
@@ -152,8 +153,7 @@ def test_models_that_saw_different_images_are_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_verdict_says_no_more_than_the_test(difference: float, p: float, said: str) -> None:
-    compared = [("ann", "head"), ("cnn", "head"), ("ann", "finetuned"), ("cnn", "finetuned"), ("head", "finetuned")]
-    pairs = [Comparison(*names, 1, 9, difference, difference - 0.01, difference + 0.01, p, p) for names in compared]
+    pairs = [Comparison(*names, 1, 9, difference, difference - 0.01, difference + 0.01, p, p) for names in PAIRED]
     line = verdicts(pairs, [])[0]
     assert line.startswith(said)
     assert line.endswith(f"p = {p:.2g} after Holm's correction).")
@@ -161,3 +161,20 @@ def test_a_verdict_says_no_more_than_the_test(difference: float, p: float, said:
     assert verdicts(pairs, [area])[0].endswith(
         "; +0.012 of ROC AUC (95 %: -0.001 to +0.026), which may be chance (DeLong, p = 0.06 after Holm's correction)."
     )
+
+
+def test_models_that_are_right_about_the_same_images_are_not_said_to_differ(tmp_path: Path) -> None:
+    spec = make_spec(("a", "b"), "b", 200)
+    results = make_results(spec, tmp_path)
+    results.predictions["finetuned"] = results.predictions["head"]
+    findings = make_findings(spec, results)
+    assert verdicts(findings.pairs, findings.areas)[-1] == (
+        "`finetuned` and `head` are right about the same test images, so these cannot tell them apart by accuracy; "
+        "their ROC AUC is equal."
+    )
+
+
+def test_a_p_too_small_to_write_is_not_zero(tmp_path: Path) -> None:
+    pairs = [Comparison(*names, 0, 9, 1.0, 1.0, 1.0, 0.0, 0.0) for names in PAIRED]
+    line = verdicts(pairs, [AreaComparison("ann", "head", 1.0, 1.0, 1.0, 0.0, 0.0)])[0]
+    assert line.count("p < 1e-300 after Holm's correction") == 2

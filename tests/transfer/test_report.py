@@ -1,8 +1,10 @@
 """Tests of transfer/report.py."""
 
+import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tests.conftest import ROOT
@@ -13,6 +15,8 @@ from transfer.report import (
     Pictures,
     _confusion,
     calibration,
+    largest_class,
+    limits,
     report,
     subgroup_tables,
     threshold,
@@ -31,10 +35,52 @@ PICTURES = Pictures("bars.png", "diagrams.png")
 
 
 def test_a_score_without_an_error_is_said_to_prove_little() -> None:
-    assert without_error(pd.DataFrame({"accuracy": [0.9, 0.99]}), 100) == ""
-    said = without_error(pd.DataFrame({"accuracy": [0.9, 1.0]}), 100)
+    assert without_error(pd.DataFrame({"accuracy": [0.9, 0.99], "auc": [0.9, np.nan]}), 100) == ""
+    said = without_error(pd.DataFrame({"accuracy": [0.9, 1.0], "auc": [0.9, 1.0]}), 100)
     assert "100 test images are too few" in said
     assert "may be as low as 0.970 (" in said
+
+
+def test_an_area_of_one_is_said_to_prove_little() -> None:
+    said = without_error(pd.DataFrame({"accuracy": [0.9, 0.8], "auc": [0.9, 1.0]}), 8)
+    assert "A ROC AUC of 1 has an interval of no width" in said
+    assert "exact binomial" not in said
+
+
+def test_the_report_says_which_models_do_not_beat_the_largest_class(tmp_path: Path) -> None:
+    spec = make_spec(("a", "b"), "b", 200)
+    results = make_results(spec, tmp_path, {"ann": 0.0, "cnn": 0.0, "head": 3.0, "finetuned": 3.0})
+    for table in results.predictions.values():
+        table["actual"] = ["a"] * 150 + ["b"] * 50
+    findings = make_findings(spec, results)
+    findings.table["accuracy"] = [0.7, 0.75, 0.8, 0.9]
+    said = "Always answering *a*, the largest class, is right for 0.750 of the test images"
+    assert f"{said}: `ann` and `cnn` do no better." in largest_class(results, findings.table)
+    findings.table["accuracy"] = [0.5, 0.6, 0.7, 0.7]
+    assert f"{said}: no model does better." in largest_class(results, findings.table)
+    findings.table["accuracy"] = 0.8
+    assert f"{said}." in largest_class(results, findings.table)
+    text = report(Card(title="t", classes=("a", "b"), positive="b"), spec, DATA, results, findings, PICTURES)
+    assert said in text
+
+
+def test_equal_confidences_make_no_difference() -> None:
+    card, _ = read_card(ROOT / "data/cards/elpv.yaml")
+    assert card.table is not None
+    equal = dataclasses.replace(card.table, confidence=tuple((level, 1.0) for level, _ in card.table.confidence))
+    said = weighting(dataclasses.replace(card, table=equal))
+    assert "not to be set against" not in said
+    assert said.startswith(
+        "The dataset's card gives every label the same confidence, so weighted scores equal the plain"
+    )
+    assert "count as *defective* in *weighted, alternative*" in said
+
+
+def test_few_images_of_a_class_make_the_interval_of_a_mean_f1_doubtful(tmp_path: Path) -> None:
+    few, many = (make_spec(("a", "b", "c"), None, images) for images in (24, 300))
+    assert any("too low" in line for line in limits(DATA, 6, few))
+    assert not any("too low" in line for line in limits(DATA, 6, many))
+    assert not any("too low" in line for line in limits(DATA, 6, make_spec(("a", "b"), "b", 8)))
 
 
 def test_of_many_classes_the_most_frequent_confusions_are_shown() -> None:
@@ -75,7 +121,7 @@ def test_of_many_classes_the_report_says_what_is_left_out(tmp_path: Path) -> Non
     assert "Areas under the ROC curve are not compared" in text
     assert "No threshold is chosen, as there are more than two classes" in text
     assert "so that there are no subgroups but the classes" in text
-    assert "gives no confidences of labels, so that what is weighted is as what is plain" in text
+    assert "gives no confidences of labels, so weighted scores equal the plain ones" in text
     assert "nan" not in text
 
 

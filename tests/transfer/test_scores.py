@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from transfer.scores import (
     Predictions,
@@ -65,9 +65,7 @@ def test_more_than_two_classes_are_scored_against_the_rest() -> None:
 )
 def test_f1_is_that_of_scikit_learn(pairs: list[tuple[int, int]], positive: int | None) -> None:
     labels, predicted = (np.array(column) for column in zip(*pairs, strict=True))
-    options = (
-        {"labels": [0, 1, 2], "average": "macro"} if positive is None else {"labels": [positive], "average": "macro"}
-    )
+    options = {"labels": None if positive is None else [positive], "average": "macro"}
     assert f1(labels, predicted, 3, positive) == pytest.approx(f1_score(labels, predicted, zero_division=0, **options))
 
 
@@ -159,3 +157,15 @@ def test_scores_of_a_decision_that_calls_nothing() -> None:
     assert called_scores(np.array([True, False]), np.array([False, False])) == {
         "accuracy": 0.5, "precision": 0, "recall": 0, "f1": 0,
     }  # fmt: skip
+
+
+def test_classes_without_a_weight_have_no_area() -> None:
+    """A confidence of 0 takes the images of a class out of the weighted scores; with 3 classes the others count."""
+    images, random = 30, np.random.default_rng(0)
+    labels, unknown = np.arange(images) % 3, np.full(images, np.nan, np.float32)
+    probabilities = random.dirichlet(np.ones(3), images).astype(np.float32)
+    weights = np.where(labels == 2, 0, 1).astype(np.float32)
+    three = Predictions([""] * images, labels, unknown, weights, probabilities)
+    kept = labels != 2
+    by_hand = [roc_auc_score(labels[kept] == number, probabilities[kept, number]) for number in (0, 1)]
+    assert score(three, 3, None)["auc_weighted"] == pytest.approx(np.mean(by_hand))

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from transfer.scores import f1
 from transfer.statistics import (
     accuracy_interval,
     binomial_interval,
@@ -127,3 +128,13 @@ def test_the_exact_interval_covers_whatever_the_true_accuracy_is() -> None:
     for true in np.linspace(0.02, 0.98, 49):
         covering = [right for right, interval in enumerate(intervals) if interval.low <= true <= interval.high]
         assert stats.binom.pmf(covering, 25, true).sum() >= 0.95
+
+
+def test_a_class_that_a_resample_leaves_out_does_not_count_as_missed() -> None:
+    """Of 200 classes with two images each, a resample lacks a seventh: that is no error of the model."""
+    labels = np.arange(400) % 200
+    perfect = f1_interval(labels, labels, 200, None, 100, 1)
+    assert (perfect.low, perfect.high) == (1, 1)
+    predicted = np.where(np.arange(400) % 10 == 0, (labels + 1) % 200, labels)
+    found = f1_interval(labels, predicted, 200, None, 100, 1)
+    assert found.low < f1(labels, predicted, 200, None) < found.high
