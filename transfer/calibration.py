@@ -18,8 +18,10 @@ Probabilities = NDArray[np.float64]
 BINS = 15
 """Of equal width, as in the tables of Guo et al. 2017."""
 COLDEST, HOTTEST = 0.05, 20.0
-"""Limits of the temperature. A validation split without an error asks for a temperature of 0, which makes every
-probability 0 or 1, and one that is worse than chance for an infinite one, which makes all of them equal."""
+"""Limits of the search for a temperature. A validation split without an error asks for a temperature of 0, which makes
+every probability 0 or 1, and one that is worse than chance for an infinite one, which makes all of them equal."""
+NOT_FITTED = 1.0
+"""The temperature where the validation split asks for one beyond the limits: it leaves probabilities as they are."""
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Probabilities are not taken for smaller: a network's are float32, and one below it is 0, which has no logarithm."""
 
@@ -46,7 +48,8 @@ def _log_tempered(probabilities: NDArray[Any], temperature: float) -> Probabilit
 def fit_temperature(validation: Predictions) -> float:
     """Return the temperature with the lowest log loss on the validation split, between `COLDEST` and `HOTTEST`.
 
-    The loss is convex in 1 / temperature, so that it has one minimum.
+    The loss is convex in 1 / temperature, so that it has one minimum. Where that is at a limit, or the loss is the same
+    up to one (without an error it soon is 0 but for rounding), the split tells no temperature: `NOT_FITTED`.
     """
     images = np.arange(len(validation.labels))
 
@@ -55,7 +58,8 @@ def fit_temperature(validation: Predictions) -> float:
         return -float(np.mean(log_probabilities[images, validation.labels]))
 
     limits = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
-    return float(np.exp(minimize_scalar(loss, bounds=limits, method="bounded").x))
+    found = minimize_scalar(loss, bounds=limits, method="bounded")
+    return NOT_FITTED if min(map(loss, limits)) <= found.fun else float(np.exp(found.x))
 
 
 def reliability(labels: Labels, probabilities: NDArray[Any]) -> pd.DataFrame:

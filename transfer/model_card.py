@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
+from transfer.calibration import temper
 from transfer.cards import Card
 from transfer.contract import Contract
 from transfer.markdown import interval, markdown_table
@@ -72,8 +74,9 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 def _scores(contract: Contract, spec: Spec, evidence: Evidence) -> str:
     """Return the scores on the test split, in Markdown."""
+    of_f1 = f"F1 of *{spec.positive}*" if spec.positive_class is not None else "F1, mean over the classes"
     rows = [
-        [title, _interval(evidence.intervals, name)]
+        [of_f1 if name == "f1" else title, _interval(evidence.intervals, name)]
         for name, (_, title) in METRICS.items()
         if evidence.intervals.get(name) is not None
     ]
@@ -84,14 +87,16 @@ def _scores(contract: Contract, spec: Spec, evidence: Evidence) -> str:
     ]
     said = ""
     if spec.positive_class is not None:
-        where = f"the same at the threshold {scores['threshold']:.3f}, which has the highest F1 on the validation split"
+        chosen = scores["threshold"]
+        calibrated = temper(np.array([[1 - chosen, chosen]]), contract.temperature)[0, 1]
+        where = f"the same at the threshold {calibrated:.4f}, which has the highest F1 on the validation split"
         at_threshold = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
         rows += [
             [f"precision, recall of *{spec.positive}*", f"{scores['precision']:.3f}, {scores['recall']:.3f}"],
             [where, at_threshold],
         ]
-        said = f"\n\nThe threshold is one of the probability before calibration (temperature {contract.temperature:g})."
-    return markdown_table(["score", "on the test split (95 % bootstrap interval)"], rows) + said
+        said = "\n\nThe threshold is one of the calibrated probability, which the files give."
+    return markdown_table(["score", "on the test split (95 % interval)"], rows) + said
 
 
 def _limits(spec: Spec, evidence: Evidence) -> str:
@@ -103,17 +108,17 @@ def _limits(spec: Spec, evidence: Evidence) -> str:
         else "The dataset names no groups: images of one object, place or patient may be in two splits, which flatters."
     )
     lines = [
-        f"It was judged on {counts['test']} images drawn as the training images were. Of other cameras, places and "
+        f"It was judged on {counts['test']} images of the dataset that it was trained on. Of other cameras, places and "
         "times nothing is known: judge it on your own images first.",
         together,
         "It knows its classes only, and gives every image one of them, also one that shows nothing of the kind.",
         "Intervals are about other test images; another split or another seed of training gives another model.",
     ]
-    worst = min(evidence.subgroups, key=lambda row: row["accuracy"], default=None)
+    worst = min(evidence.subgroups, key=lambda row: row["accuracy_high"], default=None)  # few images prove little
     if worst is not None:
         lines.append(
             f"Of the subgroups that the dataset names, it is worst where {worst['column']} is {short(worst['value'])}: "
-            f"accuracy {_interval(worst, 'accuracy')} on {worst['images']} images."
+            f"accuracy {_interval(worst, 'accuracy')} on {worst['images']} image{'s' * (worst['images'] != 1)}."
         )
     return "\n".join(f"- {line}" for line in lines)
 

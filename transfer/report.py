@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from transfer import result_rows
-from transfer.calibration import BINS, COLDEST, HOTTEST
+from transfer.calibration import BINS, NOT_FITTED
 from transfer.cards import Card, Table
 from transfer.comparison import MODELS, TWO, Findings, Results, verdicts
 from transfer.markdown import interval, markdown_table
@@ -105,16 +105,14 @@ def _pairs(findings: Findings) -> str:
 
 
 def calibration(results: Results) -> str:
-    """Return the calibration before and after in Markdown, and name temperatures that ran into a limit."""
+    """Return the calibration before and after in Markdown, and name the models that no temperature was fitted for."""
     table = markdown_table(*result_rows.calibration(results, quoted))
-    temperatures = {model: results.scores[model]["temperature"] for model in MODELS}
-    limits = [quoted(model) for model, t in temperatures.items() if not COLDEST * 1.01 < t < HOTTEST / 1.01]
-    if not limits:
+    left = [quoted(model) for model in MODELS if results.scores[model]["temperature"] == NOT_FITTED]
+    if not left:
         return table
     return (
-        f"{table}\n\nThe temperature of {', '.join(limits)} is at a limit of the search "
-        f"({COLDEST} to {HOTTEST}): the validation split has no error to learn it from, or the model is no better than "
-        "chance there. It is not to be used."
+        f"{table}\n\nThe validation split gives no better temperature than 1 for {', '.join(left)}: the model makes no "
+        "mistakes there to learn it from, or is no better than chance. Its probabilities are left as they are."
     )
 
 

@@ -175,7 +175,10 @@ def sum_to_one(probabilities: Array) -> NDArray[np.float64]:
 
 
 def predictions_table(test: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Return a row for each image: image, actual and predicted class, weight, probability of each class."""
+    """Return a row for each image: image, actual and predicted class, weight, probability of each class.
+
+    Probabilities have six digits behind the zeros, so that those of a model that is very sure keep their order.
+    """
     table = pd.DataFrame(
         {
             "image": test.images,
@@ -185,7 +188,7 @@ def predictions_table(test: Predictions, classes: tuple[str, ...]) -> pd.DataFra
         }
     )
     for number, name in enumerate(classes):
-        table[f"p_{name}"] = np.round(test.probabilities[:, number].astype(np.float64), 6)
+        table[f"p_{name}"] = [float(f"{value:.6g}") for value in test.probabilities[:, number]]
     return table
 
 

@@ -12,7 +12,6 @@ from sklearn.metrics import log_loss
 
 from transfer.calibration import (
     BINS,
-    COLDEST,
     calibrate,
     expected_calibration_error,
     fit_temperature,
@@ -141,12 +140,39 @@ def test_of_two_classes_the_brier_score_is_that_of_one() -> None:
     assert calibrate(two, two)[0]["brier"] == pytest.approx((0.1**2 + 0.6**2) / 2, abs=1e-6)
 
 
-def test_a_validation_split_without_an_error_ends_at_the_limit() -> None:
-    perfect = _predictions(np.array([0, 1] * 6), np.array([[1.0, 0.0], [0.2, 0.8]] * 6))
-    scores, table = calibrate(perfect, perfect)
-    assert scores["temperature"] == pytest.approx(COLDEST, rel=0.01)
-    assert all(np.isfinite(value) for value in scores.values())
-    assert table["accuracy_after"].dropna().eq(1).all()
+@pytest.mark.parametrize(
+    ("labels", "sure"),
+    [
+        ([0, 1] * 6, 0.9),  # no error: any lower temperature has a lower loss
+        ([0, 1, 0], 0.9993),  # likewise, and from some temperature on the loss is 0 but for rounding
+        ([0], 0.9),
+        ([1, 0] * 6, 0.9),  # all wrong: any higher one has
+    ],
+)
+def test_a_split_that_no_temperature_can_be_learnt_from_leaves_probabilities_as_they_are(
+    labels: list[int], sure: float
+) -> None:
+    """At a limit of the search, every probability would be 0 or 1, or all would be equal."""
+    truth = np.arange(len(labels)) % 2
+    given = np.where(truth[:, None] == [0, 1], sure, 1 - sure)
+    split = _predictions(np.array(labels), given)
+    scores, table = calibrate(split, split)
+    assert scores["temperature"] == 1
+    assert scores["ece_calibrated"] == pytest.approx(scores["ece"], abs=1e-6)
+    assert scores["log_loss_calibrated"] == pytest.approx(-np.mean(np.log(given[np.arange(len(labels)), labels])), abs=1e-6)
+    assert table["mean_confidence_after"].dropna().to_numpy() == pytest.approx([sure], abs=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "images", "scale"), [(2, 12, 3.0), (3, 60, 0.4), (10, 300, 5.0), (2, 300, 1.0)])
+def test_no_temperature_has_a_lower_loss_than_the_one_found(classes: int, images: int, scale: float) -> None:
+    drawn, logits = _drawn(np.random.default_rng(7), images, classes)
+    split = _predictions(drawn.labels, softmax(scale * logits, axis=1))
+
+    def loss(temperature: float) -> float:
+        return float(log_loss(split.labels, temper(split.probabilities, temperature), labels=np.arange(classes)))
+
+    tried = np.geomspace(0.06, 18, 400)
+    assert loss(fit_temperature(split)) <= min(map(loss, tried)) + 1e-9
 
 
 def test_two_hundred_classes_of_which_the_test_split_lacks_some() -> None:

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
+from transfer.calibration import temper
 from transfer.cards import Card
 from transfer.contract import Contract
 from transfer.model_card import Evidence, model_card, of_model
@@ -62,12 +64,28 @@ def test_metadata_are_what_hugging_face_reads(evidence: Evidence) -> None:
 def test_scores_are_those_of_the_model_with_their_intervals(evidence: Evidence) -> None:
     text = _card(evidence)
     assert "| accuracy | 0.890 (0.870 to 0.910) |" in text
-    assert "| F1 | 0.800 (0.700 to 0.850) |" in text
+    assert "| F1 of *yes: <b>* | 0.800 (0.700 to 0.850) |" in text
     assert "| ROC AUC | 0.940 |" in text
     assert "| precision, recall of *yes: <b>* | 0.610, 0.620 |" in text
-    assert "at the threshold 0.450, which has the highest F1 on the validation split | 0.630, 0.640 |" in text
+    assert "the same at the threshold 0.4335, which has the highest F1 on the validation split | 0.630, 0.640 |" in text
+    assert "bootstrap" not in text
     assert "| expected calibration error, calibrated | 0.032 |" in text
     assert "1,640 in train, 328 in validation, 656 in test; 3 could not be used" in text
+
+
+def test_the_threshold_is_one_of_what_the_files_give(evidence: Evidence) -> None:
+    """A probability above 0.45 is, after the temperature of 0.75, above the threshold that the card names."""
+    shown = float(_card(evidence).split("at the threshold ")[1].split(",")[0])
+    for before in (0.4497, 0.4503):
+        assert (temper(np.array([[1 - before, before]]), 0.75)[0, 1] > shown) == (before > 0.45)
+
+
+def test_one_image_does_not_make_the_worst_subgroup(evidence: Evidence) -> None:
+    single = {"model": "head", "column": "kind", "value": "odd", "images": 1, "accuracy": 0.0, "accuracy_low": 0.0,
+              "accuracy_high": 0.975}  # fmt: skip
+    text = " ".join(_card(replace(evidence, subgroups=[*evidence.subgroups, single])).split())
+    assert "worst where kind is 0.333: " in text
+    assert "(0.000 to 0.975) on 1 image." in " ".join(_card(replace(evidence, subgroups=[single])).split())
 
 
 def test_limits_name_the_worst_subgroup_of_this_model(evidence: Evidence) -> None:
@@ -86,3 +104,4 @@ def test_without_a_positive_class_there_is_no_threshold(evidence: Evidence) -> N
     assert "ROC AUC" not in text
     assert "roc_auc" not in text
     assert "| accuracy | 0.890" in text
+    assert "| F1, mean over the classes | 0.800" in text

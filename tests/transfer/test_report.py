@@ -9,7 +9,6 @@ import pandas as pd
 
 from tests.conftest import ROOT
 from tests.transfer.test_comparison import make_findings, make_results, make_spec
-from transfer.calibration import COLDEST
 from transfer.cards import Card, read_card
 from transfer.report import (
     Pictures,
@@ -130,11 +129,11 @@ def test_two_classes_of_which_none_is_positive_have_no_threshold(tmp_path: Path)
     assert "as the card names no positive class" in threshold(make_results(spec, tmp_path), spec)
 
 
-def test_a_temperature_at_the_limit_is_not_to_be_used(tmp_path: Path) -> None:
+def test_where_no_temperature_could_be_fitted_the_report_says_so(tmp_path: Path) -> None:
     results = make_results(make_spec(("a", "b"), "b", 12), tmp_path)
-    assert "limit" not in calibration(results)
-    results.scores["cnn"]["temperature"] = round(COLDEST, 4)
-    assert "The temperature of `cnn` is at a limit of the search (0.05 to 20.0)" in calibration(results)
+    assert "as they are" not in calibration(results)
+    results.scores["cnn"]["temperature"] = 1.0
+    assert "The validation split gives no better temperature than 1 for `cnn`" in calibration(results)
 
 
 def test_the_report_says_which_class_an_uncertain_image_counts_as() -> None:

@@ -81,6 +81,15 @@ def test_the_table_names_classes() -> None:
     assert table["p_defective"][2] == pytest.approx(0.8)
 
 
+def test_probabilities_near_zero_keep_their_order_in_the_table() -> None:
+    """So that DeLong's test, which reads the table, compares the areas that are reported."""
+    probabilities = np.array([[1, 3e-9], [1, 2e-8], [1, 1e-8], [1, 4e-7]], np.float32)
+    unknown, ones = np.full(4, np.nan, np.float32), np.ones(4, np.float32)
+    sure = Predictions(list("abcd"), np.array([0, 0, 1, 1]), unknown, ones, probabilities)
+    table = predictions_table(sure, ("intact", "defective"))
+    assert roc_auc_score(sure.labels, table["p_defective"]) == score(sure, 2, 1)["auc"] == 0.75
+
+
 def test_curves_begin_and_end_where_they_must() -> None:
     roc, precision_recall = curves(FOUR, ("intact", "defective"), 1)
     assert tuple(roc.iloc[0, 1:]) == (0, 0)
