@@ -159,7 +159,9 @@ def test_a_split_that_no_temperature_can_be_learnt_from_leaves_probabilities_as_
     scores, table = calibrate(split, split)
     assert scores["temperature"] == 1
     assert scores["ece_calibrated"] == pytest.approx(scores["ece"], abs=1e-6)
-    assert scores["log_loss_calibrated"] == pytest.approx(-np.mean(np.log(given[np.arange(len(labels)), labels])), abs=1e-6)
+    assert scores["log_loss_calibrated"] == pytest.approx(
+        -np.mean(np.log(given[np.arange(len(labels)), labels])), abs=1e-6
+    )
     assert table["mean_confidence_after"].dropna().to_numpy() == pytest.approx([sure], abs=1e-6)
 
 
