@@ -324,4 +324,6 @@ def read_classes(card: Card, folder: Path) -> tuple[str, ...]:
     """
     if card.table is not None:
         return read_table(card, card.table, folder)[0]
-    return read_layout(card, folder, [file for file in _files(folder) if _is_image(folder / file)]).classes
+    files = _files(folder)
+    images = [file for file in files if _is_image(folder / file)]
+    return read_layout(card, folder, images, sorted(set(files).difference(images))).classes

@@ -53,7 +53,7 @@ def targets(
     """
     hard = np.eye(len(classes), dtype=np.float32)[labels]
     known = ~np.isnan(soft_labels)
-    possible = len(classes) == 2 and known.any()
+    possible = len(classes) == 2 and bool(known.any())
     if kind == "hard" or (kind == "auto" and not possible):
         return hard
     require_soft_labels(kind, possible)

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.conftest import ROOT, colour_images
 from transfer.errors import UserError
 from transfer.image_shards import shards
-from transfer.images import IMAGE_SUFFIXES, decode
+from transfer.images import IMAGE_SUFFIXES, Conversion, decode
 from transfer.prediction import find_images
 from transfer.sources import obtain
 
@@ -95,7 +95,7 @@ def test_images_of_every_suffix_are_found_and_decoded(suffix: str, tmp_path: Pat
     assert obtain(tmp_path / "set", tmp_path / "raw").images == 2
     assert len(find_images([str(tmp_path / "set")])) == 2
     for content in _packed(tmp_path / "raw").values():
-        assert decode(content, 8, 3).pixels.shape == (8, 8, 3)
+        assert decode(content, 8, 3, Conversion()).pixels.shape == (8, 8, 3)
 
 
 def test_one_class_folder_is_an_error(tmp_path: Path) -> None:
