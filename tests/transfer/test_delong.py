@@ -153,10 +153,8 @@ def test_models_without_a_difference_or_without_an_error() -> None:
     (same,) = compare_areas(positive, {"a": perfect, "b": perfect**2})
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
     (opposite,) = compare_areas(positive, {"a": wrong, "b": perfect})
-    assert (opposite.difference, opposite.p) == (
-        1,
-        pytest.approx(2 / 6),
-    )  # by chance once in six, and likewise reversed
+    assert opposite.difference == 1
+    assert opposite.p == pytest.approx(2 / 6)  # by chance once in six, and likewise reversed
     (constant,) = compare_areas(np.arange(40) < 20, {"a": np.zeros(40), "b": -np.arange(40.0)})
     assert constant.p == pytest.approx(2 / 137846528820)
     interval = area_interval(positive, perfect)
