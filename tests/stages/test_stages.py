@@ -66,9 +66,7 @@ def test_the_whole_chain_learns_two_colours(
         assert len(curve) == {"head": 25, "finetuned": 2}.get(model, 8)
     assert _json("metrics/data.json")["splits"] == {"train": 24, "validation": 12, "test": 12}
     report = Path("metrics/REPORT.md").read_text(encoding="utf-8")
-    assert (
-        "`finetuned` is not shown to be better than `head`: +0.0 points of test accuracy (95 %: +0.0 to +0.0)" in report
-    )
+    assert "`finetuned` and `head` are right about the same test images, so these cannot tell them apart" in report
     assert "No threshold is chosen, as the card names no positive class" in report
     assert "may be as low as 0.779 (exact binomial, 95 %)" in report  # 12 test images, all right: 0.05^(1/12)
     performance = pd.read_csv("plots/performance_table.csv").set_index("model")
