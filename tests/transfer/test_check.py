@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from transfer import beam_runner
 from transfer.check import main
 from transfer.errors import UserError
 
@@ -134,7 +133,7 @@ def test_beam_where_it_is_not_installed(project: Path, monkeypatch: pytest.Monke
     _set(beam_options=["runner=Flink"])
     with pytest.raises(UserError, match="beam_options: options begin with --"):
         main()
-    monkeypatch.setattr(beam_runner.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"runner: beam needs the Python package apache-beam, .*: pip install -r"):
         main()
 

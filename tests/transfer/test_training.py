@@ -246,9 +246,7 @@ def test_class_weights_go_by_name_and_each_class_needs_one() -> None:
     assert class_weights("none", SPEC.classes, one_hot) is None
     np.testing.assert_array_equal(class_weights({"rare": 5.0, "common": 2.0}, SPEC.classes, one_hot), [2, 5])
     for wrong in ({"rare": 5.0}, {"rare": 5.0, "common": 1.0, "other": 1.0}, {"rare": 5.0, "comon": 1.0}):
-        with pytest.raises(
-            UserError, match=r"the classes are common, rare, and the weights are for rare"
-        ):
+        with pytest.raises(UserError, match=r"the classes are common, rare, and the weights are for rare"):
             class_weights(wrong, SPEC.classes, one_hot)
 
 
