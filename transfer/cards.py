@@ -108,7 +108,7 @@ class Table:
     soft_label: Str | None = None
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.5
     alternative_threshold: Annotated[Float, Field(ge=0, lt=1)] | None = None
-    confidence: tuple[tuple[Float, Float], ...] = ()
+    confidence: tuple[tuple[Float, Annotated[Float, Field(gt=0)]], ...] = ()
     stratify: Names = ()
     group: Str | None = None
     split: Str | None = None

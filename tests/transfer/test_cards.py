@@ -55,6 +55,14 @@ def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
         (VALID + "table: {file: a, image: b, label: c, soft_label: d}\n", "one of label and soft_label"),
         (VALID + "table: {file: a, image: b, label: c, confidence: [[0, 1]]}\n", "together with soft_label"),
         (VALID + "table: {file: a, image: b, soft_label: d, alternative_threshold: 0}\n", "together with confidence"),
+        (
+            VALID + "table: {file: a, image: b, soft_label: d, confidence: [[0, 1], [1, 0]]}\n",
+            "expected greater than 0",
+        ),
+        (
+            VALID + "table: {file: a, image: b, soft_label: d, confidence: [[0, 1], [1, -1]]}\n",
+            "expected greater than 0",
+        ),
         ("title: t\nclasses: [a, b, c]\ntable: {file: a, image: b, soft_label: d}\n", "two classes, where a soft"),
         (VALID + PACKAGE, "a table, where the source is a package"),
         (VALID + TABLE + PACKAGE, "received one with a source"),
