@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from transfer.errors import UserError
 from transfer.outputs import require_apart
-from transfer.strict import SHA256, STRICT, Float, Int, Str, load_yaml, validate
+from transfer.strict import SHA256, STRICT, Byte, Float, Int, Str, load_yaml, validate
 
 FOLDER_CARD = "card.yaml"
 FOLDER_CARDS = (FOLDER_CARD, "card.yml")
@@ -25,7 +25,6 @@ TABLE_SUFFIXES = {".csv": "comma", ".tsv": "tab"}
 TFDS_PREFIX = "tfds:"
 DATASET = "params.yaml: dataset"
 Names = tuple[Str, ...]
-Byte = Annotated[Int, Field(ge=0, le=255)]
 Background = Literal["auto", "white", "black"] | tuple[Byte, Byte, Byte]
 
 

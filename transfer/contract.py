@@ -9,7 +9,7 @@ from pydantic import Field
 
 from transfer.errors import UserError
 from transfer.images import BLACK, WHITE, Conversion
-from transfer.strict import validate
+from transfer.strict import Byte, validate
 
 INPUT, OUTPUT = "pixels", "probabilities"
 """Names of the tensors, in the formats that have any."""
@@ -21,8 +21,6 @@ RESIZED_BEFORE = (
     "Resize to image_size x image_size with Pillow's BILINEAR, which filters over the area that a pixel comes from (a "
     "plain bilinear resize does not), without keeping the ratio: the model takes no other size."
 )
-
-Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 def preprocessing(conversion: Conversion, resizes: bool) -> str:

@@ -32,6 +32,8 @@ BATCHES = 8  # in an item of work: seconds of it, so that the start of each cost
 
 LOST = 2.0**-10
 """Of the largest activation of a batch: twice what rounding to float16 takes where it has all its bits."""
+SURE = 2.0**-15, float(np.finfo(STORED).max)
+"""Largest activations between which nothing loses more: rounding takes 2^-11 of a value, and of small ones 2^-25."""
 
 
 class TrunkSource(Protocol):
@@ -176,7 +178,7 @@ def to_stored(output: NDArray[np.float32], records: Path) -> NDArray[np.float16]
         )
     with np.errstate(over="ignore"):
         stored = output.astype(STORED)
-    if np.max(np.abs(stored - output)) > LOST * largest:
+    if not SURE[0] <= largest <= SURE[1] and np.max(np.abs(stored - output)) > LOST * largest:
         raise UserError(
             f"{records}: float16 cannot store activations of up to {largest:.1e} (it holds 6e-5 to 65504); use other "
             "weights or another backbone, or for fine-tuning alone another cut (params.yaml)"

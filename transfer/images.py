@@ -213,9 +213,9 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
             ImageOps.exif_transpose(image, in_place=True)
             found, mode = _to_eight_bit(image, data, conversion), "L" if channels == 1 else "RGB"
             lost = found.lost or (_coarse(image) if sixteen and image.mode not in SIXTEEN_BIT_MODES else "")
-            plain = (
-                found.image if found.image.mode == mode else found.image.convert(mode)
-            )  # to its own it would be copied
+            plain = found.image
+            if plain.mode != mode:  # to its own it would be copied
+                plain = plain.convert(mode)
             # Resizing filters over the area that a pixel comes from; at the size itself it changes nothing.
             pixels = plain.resize((size, size), Image.Resampling.BILINEAR)
             thumbnail = plain.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=3.0)

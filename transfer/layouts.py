@@ -110,8 +110,7 @@ class _Reading:
 
 
 def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> Layout:
-    place = _innermost(images)
-    inside = _inside(images, place)
+    place, inside = _innermost(images)
     copy = _copy(folder, place, inside, card)
     copies = inside.pop(copy) if copy is not None else []
     spelt = {_nfc(name): name for name in card.classes}
@@ -146,14 +145,18 @@ def _inside(images: Iterable[str], place: str) -> dict[str, list[str]]:
     return dict(found)
 
 
-def _innermost(images: list[str]) -> str:
-    """Return where the folders lie that count: below those that have one folder in them, and nothing else."""
-    place = ""
-    while len(names := list(_inside(images, place))) == 1 and "" not in names:
-        if "" in _inside(images, f"{place}{names[0]}/"):
+def _innermost(images: list[str]) -> tuple[str, dict[str, list[str]]]:
+    """Return where the folders lie that count, below those that have one folder in them and nothing else, and the
+    images by these folders.
+    """
+    place, inside = "", _inside(images, "")
+    while len(inside) == 1 and "" not in inside:
+        deeper = f"{place}{next(iter(inside))}/"
+        below = _inside(images, deeper)
+        if "" in below:
             break
-        place += f"{names[0]}/"
-    return place
+        place, inside = deeper, below
+    return place, inside
 
 
 def _above(place: str) -> list[str]:

@@ -27,8 +27,9 @@ def require_apart(place: Path, key: str) -> None:
     Raises:
         UserError: it does, so that a stage would remove it.
     """
+    ours = _ways(place)
     for output in OUTPUTS:
-        pairs = [(own, theirs) for own in _ways(place) for theirs in _ways(output)]
+        pairs = [(own, theirs) for own in ours for theirs in _ways(output)]
         if any(own.is_relative_to(theirs) for own, theirs in pairs):
             where = "is" if any(own == theirs for own, theirs in pairs) else "lies in"
             raise UserError(

@@ -203,10 +203,14 @@ def largest_class(results: Results, table: pd.DataFrame) -> str:
     counts = next(iter(results.predictions.values()))["actual"].value_counts()
     share = round(counts.iloc[0] / counts.sum(), DIGITS)
     models = [quoted(model) for model in table["model"][table["accuracy"] <= share]]
-    no_better = {0: "", len(table): ": no model does better"}.get(len(models), f": {' and '.join(models)} do no better")
+    no_better = ""
+    if len(models) == len(table):
+        no_better = ": no model does better"
+    elif models:
+        no_better = f": {' and '.join(models)} {'does' if len(models) == 1 else 'do'} no better"
     return (
         f"Always answering *{counts.index[0]}*, the largest class, is right for {share:.3f} of the test images"
-        f"{no_better.replace('do no', 'does no') if len(models) == 1 else no_better}."
+        f"{no_better}."
     )
 
 

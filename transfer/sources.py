@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,6 +188,14 @@ def _is_image(path: Path) -> bool:
     return is_image_name(path.name) and path.is_file()
 
 
+def _images(folder: Path) -> tuple[list[str], list[str]]:
+    """Paths of the images below a folder, and of all other files; raises what `_files` does."""
+    images, others = list[str](), list[str]()
+    for file in _files(folder):
+        (images if _is_image(folder / file) else others).append(file)
+    return images, others
+
+
 def _linked(folder: Path, images: list[str]) -> list[str]:
     """Folders below a folder, with images, that are links to other folders."""
     below = {image.rpartition("/")[0] for image in images}
@@ -196,10 +205,9 @@ def _linked(folder: Path, images: list[str]) -> list[str]:
 
 def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
     """Label the images of a folder, and pack them; those with a recorded SHA-256 are checked."""
-    files = _files(folder)
-    images = [file for file in files if _is_image(folder / file)]
+    images, others = _images(folder)
     if not images:
-        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in files)
+        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in others)
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
         raise UserError(
             f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
@@ -212,9 +220,9 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
         notes += matched
         known.add(card.table.file)
     else:
-        layout = read_layout(card, folder, images, sorted(set(files).difference(images)))
+        layout = read_layout(card, folder, images, others)
         classes, unlabelled, copies, notes = layout.classes, layout.unlabelled, layout.copies, layout.notes
-        labels = _layout_labels([(row.image, row.label, row.split) for row in layout.labelled])
+        labels = _layout_labels(layout.labelled)
     if linked := ", ".join(_linked(folder, images)):
         notes = [*notes, f"behind links: {linked}. DVC does not look there: after a change, dvc repro -f download"]
     left_out = {*unlabelled, *copies}
@@ -222,12 +230,12 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
     for image in kept:
         if image in recorded:
             packages.require_sha256(folder / image, recorded[image])
-    passed_over = sorted(set(files).difference(images, known))
+    passed_over = [file for file in others if file not in known]
     write_shards(folder, kept, target / "images", move)
     return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled, notes)
 
 
-def _layout_labels(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
+def _layout_labels(rows: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
     """Turn (image, class, split) into the columns of labels.csv."""
     filled = [(image, label, math.nan, 1.0, label, "", split) for image, label, split in rows]
     return pd.DataFrame(filled, columns=LABEL_COLUMNS)
@@ -313,7 +321,7 @@ def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
     write_shards(unpacked, sorted(brought.labels["image"]), target / "images", move=True)
     shutil.rmtree(unpacked)
     rows = zip(*(brought.labels[name] for name in ("image", "label", "split")), strict=True)
-    return Obtained(card, _layout_labels(list(rows)), len(brought.labels), brought.passed_over, brought.unlabelled)
+    return Obtained(card, _layout_labels(rows), len(brought.labels), brought.passed_over, brought.unlabelled)
 
 
 def read_classes(card: Card, folder: Path) -> tuple[str, ...]:
@@ -324,6 +332,4 @@ def read_classes(card: Card, folder: Path) -> tuple[str, ...]:
     """
     if card.table is not None:
         return read_table(card, card.table, folder)[0]
-    files = _files(folder)
-    images = [file for file in files if _is_image(folder / file)]
-    return read_layout(card, folder, images, sorted(set(files).difference(images))).classes
+    return read_layout(card, folder, *_images(folder)).classes

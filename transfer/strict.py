@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Strict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from transfer.errors import UserError
@@ -38,6 +38,7 @@ def number(value: Any) -> Any:
 
 
 Int = Annotated[int, Strict()]
+Byte = Annotated[Int, Field(ge=0, le=255)]
 Str = Annotated[str, Strict()]
 Float = Annotated[float, Strict(), BeforeValidator(number)]
 

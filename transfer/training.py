@@ -78,9 +78,8 @@ class CrossEntropy(keras.losses.CategoricalCrossentropy):
         if self._weights is None:
             return super().call(y_true, y_pred)
         aims, images = weighted(y_true, self._weights)
-        return images * super().call(
-            aims, y_pred
-        )  # smoothing, and TensorFlow's gradient, need targets that add up to 1
+        # Smoothing, and TensorFlow's gradient, need targets that add up to 1.
+        return images * super().call(aims, y_pred)
 
 
 def weighted(aims: keras.KerasTensor, weights: Array) -> tuple[keras.KerasTensor, keras.KerasTensor]:
