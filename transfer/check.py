@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from transfer.archives import DAMAGE
 from transfer.backbones.available import require_weights
 from transfer.beam_runner import require_beam
-from transfer.cards import FOLDER_CARD, Card, read_card, read_folder_card
+from transfer.cards import FOLDER_CARDS, Card, read_card, read_folder_card
 from transfer.errors import UserError, run
 from transfer.packages import file_in, find
 from transfer.params import Params, read_params
@@ -75,7 +75,7 @@ def _inside(archive: Path) -> Card | None:
     """
     try:
         with zipfile.ZipFile(archive) as entries:
-            names = [name for name in entries.namelist() if name.split("/")[-1] == FOLDER_CARD]
+            names = [name for name in entries.namelist() if name.split("/")[-1] in FOLDER_CARDS]
             names = [name for name in names if "__MACOSX" not in name.split("/")]
             if not names:
                 return Card(title=archive.name)
@@ -87,7 +87,7 @@ def _inside(archive: Path) -> Card | None:
     except DAMAGE:
         return None  # download says what is wrong
     with TemporaryDirectory() as folder:
-        (card := Path(folder, FOLDER_CARD)).write_bytes(content)
+        (card := Path(folder, Path(found.filename).name)).write_bytes(content)
         try:
             return read_folder_card(Path(folder))
         except UserError as error:

@@ -85,6 +85,14 @@ def test_the_card_inside_an_archive_counts(project: Path, top: str) -> None:
         main()
 
 
+def test_a_card_inside_an_archive_may_end_in_yml(project: Path) -> None:
+    _card(symmetry="mirror", classes=["blue", "red"])
+    Path("pictures/card.yaml").rename("pictures/card.yml")
+    _zipped("pictures")
+    _set(evaluate={"views": 2})
+    main()
+
+
 def test_a_wrong_card_inside_an_archive_is_named_by_the_archive(project: Path) -> None:
     _card(symmetry="round")
     _zipped("pictures")
