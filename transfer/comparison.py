@@ -199,8 +199,8 @@ def verdicts(pairs: list[Comparison], areas: list[AreaComparison]) -> list[str]:
 def _verdict(pair: Comparison) -> str:
     if pair.only_first == pair.only_second == 0:
         return (
-            f"`{pair.second}` and `{pair.first}` are right about the same test images, so these cannot tell them apart "
-            "by accuracy"
+            f"`{pair.second}` and `{pair.first}` cannot be told apart by accuracy: both are right about the same test "
+            "images"
         )
     sure = pair.p_holm < SIGNIFICANCE
     better = "is better than" if pair.difference > 0 else "is worse than"

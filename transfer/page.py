@@ -133,7 +133,7 @@ def prose(text: str) -> Markup:
     """Turn a sentence of the report, with `code` and *emphasis*, into HTML; all else is escaped."""
     said = str(escape(" ".join(text.split())))
     said = re.sub(r"`([^`]+)`", r"<code>\1</code>", said)
-    said = said.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    said = re.sub(r"\bp (=|&lt;) ", "p\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", said)
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", said))  # noqa: S704 (escaped above)
 
 

@@ -168,7 +168,11 @@ def test_a_file_that_is_no_image_is_said_on_the_page_and_the_next_is_classified(
 def test_an_image_can_be_dropped_and_chosen_from_the_keyboard(address: str, browser: Browser) -> None:
     make = """async () => {
       const canvas = new OffscreenCanvas(40, 40);
-      canvas.getContext("2d").fillRect(0, 0, 20, 20);
+      const context = canvas.getContext("2d");
+      for (const [colour, x] of [["black", 0], ["orange", 20]]) {
+        context.fillStyle = colour;
+        context.fillRect(x, 0, 20, 40);
+      }
       const carried = new DataTransfer();
       carried.items.add(new File([await canvas.convertToBlob()], "dropped.png", {type: "image/png"}));
       document.getElementById("drop").dispatchEvent(

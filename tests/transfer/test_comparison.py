@@ -169,7 +169,7 @@ def test_models_that_are_right_about_the_same_images_are_not_said_to_differ(tmp_
     results.predictions["finetuned"] = results.predictions["head"]
     findings = make_findings(spec, results)
     assert verdicts(findings.pairs, findings.areas)[-1] == (
-        "`finetuned` and `head` are right about the same test images, so these cannot tell them apart by accuracy; "
+        "`finetuned` and `head` cannot be told apart by accuracy: both are right about the same test images; "
         "their ROC AUC is equal."
     )
 

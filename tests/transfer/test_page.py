@@ -219,6 +219,17 @@ def test_names_from_the_data_are_text(make: Make) -> None:
     assert "CC0 <1.0>" in document.text
 
 
+def test_models_that_are_right_about_the_same_images_are_shown(make: Make) -> None:
+    make(("a", "b"), "b", 12)
+    compare = read_json(Path("metrics/compare.json"))
+    pair = next(pair for pair in compare["pairs"] if {pair["first"], pair["second"]} == {"head", "finetuned"})
+    pair.update(only_first=0, only_second=0, difference=0.0)
+    _write(Path("metrics/compare.json"), json.dumps(compare))
+    page.main()
+    said = parse(page.PAGE.read_text(encoding="utf-8")).text
+    assert "finetuned and head cannot be told apart by accuracy: both are right about the same test images" in said
+
+
 def test_the_data_sheet_counts_what_was_left_out_and_what_belongs_together(make: Make) -> None:
     document = make(("a", "b"), "b", 12)
     assert document.table("Reasons for quarantine")[1:] == [["not an image", "2"]]
