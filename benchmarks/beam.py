@@ -30,12 +30,12 @@ from benchmarks.preprocess import SIZE, apart, raw
 from transfer.duplicates import find_same
 from transfer.embedding import BATCHES, EmbedRows, backbone_trunk, embed
 from transfer.files import read_json, write_json
+from transfer.labels import SPLITS
 from transfer.params import read_params
 from transfer.preprocess import preprocess
 from transfer.records import BATCH, records_in_shard
 from transfer.runners import LocalRunner, make_runner
 from transfer.spec import Spec
-from transfer.splits import SPLITS
 from transfer.work import Item, Progress, Result, Runner, Work
 
 RESULTS = Path("benchmarks/results/beam.json")

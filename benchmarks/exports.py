@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from transfer.arrays import Pixels
 from transfer.backbones.random_weights import build_random, noise_images
 from transfer.backbones.registry import BACKBONES
 from transfer.calibrated import Calibrated
@@ -26,7 +27,6 @@ from transfer.errors import UserError, run
 from transfer.export import write
 from transfer.files import read_json, write_json
 from transfer.formats import FORMATS
-from transfer.images import Pixels
 from transfer.network import Architecture, Network, build
 from transfer.params import Format
 from transfer.parity import Reference, check, compare, reference

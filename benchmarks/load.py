@@ -22,11 +22,12 @@ from benchmarks.clones import environment
 from benchmarks.preprocess import SMALL, apart, small_images
 from transfer.cost import peak_memory
 from transfer.files import write_json
+from transfer.labels import SPLITS
 from transfer.params import Params, read_params
 from transfer.preprocess import preprocess, read_raw
 from transfer.runners import LocalRunner
 from transfer.sources import obtain
-from transfer.splits import SPLITS, split
+from transfer.splits import split
 
 RESULTS = Path("benchmarks/results/load.json")
 PLACE = Path(".bench/load")

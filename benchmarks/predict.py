@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import openvino
-from numpy.typing import NDArray
 
+from transfer.calibration import Probabilities
 from transfer.errors import run
 from transfer.files import read_json, write_json
 from transfer.formats import FORMATS
@@ -26,7 +26,6 @@ RESULTS = Path("benchmarks/results/predict.json")
 RAW = Path("data/raw/images")
 MODEL = Path("models/export")
 ROUNDS = 3
-Probabilities = NDArray[np.float64]
 
 
 def predicted(folder: Path, options: list[str]) -> tuple[float, Probabilities]:

@@ -23,17 +23,17 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
+from transfer.arrays import Pixels
 from transfer.cost import peak_memory
 from transfer.files import write_json
 from transfer.image_shards import open_shard, read_image, shards
-from transfer.images import Pixels
+from transfer.labels import SPLITS
 from transfer.params import read_params
 from transfer.pool import AHEAD, RecordPool
 from transfer.preprocess import preprocess
 from transfer.records import Example
 from transfer.runners import LocalRunner
 from transfer.sources import obtain
-from transfer.splits import SPLITS
 from transfer.threads import in_order
 
 RESULTS = Path("benchmarks/results/preprocess.json")

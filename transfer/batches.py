@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from transfer.arrays import Floats
+
 EVALUATION_BATCH = 128
 
 
@@ -16,7 +17,7 @@ class Batches(Protocol):
     """What training needs to know of its data, wherever they come from."""
 
     @property
-    def targets(self) -> Array:
+    def targets(self) -> Floats:
         """A probability of each class for each image, in the order of the records: float32 (n, classes)."""
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class ViewBatches(keras.utils.PyDataset):
     def __init__(
         self,
         views: Sequence[NDArray[np.floating]],
-        targets: Array,
+        targets: Floats,
         batch_size: int,
         seed: int | None,
     ) -> None:
@@ -57,7 +58,7 @@ class ViewBatches(keras.utils.PyDataset):
         self._draw()
 
     @property
-    def targets(self) -> Array:
+    def targets(self) -> Floats:
         """A probability of each class for each image, in order: float32 (n, classes)."""
         return self._targets
 
@@ -83,7 +84,7 @@ class ViewBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self._targets) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Array, Array]:
+    def __getitem__(self, index: int) -> tuple[Floats, Floats]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
         return inputs.astype(np.float32), self._targets[rows]

@@ -6,7 +6,8 @@ import time
 import keras
 import numpy as np
 
-from transfer.batches import Array, Batches
+from transfer.arrays import Floats
+from transfer.batches import Batches
 
 PROBED = 6  # steps, of which the first ones, that build the graph and fill caches, do not count
 NOT_COUNTED = 2
@@ -45,7 +46,7 @@ def epochs_within(
         validation: to validate on.
     """
     start = time.perf_counter()
-    weights: list[Array] = trained.get_weights()
+    weights: list[Floats] = trained.get_weights()
     clock = StepClock()
     trained.fit(batches.feed(), steps_per_epoch=min(PROBED, len(batches)), callbacks=[clock], shuffle=False, verbose=0)
     trained.set_weights(weights)

@@ -12,7 +12,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn import metrics
 
-from transfer.scores import Labels, Predictions, sum_to_one
+from transfer.arrays import Labels
+from transfer.scores import Predictions, sum_to_one
 
 Probabilities = NDArray[np.float64]
 BINS = 15

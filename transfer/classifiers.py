@@ -14,13 +14,11 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.arrays import Floats, Pixels
 from transfer.contract import INPUT, OUTPUT, Contract
 from transfer.errors import UserError
 from transfer.formats import CONTRACT_ASSET, FORMATS, METADATA_NAME
-from transfer.images import Pixels
 from transfer.params import Format
-
-Probabilities = NDArray[np.float32]
 
 
 class Classifier(Protocol):
@@ -28,7 +26,7 @@ class Classifier(Protocol):
 
     contract: Contract
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Floats:
         """Classify images, uint8 (n, height, width, channels): float32 (n, classes).
 
         Height and width are those of the contract, or any where it says that the classifier resizes.
@@ -50,7 +48,7 @@ class OpenVINOClassifier:
         self._requests["bfloat16"] = fast
         self._shape: tuple[int, ...] = ()
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Floats:
         """See `Classifier`."""
         if images.shape[1:] != self._shape:
             from transfer.openvino_engine import OpenVINOEngine
@@ -71,7 +69,7 @@ class OnnxClassifier:
         self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"], enable_fallback=0)
         self.contract = Contract.of_properties(self._session.get_modelmeta().custom_metadata_map, path)
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Floats:
         """See `Classifier`."""
         (result,) = self._session.run([OUTPUT], {INPUT: images})
         return np.asarray(result, np.float32)
@@ -91,7 +89,7 @@ class LiteRTClassifier:
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._shape: tuple[int, ...] = ()
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Floats:
         """See `Classifier`."""
         if images.shape != self._shape:
             self._shape = images.shape
@@ -127,9 +125,9 @@ class SavedModelClassifier:
         self._call: Callable[..., dict[str, tf.Tensor]] = self._loaded.signatures["serving_default"]
         self._tensor = tf.constant
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Floats:
         """See `Classifier`."""
-        result: Probabilities = self._call(**{INPUT: self._tensor(images)})[OUTPUT].numpy()
+        result: Floats = self._call(**{INPUT: self._tensor(images)})[OUTPUT].numpy()
         return result
 
 

@@ -7,13 +7,12 @@ import keras
 import numpy as np
 import openvino
 import tensorflow as tf
-from numpy.typing import NDArray
 
+from transfer.arrays import Floats
 from transfer.errors import UserError
 from transfer.openvino_engine import OpenVINOEngine
 
 EngineName = Literal["auto", "openvino", "tensorflow"]
-Array = NDArray[np.float32]
 
 COMPARED = 8  # images that engines are compared on
 TOLERANCE = 1e-3
@@ -26,7 +25,7 @@ class Engine(Protocol):
 
     name: str
 
-    def run(self, batches: Iterable[Array]) -> Iterator[Array]:
+    def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
         """Give the network's output for each batch, in order."""
 
 
@@ -36,12 +35,12 @@ class TensorFlowEngine:
     name = "tensorflow"
 
     def __init__(self, model: keras.Model) -> None:
-        self._call: Callable[[Array], tf.Tensor] = tf.function(
+        self._call: Callable[[Floats], tf.Tensor] = tf.function(
             lambda x: model(x, training=False),
             input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
         )
 
-    def run(self, batches: Iterable[Array]) -> Iterator[Array]:
+    def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
         for batch in batches:
             yield self._call(batch).numpy()
 
@@ -66,7 +65,7 @@ def make_engine(model: keras.Model, name: EngineName) -> Engine:
     return TensorFlowEngine(model) if choose(name) == "tensorflow" else OpenVINOEngine(to_openvino(model))
 
 
-def check_agreement(engine: Engine, model: keras.Model, batch: Array) -> float:
+def check_agreement(engine: Engine, model: keras.Model, batch: Floats) -> float:
     """Compare an engine with TensorFlow on the first images of a batch.
 
     Returns the largest difference, relative to the largest absolute value that TensorFlow gives.

@@ -5,18 +5,15 @@ import time
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from transfer.arrays import Floats
 from transfer.batches import Batches
 from transfer.checkpoints import Checkpoint, Progress
 from transfer.errors import UserError
 from transfer.history import CURVES, LearningCurves
 from transfer.progress import progress_bar
 from transfer.recipe import Recipe
-
-Array = NDArray[np.float32]
 
 
 class Validation(keras.callbacks.Callback):
@@ -55,18 +52,18 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch = 0
         self.figures: dict[str, float] = {}
         self.rank = (True, math.inf)  # one class only; validation loss
-        self._weights: list[Array] = []
+        self._weights: list[Floats] = []
         self._bar = progress_bar(recipe.epochs, title, "epoch")
 
     def facts(self) -> dict[str, Any]:
         """Return what was noted so far, all but the weights."""
         return {name: getattr(self, name) for name in self.NOTED}
 
-    def weights(self) -> list[Array]:
+    def weights(self) -> list[Floats]:
         """Return those of the best epoch, in the order of the network's."""
         return self._weights
 
-    def restore(self, facts: dict[str, Any], weights: list[Array]) -> None:
+    def restore(self, facts: dict[str, Any], weights: list[Floats]) -> None:
         """Go on from what `facts` and `weights` returned."""
         for name in self.NOTED:
             setattr(self, name, facts[name])

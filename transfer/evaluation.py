@@ -11,11 +11,11 @@ import openvino
 import pandas as pd
 from numpy.typing import NDArray
 
+from transfer.arrays import Pixels
 from transfer.calibration import calibrate
 from transfer.cards import Card
 from transfer.engine import EngineName, check_agreement, choose, make_engine, to_openvino
 from transfer.errors import UserError
-from transfer.images import Pixels
 from transfer.inference import measure
 from transfer.model_files import load
 from transfer.occlusion import Classify, occlusion_map

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from transfer.arrays import Pixels
 from transfer.calibrated import Calibrated
 from transfer.cards import Card
 from transfer.classifiers import open_classifier
@@ -13,7 +14,7 @@ from transfer.contract import Contract, preprocessing
 from transfer.errors import UserError
 from transfer.exporters import write_litert, write_onnx, write_openvino, write_saved_model
 from transfer.formats import FORMATS
-from transfer.images import Conversion, Pixels
+from transfer.images import Conversion
 from transfer.params import Format
 from transfer.parity import Reference, check, compare
 from transfer.records import BATCH, read_records

@@ -21,10 +21,10 @@ from ai_edge_litert.tools import flatbuffer_utils
 from onnx import TensorProto, helper
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
+from transfer.arrays import Pixels
 from transfer.calibrated import Calibrated
 from transfer.contract import INPUT, OUTPUT, Contract, preprocessing
 from transfer.formats import CONTRACT_ASSET, METADATA_NAME
-from transfer.images import Pixels
 
 OPSET = 18
 """Of ONNX: the first in which Resize filters over the area that a pixel comes from."""

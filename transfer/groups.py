@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from transfer.duplicates import Same
-from transfer.splits import SPLITS
+from transfer.labels import SPLITS
 
 
 def mark_same(labels: pd.DataFrame, images: list[str], same: Same) -> pd.DataFrame:

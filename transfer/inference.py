@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from transfer.arrays import Floats
 from transfer.cost import peak_memory
 from transfer.errors import UserError
 
-Array = NDArray[np.float32]
 BATCH = 32
 ROOT = Path(__file__).parent.parent  # where Python finds the package
 WARM_UP = 5
@@ -54,7 +53,7 @@ def in_own_process(module: str, arguments: list[str], what: str) -> dict[str, ob
     return measured
 
 
-def _predictor(engine: str, files: list[Path], batch: int) -> tuple[Callable[[Array], object], tuple[int, ...]]:
+def _predictor(engine: str, files: list[Path], batch: int) -> tuple[Callable[[Floats], object], tuple[int, ...]]:
     """Load a model (OpenVINO: its .xml; TensorFlow: its .json and .weights.h5) for batches of one size.
 
     Returns a function that predicts, and the shape of a batch.
@@ -73,7 +72,7 @@ def _predictor(engine: str, files: list[Path], batch: int) -> tuple[Callable[[Ar
     return (lambda images: list(graph.run([images]))), (batch, *network.whole.input_shape[1:])
 
 
-def _seconds_per_image(predict: Callable[[Array], object], images: Array, views: int) -> float:
+def _seconds_per_image(predict: Callable[[Floats], object], images: Floats, views: int) -> float:
     times = []
     for i in range(WARM_UP + REPEATS[len(images)]):
         start = time.perf_counter()

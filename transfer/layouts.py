@@ -11,13 +11,8 @@ from typing import NamedTuple
 
 from transfer.cards import FOLDER_CARD, Card
 from transfer.errors import UserError
+from transfer.labels import SPLIT_WORDS
 
-SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-}
-"""What people call the splits, and what they are called here."""
 EITHER, UNLABELLED = "test or validation", "unlabelled"
 FOLDER_WORDS = {
     **SPLIT_WORDS,

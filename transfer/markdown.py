@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+LONG_NUMBER = 5  # characters: 0.333 is not shortened
+
 SMALLEST_P = 1e-300
 
 
@@ -19,3 +21,11 @@ def p_value(p: float) -> str:
 def interval(value: float, low: float | None, high: float | None, form: str = ".3f") -> str:
     """Write a figure with its interval; without one where there is none."""
     return f"{value:{form}} ({low:{form}} to {high:{form}})" if pd.notna(low) else f"{value:{form}}"
+
+
+def short(value: str) -> str:
+    """Write a number of many digits with three, and leave any other text as it is."""
+    try:
+        return f"{float(value):.3g}" if len(value) > LONG_NUMBER else value
+    except ValueError:
+        return value

@@ -13,10 +13,9 @@ from huggingface_hub import EvalResult, ModelCardData
 from transfer.calibration import temper
 from transfer.cards import Card
 from transfer.contract import Contract
-from transfer.markdown import interval, markdown_table
+from transfer.markdown import interval, markdown_table, short
 from transfer.params import Format
 from transfer.spec import Spec
-from transfer.strata import short
 
 METRICS = {"accuracy": ("accuracy", "accuracy"), "f1": ("f1", "F1"), "auc": ("roc_auc", "ROC AUC")}
 """Scores that have intervals: what Hugging Face calls them, and what they are called here."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy.special import logit
 
-from transfer.images import Pixels
+from transfer.arrays import Pixels
 
 WINDOWS = 7
 """Windows side by side in an image: a window is as large as what a 224-pixel backbone's last layer calls a place."""

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import openvino
-from numpy.typing import NDArray
 
+from transfer.arrays import Floats
 from transfer.errors import UserError
-
-Array = NDArray[np.float32]
 
 
 class OpenVINOEngine:
@@ -53,7 +51,7 @@ class OpenVINOEngine:
         self._queue = openvino.AsyncInferQueue(compiled, (streams or cores) + 1)
         self._queue.set_callback(_keep_output)
 
-    def run(self, batches: Iterable[Array]) -> Iterator[Array]:
+    def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
         for batch in batches:
             output = np.empty((len(batch), *self._output_shape), np.float32)
             for start in range(0, len(batch), self._rows):
@@ -65,7 +63,7 @@ class OpenVINOEngine:
             yield output
 
 
-def _keep_output(request: openvino.InferRequest, place: tuple[Array, Array]) -> None:
+def _keep_output(request: openvino.InferRequest, place: tuple[Floats, Floats]) -> None:
     """Copy what a request computed to its rows of the output. `place` also keeps its input alive until then."""
     _, output = place
     output[...] = request.get_output_tensor(0).data[: len(output)]

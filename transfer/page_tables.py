@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from transfer import result_rows
 from transfer.comparison import MODELS, Results
+from transfer.markdown import short
 from transfer.report import MANY_CLASSES
 from transfer.spec import Spec
-from transfer.strata import short
 
 MOST_ROWS = 20  # of lists that may be long; their caption says how many there are
 MISTAKES = 12  # as many as evaluate draws

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from PIL import Image
 
+from transfer.arrays import Pixels
 from transfer.calibration import Probabilities, temper
 from transfer.classifiers import Classifier
 from transfer.contract import Contract
 from transfer.engine import TensorFlowEngine
 from transfer.errors import UserError
 from transfer.formats import FORMATS
-from transfer.images import Pixels
 from transfer.params import Format
 from transfer.progress import progress_bar
 from transfer.records import BATCH, normalise, read_records

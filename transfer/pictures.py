@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
+from transfer.arrays import Pixels
 from transfer.files import written_whole
-from transfer.images import Pixels
 
 DPI = 100
 MISTAKES_A_ROW = 3

@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from transfer.arrays import Pixels
 from transfer.duplicates import Bits, Same, Thumbnails, find_same, perceptual_hashes
 from transfer.errors import UserError
 from transfer.files import under_own_name
 from transfer.image_shards import open_shard, read_image
-from transfer.images import THUMBNAIL, BadImageError, Conversion, Decoded, Facts, Pixels, decode
+from transfer.images import THUMBNAIL, BadImageError, Conversion, Decoded, Facts, decode
 from transfer.params import Duplicates
 from transfer.records import FRAME_BYTES, Example, serialise
 from transfer.threads import in_order

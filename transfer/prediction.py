@@ -16,11 +16,12 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.arrays import Pixels
 from transfer.classifiers import Classifier, open_classifier
 from transfer.contract import Contract
 from transfer.errors import UserError
 from transfer.formats import FORMATS
-from transfer.images import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, Pixels, decode_pixels
+from transfer.images import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, decode_pixels
 from transfer.progress import progress_bar
 from transfer.scan import is_image_name, scan
 from transfer.threads import in_order

@@ -18,12 +18,13 @@ from transfer.files import write_csv
 from transfer.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
 from transfer.image_shards import open_shard, shards
 from transfer.images import BLACK, WHITE, Colour, Conversion, Facts
+from transfer.labels import SPLITS
 from transfer.outputs import clear
 from transfer.params import Duplicates, Split
 from transfer.pool import DecodeShards, Labelled, Pool, copy_records
 from transfer.records import records_in_shard
 from transfer.spec import Spec
-from transfer.splits import SPLITS, follow_groups, split, take_stratified
+from transfer.splits import follow_groups, split, take_stratified
 from transfer.strict import load_yaml, validate
 from transfer.work import Runner
 

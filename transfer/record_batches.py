@@ -10,8 +10,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer.activations import Plan
+from transfer.arrays import Floats
 from transfer.augmentation import OFF, Augmenter
-from transfer.batches import Array, Batches
+from transfer.batches import Batches
 from transfer.cached_batches import validation_batches, view_batches
 from transfer.params import Augmentation, LabelKind
 from transfer.records import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
@@ -73,11 +74,11 @@ class RecordBatches:
         self._augmenter, self._parallel = augmenter or Augmenter(OFF, views=1), parallel
         columns = [(batch.labels, batch.soft_labels) for batch in read_records(records, spec, BATCH)]
         labels, soft_labels = (np.concatenate(column) for column in zip(*columns, strict=True))
-        self._targets: Array = targets(labels, soft_labels, spec.classes, kind)
+        self._targets: Floats = targets(labels, soft_labels, spec.classes, kind)
         self._places = record_places(records)
 
     @property
-    def targets(self) -> Array:
+    def targets(self) -> Floats:
         """A probability of each class for each image, unmixed, in the order of the records: float32 (n, classes)."""
         return self._targets
 
@@ -97,7 +98,7 @@ class RecordBatches:
         random = np.random.default_rng([self._seed, epoch])
         return random.permutation(count), random.integers(MAX_SEED, size=count)
 
-    def _read(self, epoch: int) -> Iterator[tuple[bytes, Array, int]]:
+    def _read(self, epoch: int) -> Iterator[tuple[bytes, Floats, int]]:
         """Read the records of an epoch in its order, each with its image's target and seed."""
         for row, seed in zip(*self._draw(int(epoch)), strict=True):
             shard, start, length = self._places[row]

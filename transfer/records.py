@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from transfer.arrays import Pixels
 from transfer.errors import UserError
-from transfer.images import Pixels
 from transfer.spec import Spec
 
 LENGTH_BYTES, CHECKSUM_BYTES = 8, 4

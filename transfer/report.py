@@ -10,10 +10,9 @@ from transfer import result_rows
 from transfer.calibration import BINS, NOT_FITTED
 from transfer.cards import Card, Table
 from transfer.comparison import MODELS, TWO, Findings, Results, verdicts
-from transfer.markdown import interval, markdown_table
+from transfer.markdown import interval, markdown_table, short
 from transfer.scores import DIGITS
 from transfer.spec import Spec
-from transfer.strata import short
 
 MANY_CLASSES = 20  # more than these do not fit side by side
 AREA_OF_ONE = """

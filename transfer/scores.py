@@ -8,14 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from transfer.arrays import Floats, Labels
+
 MANY_CLASSES = 20
 """More classes than these get one ROC and one precision-recall curve together, and not one each."""
 DEFAULT_THRESHOLD = 0.5  # the more likely of two classes
 DIGITS = 4  # that metrics are written with
 CURVE_POINTS = 1000  # at most so many of a curve over many classes are kept, more than a plot can show
-
-Array = NDArray[np.float32]
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class Predictions:
 
     images: list[str]
     labels: Labels
-    soft_label: Array
-    confidence: Array
-    probabilities: Array
+    soft_label: Floats
+    confidence: Floats
+    probabilities: Floats
 
     @property
     def predicted(self) -> Labels:
@@ -91,7 +90,7 @@ def score(test: Predictions, classes: int, positive: int | None, alternative: fl
     return scores | areas | {"log_loss": float(loss)}
 
 
-def _area(test: Predictions, classes: int, positive: int | None, weights: Array | None) -> float:
+def _area(test: Predictions, classes: int, positive: int | None, weights: Floats | None) -> float:
     if classes == 2:
         counted = 1 if positive is None else positive
         truth, probability = test.labels == counted, test.probabilities[:, counted]
@@ -104,7 +103,7 @@ def _area(test: Predictions, classes: int, positive: int | None, weights: Array 
     return float(np.mean(areas))
 
 
-def labels_above(soft_label: Array, threshold: float) -> Labels:
+def labels_above(soft_label: Floats, threshold: float) -> Labels:
     """Return 1 where a soft label is above the threshold, else 0, both as the float32 that records keep."""
     labels: Labels = (soft_label > np.float32(threshold)).astype(np.int64)
     return labels
@@ -167,7 +166,7 @@ def operating_point(validation: Predictions, test: Predictions, positive: int) -
     return {"threshold": threshold, **{f"{name}_at_threshold": value for name, value in scores.items()}}
 
 
-def sum_to_one(probabilities: Array) -> NDArray[np.float64]:
+def sum_to_one(probabilities: Floats) -> NDArray[np.float64]:
     """Return probabilities (n, classes) as float64 that sum to 1: float32 ones do nearly, and scikit-learn insists."""
     exact = probabilities.astype(np.float64)
     normalised: NDArray[np.float64] = exact / exact.sum(axis=1, keepdims=True)

@@ -30,12 +30,12 @@ from transfer.downloads import download
 from transfer.errors import UserError
 from transfer.image_shards import write_shards
 from transfer.images import IMAGE_SUFFIXES
+from transfer.labels import LABEL_COLUMNS, SPLITS, split_stratum
 from transfer.layouts import read_layout
 from transfer.matching import match_images
 from transfer.outputs import clear
 from transfer.scan import is_image_name, scan
-from transfer.strata import split_stratum
-from transfer.tables import LABEL_COLUMNS, read_table
+from transfer.tables import read_table
 from transfer.tfds_source import bring
 
 SHOWN_CLASSES = 20
@@ -78,7 +78,7 @@ class Obtained:
             lines.append(f"groups: {len(sizes)}, images in each: {each}; images in none: {alone}")
         given = self.labels["split"].value_counts()
         if set(given.index) != {""}:
-            counts = [f"{name} {given[name]}" for name in ("train", "validation", "test") if name in given]
+            counts = [f"{name} {given[name]}" for name in SPLITS if name in given]
             lines.append(f"images given to splits: {', '.join(counts)}; to none: {given.get('', 0)}")
         if self.card.table is not None and (columns := self.card.table.stratify):
             strata = self.labels[["stratum", "label"]].drop_duplicates()

@@ -18,8 +18,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 from transfer.errors import UserError
+from transfer.labels import SPLITS
 
-SPLITS = ("train", "validation", "test")
 Quotas = dict[str, NDArray[np.int64]]  # images of each stratum that go to each split, in a fixed order of splits
 
 

@@ -12,7 +12,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from transfer.scores import Labels, f1
+from transfer.arrays import Labels
+from transfer.scores import f1
 
 CONFIDENCE = 0.95
 BLOCK = 100  # resamples computed at a time: bounds the memory

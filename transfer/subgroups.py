@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from transfer.errors import UserError
+from transfer.labels import split_stratum
 from transfer.scores import called_scores
 from transfer.statistics import binomial_interval
-from transfer.strata import split_stratum
 
 
 def read_strata(path: Path, columns: tuple[str, ...], images: list[str]) -> pd.DataFrame:

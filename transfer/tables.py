@@ -11,10 +11,8 @@ import pandas as pd
 
 from transfer.cards import Card, Table
 from transfer.errors import UserError
-from transfer.layouts import SPLIT_WORDS
-from transfer.strata import join_stratum
+from transfer.labels import LABEL_COLUMNS, SPLIT_WORDS, join_stratum
 
-LABEL_COLUMNS = ["image", "label", "soft_label", "confidence", "stratum", "group", "split"]
 SEPARATORS = {"comma": ",", "tab": "\t", "whitespace": " "}
 SHOWN = 100  # characters of a line
 

@@ -21,7 +21,7 @@ import pandas as pd
 from PIL import Image
 
 from transfer.errors import UserError
-from transfer.layouts import SPLIT_WORDS
+from transfer.labels import SPLIT_WORDS
 from transfer.progress import progress_bar
 
 NAME = re.compile(r"tfds:([A-Za-z_]\w*(?:/[\w.+-]+)?)(?::((?:\d+|\*)\.(?:\d+|\*)\.(?:\d+|\*)))?", re.ASCII)

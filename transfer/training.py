@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from transfer.arrays import Floats
 from transfer.batches import Batches
 from transfer.budget import epochs_within
 from transfer.checkpoints import Checkpoint, Progress
@@ -20,8 +20,6 @@ from transfer.recipe import Recipe, make_optimizer
 from transfer.spec import Spec
 from transfer.targets import require_class_weights
 from transfer.training_metrics import F1, PredictedClasses
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class CrossEntropy(keras.losses.CategoricalCrossentropy):
     hard labels that they stand for. Without weights they are all 1.
     """
 
-    def __init__(self, smoothing: float, weights: Array | None) -> None:
+    def __init__(self, smoothing: float, weights: Floats | None) -> None:
         super().__init__(from_logits=True, label_smoothing=smoothing)
         self._weights = weights
 
@@ -82,14 +80,14 @@ class CrossEntropy(keras.losses.CategoricalCrossentropy):
         return images * super().call(aims, y_pred)
 
 
-def weighted(aims: keras.KerasTensor, weights: Array) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def weighted(aims: keras.KerasTensor, weights: Floats) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return targets (n, classes) tilted by the weights of the classes, adding up to 1, and each image's weight."""
     tilted = aims * weights
     images = ops.sum(tilted, axis=-1)
     return tilted / images[:, None], images
 
 
-def chance_loss(aims: Array, smoothing: float, weights: Array | None = None) -> float:
+def chance_loss(aims: Floats, smoothing: float, weights: Floats | None = None) -> float:
     """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach.
 
     `aims` are the targets, float32 (n, classes).
@@ -103,7 +101,7 @@ def chance_loss(aims: Array, smoothing: float, weights: Array | None = None) -> 
     return float(-np.sum(present * np.log(present / np.sum(mean))))
 
 
-def class_weights(wanted: str | dict[str, float], classes: Sequence[str], aims: Array) -> Array | None:
+def class_weights(wanted: str | dict[str, float], classes: Sequence[str], aims: Floats) -> Floats | None:
     """Return what the param class_weights comes to: a weight for each class, float32 (classes,), or None.
 
     "balanced" is images / (classes × images of the class) (King and Zeng 2001, as in scikit-learn's
@@ -134,7 +132,7 @@ def compiled(
     recipe: Recipe,
     steps: int,
     metrics: Sequence[str | keras.metrics.Metric] = (),
-    weights: Array | None = None,
+    weights: Floats | None = None,
 ) -> keras.Model:
     """Make a network of logits ready for `fit`, with `steps` batches in an epoch; `weights` are the classes'."""
     top.compile(
@@ -148,7 +146,7 @@ def compiled(
 
 
 def _compile(
-    top: keras.Model, trained: keras.Model, recipe: Recipe, steps: int, spec: Spec, weights: Array | None
+    top: keras.Model, trained: keras.Model, recipe: Recipe, steps: int, spec: Spec, weights: Floats | None
 ) -> None:
     """Compile both networks, or the one that both are, with fresh metrics and a fresh optimizer."""
     for model in {id(top): top, id(trained): trained}.values():
@@ -254,7 +252,7 @@ def train(
     )
 
 
-def predict(top: keras.Model, inputs: Batches) -> Array:
+def predict(top: keras.Model, inputs: Batches) -> Floats:
     """Return class probabilities, float32 (n, classes), of `top` on batches in order."""
     logits = top.predict(inputs.feed(), verbose=0)
     return np.array(ops.softmax(logits), np.float32)

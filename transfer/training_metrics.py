@@ -1,11 +1,9 @@
 """What `fit` follows from epoch to epoch besides the loss and the accuracy."""
 
 import keras
-import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from transfer.arrays import Floats
 
 
 class F1(keras.metrics.F1Score):
@@ -18,7 +16,7 @@ class F1(keras.metrics.F1Score):
         super().__init__(average=None if positive is not None else "macro", name="f1")
         self._positive = positive
 
-    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+    def update_state(self, y_true: Floats, y_pred: Floats, sample_weight: Floats | None = None) -> None:
         true, most_likely = (ops.one_hot(ops.argmax(y, axis=-1), y_pred.shape[-1]) for y in (y_true, y_pred))
         super().update_state(true, most_likely, sample_weight)
 
@@ -34,7 +32,7 @@ class PredictedClasses(keras.metrics.Metric):
         super().__init__(name="predicted_classes")
         self._counts = self.add_weight(shape=(classes,), initializer="zeros", name="counts")
 
-    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+    def update_state(self, y_true: Floats, y_pred: Floats, sample_weight: Floats | None = None) -> None:
         most_likely = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1])
         self._counts.assign_add(ops.sum(most_likely, axis=0))
 

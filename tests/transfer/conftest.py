@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 
+from transfer.arrays import Pixels
 from transfer.calibrated import Calibrated
 from transfer.calibration import temper
 from transfer.contract import Contract
 from transfer.determinism import fix_seeds
 from transfer.export import write
 from transfer.formats import FORMATS
-from transfer.images import Pixels
 from transfer.network import Architecture, build
 from transfer.records import normalise
 from transfer.views import apply_view

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import write_records
+from transfer.arrays import Pixels
 from transfer.cards import Card, Table
 from transfer.evaluation import Evaluator, averaged, judge, predictions_of, worst_mistakes
-from transfer.images import Pixels
 from transfer.records import BATCH, Example, read_records
 from transfer.scores import Predictions
 from transfer.spec import Spec

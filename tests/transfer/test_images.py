@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from transfer import images
-from transfer.images import BLACK, BadImageError, Conversion, Pixels
+from transfer.arrays import Pixels
+from transfer.images import BLACK, BadImageError, Conversion
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from transfer.images import Pixels
+from transfer.arrays import Pixels
 from transfer.occlusion import _starts, occlusion_map
 
 SIZE = 56

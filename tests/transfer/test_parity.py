@@ -8,12 +8,12 @@ import pytest
 
 from tests.conftest import write_records
 from tests.transfer.conftest import CLASSES, SIZE, Exported, images_of, small_network
+from transfer.arrays import Pixels
 from transfer.classifiers import Classifier, open_classifier
 from transfer.contract import Contract
 from transfer.errors import UserError
 from transfer.export import REPRESENTATIVE, representative
 from transfer.formats import FORMATS
-from transfer.images import Pixels
 from transfer.parity import Parity, Reference, check, compare, reference, size
 from transfer.records import Example
 from transfer.spec import Spec

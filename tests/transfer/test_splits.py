@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transfer.errors import UserError
-from transfer.splits import SPLITS, split, take_stratified
+from transfer.labels import SPLITS
+from transfer.splits import split, take_stratified
 
 CLASSES = ("no", "yes")
 FRACTIONS = st.sampled_from([(0.25, 0.125), (0.1, 0.1), (0.4, 0.2), (1 / 3, 0.17)])

@@ -13,7 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from transfer.images import BadImageError, Pixels
+from transfer.arrays import Pixels
+from transfer.images import BadImageError
 from transfer.prediction import Prediction, ranked
 from transfer.serving.batcher import BusyError
 from transfer.serving.guard import Guard

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer.classifiers import Probabilities
-from transfer.images import Pixels
+from transfer.arrays import Floats, Pixels
 
 WAIT = 0.003
 """Seconds that an image waits for others that are being read, at most."""
@@ -51,7 +50,7 @@ class _Job:
     """An image, uint8 (S, S, channels), and where its probabilities, float32 (classes,), are awaited."""
 
     pixels: Pixels
-    result: asyncio.Future[Probabilities]
+    result: asyncio.Future[Floats]
 
 
 class Batcher:
@@ -69,7 +68,7 @@ class Batcher:
 
     def __init__(
         self,
-        compute: Callable[[Pixels], Probabilities],
+        compute: Callable[[Pixels], Floats],
         executor: Executor,
         places: Places,
         batch: int,
@@ -78,7 +77,7 @@ class Batcher:
         self._compute, self._executor, self._places, self._batch, self._seen = compute, executor, places, batch, seen
         self._queue: asyncio.Queue[_Job] = asyncio.Queue()  # bounded by the places
 
-    async def probabilities(self, pixels: Pixels) -> Probabilities:
+    async def probabilities(self, pixels: Pixels) -> Floats:
         """Classify one image, uint8 (S, S, channels): float32 (classes,)."""
         job = _Job(pixels, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(job)

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from transfer.classifiers import Classifier, Probabilities, open_classifier
-from transfer.images import Pixels
+from transfer.arrays import Floats, Pixels
+from transfer.classifiers import Classifier, open_classifier
 from transfer.occlusion import occlusion_map
 from transfer.params import Format
 from transfer.prediction import shown
@@ -43,7 +43,7 @@ class Classifiers:
         both.probabilities(blank)
         return both
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Floats:
         """Classify uint8 images (n, S, S, channels): float32 (n, classes)."""
         return (self.single if len(images) == 1 else self.many).probabilities(images)
 
@@ -90,7 +90,7 @@ class Service:
         loop, most = asyncio.get_running_loop(), self._limits.max_pixels
         return await loop.run_in_executor(self._decoding, read_pixels, upload, self.contract, most)
 
-    async def probabilities(self, pixels: Pixels) -> Probabilities:
+    async def probabilities(self, pixels: Pixels) -> Floats:
         """Classify an image, uint8 (S, S, channels), together with others: float32 (classes,)."""
         return await self._batcher.probabilities(pixels)
 
@@ -100,12 +100,12 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._drawing, _draw, self._between, pixels, target, said)
 
-    def _between(self, images: Pixels) -> Probabilities:
+    def _between(self, images: Pixels) -> Floats:
         """Classify images in the thread that computes, between batches of other requests."""
         return self._computing.submit(self._classifiers.probabilities, images).result()
 
 
-def _draw(classify: Callable[[Pixels], Probabilities], pixels: Pixels, target: int, said: str) -> bytes:
+def _draw(classify: Callable[[Pixels], Floats], pixels: Pixels, target: int, said: str) -> bytes:
     from transfer.pictures import draw_explanation  # matplotlib takes a second to come
 
     falls = occlusion_map(classify, pixels, target)

@@ -12,9 +12,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.transfer.conftest import Exported
-from transfer.classifiers import Classifier, Probabilities
+from transfer.arrays import Floats, Pixels
+from transfer.classifiers import Classifier
 from transfer.contract import Contract
-from transfer.images import Pixels
 from transfer.serving.app import make_app
 from transfer.serving.limits import Limits
 from transfer.serving.service import Classifiers
@@ -64,7 +64,7 @@ class Held:
     def __post_init__(self) -> None:
         self.contract: Contract = self.inner.contract
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Floats:
         self.sizes.append(len(images))
         self.entered.set()
         assert self.go.wait(20)

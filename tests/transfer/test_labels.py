@@ -1,10 +1,9 @@
-"""Tests of transfer/strata.py."""
+"""Tests of transfer/labels.py."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer.strata import join_stratum, short, split_stratum
+from transfer.labels import join_stratum, split_stratum
 
 
 @given(st.text(min_size=1), st.lists(st.text(st.sampled_from("a1 /%25F"), max_size=6), max_size=3))
@@ -15,10 +14,3 @@ def test_a_stratum_gives_back_its_values(label: str, values: list[str]) -> None:
 def test_plain_values_are_written_as_they_are() -> None:
     assert join_stratum("defective", "1.0", "mono") == "defective/1.0/mono"
     assert split_stratum("and/or/N%2FA", "and/or") == ["N/A"]
-
-
-@pytest.mark.parametrize(
-    ("value", "said"), [("0.3333333333333333", "0.333"), ("1.0", "1.0"), ("mono-crystalline", "mono-crystalline")]
-)
-def test_a_long_number_is_shortened(value: str, said: str) -> None:
-    assert short(value) == said

@@ -1,7 +1,17 @@
-"""The name of a stratum: the class and the values of the columns that the splits keep the proportions of."""
+"""What the columns of data/raw/labels.csv and data/splits.csv hold: names of splits, and of strata.
 
+The name of a stratum is the class and the values of the columns that the splits keep the proportions of.
+"""
+
+LABEL_COLUMNS = ["image", "label", "soft_label", "confidence", "stratum", "group", "split"]
+SPLITS = ("train", "validation", "test")
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+"""What people call the splits, and what they are called here."""
 MARK, SEPARATOR = "%", "/"
-LONG_NUMBER = 5  # characters: 0.333 is not shortened
 ESCAPED = {MARK: "%25", SEPARATOR: "%2F"}
 
 
@@ -15,11 +25,3 @@ def split_stratum(stratum: str, label: str) -> list[str]:
     """Return the values in a stratum's name; `label` is its class, which may have a / of its own."""
     _, *values = stratum.removeprefix(label).split(SEPARATOR)
     return [value.replace(ESCAPED[SEPARATOR], SEPARATOR).replace(ESCAPED[MARK], MARK) for value in values]
-
-
-def short(value: str) -> str:
-    """Write a number of many digits with three, and leave any other text as it is."""
-    try:
-        return f"{float(value):.3g}" if len(value) > LONG_NUMBER else value
-    except ValueError:
-        return value
