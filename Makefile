@@ -20,9 +20,12 @@ create = @if [ -n "$(PYTHON)" ]; then $(PYTHON) -m venv $(1); \
 	  "apt-get install python3 python3-venv), install uv, or name one: make run PYTHON=/path/to/python" >&2; exit 1; fi
 
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
-install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.plots_page
+install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.results.plots_page
 
-.PHONY: run preset report serve test lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
+# Two at a time: much of their time is the start of a process.
+pytest = python -m pytest -rs --numprocesses 2 --no-loadscope-reorder
+
+.PHONY: run preset report serve test test-all durations lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.lock_file
@@ -36,22 +39,29 @@ preset: $(VENV)/run  ## the pipeline with presets/$(PRESET).yaml laid over param
 	@cat metrics/REPORT.md
 
 report: $(VENV)/run  ## the results as one HTML file, .report/index.html; after run
-	python -m transfer.page
+	python -m transfer.results.page
 
 serve: $(VENV)/serve  ## the exported classifier behind HTTP, with a page to try it on; after run
 	python -m transfer serve
 
-test: $(VENV)/test lint  ## lint, types, tests, two at a time: much of their time is the start of a process
-	python -m pytest -rs --numprocesses 2 --no-loadscope-reorder
+test: $(VENV)/test lint  ## lint, types and the quick tests, in minutes: whether a change is sound
+	$(pytest) -m "not slow"
+
+test-all: $(VENV)/test lint  ## all tests
+	$(pytest)
+
+durations: $(VENV)/test  ## all tests, and which 30 take longest
+	$(pytest) --durations 30
 
 lint: $(VENV)/test
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo --no-cache
 	mypy
 
 share: $(VENV)/remotes  ## push results to DVC's default remote, so that others need not compute them
 	dvc push
-	python -m transfer.run_cache --push
+	python -m transfer.share --push
 
 kills: $(VENV)/test  ## kill the pipeline, made small, in every stage, and see that what comes out is the same
 	python -m tests.end_to_end.kills $(KILLS)
@@ -93,29 +103,29 @@ peers: $(VENV)/test $(PEERS_VENV)/run  ## what a user would pick instead, three 
 	python -m benchmarks.peers $(PEERS)
 
 readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md
-	python -m transfer.readme
+	python -m benchmarks.readme
 
-$(VENV)/run: requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(VENV)/run: requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(install)
 	touch $@
 
-$(VENV)/remotes: requirements-remotes.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(VENV)/remotes: requirements/remotes.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/beam: requirements-beam.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(VENV)/beam: requirements/beam.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/serve: requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(VENV)/serve: requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/test: requirements-dev.txt requirements-beam.txt requirements-remotes.txt requirements-serve.txt requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(VENV)/test: requirements/dev.txt requirements/beam.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(install)
 	touch $@ $(VENV)/run $(VENV)/beam $(VENV)/remotes $(VENV)/serve
 
-$(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements-lock.txt | $(VENV)/bin/python
+$(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(call create,$(PEERS_VENV))
 	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	touch $@

@@ -25,7 +25,7 @@ STATED_ELSEWHERE = {
 
 def vulnerabilities() -> str:
     """Return what pip-audit says of the pinned packages, or why it says nothing."""
-    options = ["--requirement", "requirements-lock.txt", "--no-deps", "--disable-pip", "--format", "json"]
+    options = ["--requirement", "requirements/lock.txt", "--no-deps", "--disable-pip", "--format", "json"]
     command = [str(BIN / "pip-audit"), *options, "--progress-spinner", "off"]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)

@@ -16,12 +16,12 @@ import numpy as np
 
 from benchmarks.clones import ROOT
 from benchmarks.machine import vector_instructions
-from transfer.batches import EVALUATION_BATCH, ViewBatches
-from transfer.files import read_json, write_json
-from transfer.network import Architecture, build
-from transfer.recipe import Recipe
-from transfer.spec import Spec
-from transfer.training import train
+from transfer.core.files import read_json, write_json
+from transfer.core.spec import Spec
+from transfer.networks.network import Architecture, build
+from transfer.training.batches import EVALUATION_BATCH, ViewBatches
+from transfer.training.loop import Job, train
+from transfer.training.recipe import Recipe
 
 RESULTS = ROOT / "benchmarks/results/accelerator.json"
 BACKBONE, IMAGE_SIZE, CLASSES = "efficientnet_lite0", 224, ("intact", "defective")
@@ -74,7 +74,7 @@ def training(cut: str, images: int) -> dict[str, float]:
     shape = top.input_shape[1:]
     batches, validation = random_batches(shape, images, 0), random_batches(shape, BATCH, None)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = train(top, batches, validation, spec, RECIPE, Path(folder), cut)
+        outcome = train(Job(cut, top, spec, RECIPE, Path(folder)), batches, validation)
     first, *others = outcome.seconds_per_epoch
     return {"first_epoch_s": round(first, 2), "images_per_second": round(images / statistics.median(others), 1)}
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into
-from transfer.files import read_json, write_json
+from transfer.core.files import read_json, write_json
 
 RESULTS = ROOT / "benchmarks/results/augment.json"
 WAYS = {

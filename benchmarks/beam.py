@@ -6,7 +6,7 @@ than one, and not faster. Of the seconds, those are given apart that pass before
 last one ends: the start of the pipeline and of its processes, the import of TensorFlow, the trunk and its engine. All
 must write the same bytes.
 
-From the rates of one worker an estimate is reckoned for `IMAGES` images on `MACHINES` machines of this kind, with
+From the rates of one worker it estimates the hours for `IMAGES` images on `MACHINES` machines of this kind, with
 photographs of this size in 224 pixels and 8 views; the search for duplicates, which one process does alone, is timed on
 random hashes of two sizes for it. Results: benchmarks/results/beam.json.
 """
@@ -27,16 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.preprocess import SIZE, apart, raw
-from transfer.duplicates import find_same
-from transfer.embedding import BATCHES, EmbedRows, backbone_trunk, embed
-from transfer.files import read_json, write_json
-from transfer.labels import SPLITS
-from transfer.params import read_params
-from transfer.preprocess import preprocess
-from transfer.records import BATCH, records_in_shard
-from transfer.runners import LocalRunner, make_runner
-from transfer.spec import Spec
-from transfer.work import Item, Progress, Result, Runner, Work
+from transfer.core.files import read_json, write_json
+from transfer.core.params import read_params
+from transfer.core.spec import Spec
+from transfer.dataset.duplicates import find_same
+from transfer.dataset.labels import SPLITS
+from transfer.dataset.preprocess import Settings, preprocess
+from transfer.inference.embed import BATCHES, EmbedRows, backbone_trunk, embed
+from transfer.records.tfrecords import BATCH, records_in_shard
+from transfer.workers.runners import LocalRunner, make_runner
+from transfer.workers.work import Item, Progress, Result, Runner, Work
 
 RESULTS = Path("benchmarks/results/beam.json")
 PLACE = Path(".bench/beam")
@@ -103,8 +103,8 @@ def _preprocess(workers: int) -> dict[str, Any]:
     params, runner = read_params(PARAMS), Timed(_runner(workers))
     folders = {name: PLACE / "records" / name for name in SPLITS}
     source, start = raw("jpeg"), time.perf_counter()
-    same, quarantine = params.duplicates, PLACE / "quarantine.csv"
-    done = preprocess(source, folders, params.split, SIZE, None, params.seed, same, runner, quarantine)
+    settings = Settings(params.split, SIZE, None, params.seed, params.duplicates)
+    done = preprocess(source, folders, settings, runner, PLACE / "quarantine.csv")
     seconds = time.perf_counter() - start
     return {
         "images": len(done.splits),

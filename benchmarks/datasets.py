@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from transfer.cards import FOLDER_CARD
+from transfer.core.cards import FOLDER_CARD
 
 ANGLES = (0, 60, 120)  # degrees: where the waves of a grating go, from the horizontal
 COLOURS = {"amber": (1.0, 0.6, 0.2), "blue": (0.2, 0.5, 1.0)}

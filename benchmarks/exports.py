@@ -15,24 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from transfer.arrays import Pixels
-from transfer.backbones.random_weights import build_random, noise_images
-from transfer.backbones.registry import BACKBONES
-from transfer.calibrated import Calibrated
-from transfer.classifiers import open_classifier
-from transfer.contract import Contract
-from transfer.cuts import CUTS
-from transfer.determinism import fix_seeds
-from transfer.errors import UserError, run
-from transfer.export import write
-from transfer.files import read_json, write_json
-from transfer.formats import FORMATS
-from transfer.network import Architecture, Network, build
-from transfer.params import Format
-from transfer.parity import Reference, check, compare, reference
-from transfer.pool import RecordPool
-from transfer.records import Example, normalise
-from transfer.spec import Spec
+from transfer.core.arrays import Pixels
+from transfer.core.cuts import CUTS
+from transfer.core.errors import UserError, run
+from transfer.core.files import read_json, write_json
+from transfer.core.params import Format
+from transfer.core.spec import Spec
+from transfer.dataset.pool import RecordPool
+from transfer.export.calibrated import Calibrated
+from transfer.export.classifiers import open_classifier
+from transfer.export.contract import Contract
+from transfer.export.formats import FORMATS
+from transfer.export.parity import Reference, check, compare, reference
+from transfer.export.write import write
+from transfer.networks.backbones.random_weights import build_random, noise_images
+from transfer.networks.backbones.registry import BACKBONES
+from transfer.networks.network import Architecture, Network, build
+from transfer.networks.seeds import fix_seeds
+from transfer.records.tfrecords import Example, normalise
 
 RESULTS = Path("benchmarks/results/exports.json")
 SIZE, SEED = 64, 1
@@ -50,7 +50,7 @@ KINDS = (
     "convnext_tiny",
     "vit_base_patch16",
 )
-"""A backbone of each kind: others of `transfer.backbones` differ in depth and width."""
+"""A backbone of each kind: others of `networks.backbones` differ in depth and width."""
 
 
 def network(backbone: str, images: Pixels) -> Network:

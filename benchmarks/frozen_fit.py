@@ -7,7 +7,7 @@ there is no XLA, which compiles for minutes on a CPU. Backbone, weights, images,
 those of the pipeline.
 
 python -m benchmarks.frozen_fit SETTINGS RESULT [--full], in a folder with the outputs of preprocess and weights.
-SETTINGS is a JSON list of contents of params.yaml. Without --full some steps are measured, and the rest is reckoned.
+SETTINGS is a JSON list of contents of params.yaml. Without --full some steps are measured, and the rest is estimated.
 """
 
 import argparse
@@ -25,17 +25,17 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import vector_instructions
 from stages import train_head
-from transfer.budget import StepClock
-from transfer.errors import UserError, run
-from transfer.files import write_json
-from transfer.network import build
-from transfer.params import Params
-from transfer.recipe import Recipe
-from transfer.records import read_records
-from transfer.spec import Spec
-from transfer.strict import validate
-from transfer.training import compiled
-from transfer.views import count_views
+from transfer.core.errors import UserError, run
+from transfer.core.files import write_json
+from transfer.core.params import Params
+from transfer.core.spec import Spec
+from transfer.core.strict import validate
+from transfer.networks.network import build
+from transfer.records.tfrecords import read_records
+from transfer.records.views import count_views
+from transfer.training.budget import StepClock
+from transfer.training.loop import compiled
+from transfer.training.recipe import Recipe
 
 RECORDS, SPEC, BACKBONE = Path("data/records"), Path("data/records/spec.json"), Path("models/backbone.weights.h5")
 STEPS = 25  # training steps that are measured of a setting, where not all are
@@ -156,14 +156,14 @@ def _batches(images: Images, params: Params) -> int:
     return -(-len(images.pixels) // params.batch_size)
 
 
-def reckoned(clocked: list[Clocked], settings: int, epochs: int, steps: int, validation_steps: int) -> float:
+def estimated(clocked: list[Clocked], settings: int, epochs: int, steps: int, validation_steps: int) -> float:
     """Return the seconds of all settings, from those of some: what each needs besides, and its steps."""
     seconds = [one.besides + epochs * (steps * one.step + validation_steps * one.validation_step) for one in clocked]
     return settings * float(np.mean(seconds))
 
 
 def measure(settings: list[Params], spec: Spec, full: bool) -> dict[str, Any]:
-    """Return the seconds of the loop over all settings, measured or reckoned from some steps of the first and the last.
+    """Return the seconds of the loop over all settings, measured, or estimated from steps of the first and the last.
 
     Raises:
         UserError: not all have the same epochs and batch size.
@@ -176,12 +176,12 @@ def measure(settings: list[Params], spec: Spec, full: bool) -> dict[str, Any]:
     if full:
         for params in settings:
             fit(params, spec, train, validation, epochs, steps)
-        return {"reckoned": False, "seconds_in_settings": time.perf_counter() - start}
+        return {"estimated": False, "seconds_in_settings": time.perf_counter() - start}
     few = min(STEPS, steps)
     clocked = [fit(params, spec, train, validation, 1, few) for params in (settings[0], settings[-1])]
     return {
-        "reckoned": True,
-        "seconds_in_settings": reckoned(clocked, len(settings), epochs, steps, _batches(validation, settings[0])),
+        "estimated": True,
+        "seconds_in_settings": estimated(clocked, len(settings), epochs, steps, _batches(validation, settings[0])),
         "measured_seconds": time.perf_counter() - start,
         "measured_settings": len(clocked),
         "measured_steps": few,

@@ -23,12 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.clones import SCRATCH
 from benchmarks.size_picture import draw
-from stages import finetune, train_head
-from transfer.activations import open_activations
-from transfer.cuts import resolve_cut
-from transfer.errors import UserError, run
-from transfer.files import read_json, write_json
-from transfer.learning_curve import (
+from benchmarks.subsets import (
     Errors,
     PowerLaw,
     conclusion,
@@ -37,8 +32,13 @@ from transfer.learning_curve import (
     training_rows,
     write_subset,
 )
-from transfer.params import read_params
-from transfer.spec import Spec
+from stages import finetune, train_head
+from transfer.core.cuts import resolve_cut
+from transfer.core.errors import UserError, run
+from transfer.core.files import read_json, write_json
+from transfer.core.params import read_params
+from transfer.core.spec import Spec
+from transfer.records.activations import open_activations
 
 RESULTS, PICTURE = Path("benchmarks/results/learning_curve.json"), Path("benchmarks/results/learning_curve.png")
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)

@@ -20,14 +20,14 @@ from typing import Any
 
 from benchmarks.clones import environment
 from benchmarks.preprocess import SMALL, apart, small_images
-from transfer.cost import peak_memory
-from transfer.files import write_json
-from transfer.labels import SPLITS
-from transfer.params import Params, read_params
-from transfer.preprocess import preprocess, read_raw
-from transfer.runners import LocalRunner
-from transfer.sources import obtain
-from transfer.splits import split
+from transfer.core.cost import peak_memory
+from transfer.core.files import write_json
+from transfer.core.params import Params, read_params
+from transfer.dataset.labels import SPLITS
+from transfer.dataset.obtain import obtain
+from transfer.dataset.preprocess import Settings, preprocess, read_raw
+from transfer.dataset.splits import split
+from transfer.workers.runners import LocalRunner
 
 RESULTS = Path("benchmarks/results/load.json")
 PLACE = Path(".bench/load")
@@ -50,8 +50,8 @@ def _split(params: Params) -> float:
 
 def _preprocess(params: Params) -> None:
     records = {name: RECORDS / name for name in SPLITS}
-    same, quarantine = params.duplicates, RECORDS / "quarantine.csv"
-    preprocess(RAW, records, params.split, SMALL, None, params.seed, same, LocalRunner(), quarantine)
+    settings = Settings(params.split, SMALL, None, params.seed, params.duplicates)
+    preprocess(RAW, records, settings, LocalRunner(), RECORDS / "quarantine.csv")
 
 
 def in_this_process(step: str) -> None:

@@ -21,10 +21,10 @@ import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment
 from benchmarks.datasets import WRITERS
-from transfer.cuts import CUTS, LITE_REPEATS
-from transfer.files import read_json, write_json
+from benchmarks.readme import matrix_cell, matrix_markdown
+from transfer.core.cuts import CUTS, LITE_REPEATS
+from transfer.core.files import read_json, write_json
 from transfer.overrides import merged
-from transfer.readme import matrix_cell, matrix_markdown
 
 RESULTS = ROOT / "benchmarks/results/matrix.json"
 CACHE = SCRATCH / "cache/matrix"  # emptied at the start: DVC would restore what an earlier run has left, in no time

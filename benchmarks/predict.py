@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import openvino
 
-from transfer.calibration import Probabilities
-from transfer.errors import run
-from transfer.files import read_json, write_json
-from transfer.formats import FORMATS
-from transfer.image_shards import image_names, open_shard, shards
+from transfer.core.errors import run
+from transfer.core.files import read_json, write_json
+from transfer.dataset.shards import image_names, open_shard, shards
+from transfer.evaluation.calibration import Probabilities
+from transfer.export.formats import FORMATS
 
 RESULTS = Path("benchmarks/results/predict.json")
 RAW = Path("data/raw/images")

@@ -23,18 +23,18 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from transfer.arrays import Pixels
-from transfer.cost import peak_memory
-from transfer.files import write_json
-from transfer.image_shards import open_shard, read_image, shards
-from transfer.labels import SPLITS
-from transfer.params import read_params
-from transfer.pool import AHEAD, RecordPool
-from transfer.preprocess import preprocess
-from transfer.records import Example
-from transfer.runners import LocalRunner
-from transfer.sources import obtain
-from transfer.threads import in_order
+from transfer.core.arrays import Pixels
+from transfer.core.cost import peak_memory
+from transfer.core.files import write_json
+from transfer.core.params import read_params
+from transfer.dataset.labels import SPLITS
+from transfer.dataset.obtain import obtain
+from transfer.dataset.pool import AHEAD, RecordPool
+from transfer.dataset.preprocess import Settings, preprocess
+from transfer.dataset.shards import open_shard, read_image, shards
+from transfer.records.tfrecords import Example
+from transfer.workers.runners import LocalRunner
+from transfer.workers.threads import in_order
 
 RESULTS = Path("benchmarks/results/preprocess.json")
 PLACE = Path(".bench/preprocess")
@@ -95,8 +95,8 @@ def whole(folder: Path, size: int) -> int:
     """Preprocess with the settings of params.yaml, and return the number of images in the records."""
     params = read_params(Path("params.yaml"))
     records = {name: PLACE / "records" / name for name in SPLITS}
-    same, quarantine = params.duplicates, PLACE / "quarantine.csv"
-    done = preprocess(folder, records, params.split, size, None, params.seed, same, LocalRunner(), quarantine)
+    settings = Settings(params.split, size, None, params.seed, params.duplicates)
+    done = preprocess(folder, records, settings, LocalRunner(), PLACE / "quarantine.csv")
     return len(done.splits)
 
 

@@ -26,12 +26,12 @@ from typing import Any
 import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, committed_params, environment
-from transfer.comparison import MODELS
-from transfer.errors import UserError, run
-from transfer.files import read_json, write_json
+from transfer.core.errors import UserError, run
+from transfer.core.files import read_json, write_json
+from transfer.core.params import Params
+from transfer.core.strict import validate
 from transfer.overrides import differences, overlaid
-from transfer.params import Params
-from transfer.strict import validate
+from transfer.results.performance import MODELS
 
 RESULTS = ROOT / "benchmarks/results"
 DEFAULT_SEEDS = (1, 2, 3)

@@ -22,12 +22,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from transfer.classifiers import open_classifier
-from transfer.errors import UserError, run
-from transfer.files import write_json
-from transfer.image_shards import open_shard, shards
-from transfer.images import decode_pixels
-from transfer.prediction import find_images, predict
+from transfer.core.errors import UserError, run
+from transfer.core.files import write_json
+from transfer.dataset.decode import decode_pixels
+from transfer.dataset.shards import open_shard, shards
+from transfer.export.classifiers import open_classifier
+from transfer.serving.arguments import find_images
+from transfer.serving.predict import predict
 
 RESULTS = Path("benchmarks/results/serving.json")
 CLIENTS = (8, 32)

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from transfer.learning_curve import Errors, PowerLaw
+from benchmarks.subsets import Errors, PowerLaw
 
 Curve = tuple[list[int], Errors, PowerLaw | None]
 COLOURS = {"head": "#3b6ea5", "finetuned": "#c9822b"}

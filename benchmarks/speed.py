@@ -17,20 +17,20 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from benchmarks.machine import vector_instructions
-from transfer.backbones.registry import BACKBONES
-from transfer.batches import ViewBatches
-from transfer.budget import StepClock
-from transfer.cached_batches import view_batches
-from transfer.determinism import fix_seeds
-from transfer.engine import Engine, make_engine
-from transfer.files import write_json
-from transfer.model_files import load
-from transfer.network import Network, frozen_trunk
-from transfer.params import Params, read_params
-from transfer.recipe import Recipe
-from transfer.records import normalise, read_records
-from transfer.spec import Spec
-from transfer.training import compiled
+from transfer.core.files import write_json
+from transfer.core.params import Params, read_params
+from transfer.core.spec import Spec
+from transfer.inference.engines import Engine, make_engine
+from transfer.networks.backbones.registry import BACKBONES
+from transfer.networks.model_files import load
+from transfer.networks.network import Network, frozen_trunk
+from transfer.networks.seeds import fix_seeds
+from transfer.records.tfrecords import normalise, read_records
+from transfer.training.batches import ViewBatches
+from transfer.training.budget import StepClock
+from transfer.training.cached_batches import view_batches
+from transfer.training.loop import compiled
+from transfer.training.recipe import Recipe
 
 RESULTS = Path("benchmarks/results/speed.json")
 RECORDS = Path("data/records/train")
@@ -96,7 +96,7 @@ def _augmented(spec: Spec, batch_size: int) -> tf.data.Dataset:
 
 def _whole(params: Params, frozen: bool) -> keras.Model:
     """The whole network, to train from the pixels, with batch normalisation in inference mode as in the pipeline."""
-    network, _ = load(Path("models/head.json"), Path("models/head.weights.h5"))
+    network = load(Path("models/head.json"), Path("models/head.weights.h5"))
     for layer in frozen_trunk(network.backbone, params.backbone, params.finetune.cut).layers:
         layer.trainable = not frozen
     features = network.backbone(network.backbone.input, training=False)
@@ -131,7 +131,7 @@ def main() -> None:
     """Measure and write the results."""
     fix_seeds(0)
     params, spec = read_params(Path("params.yaml")), Spec.read(Path("data/records/spec.json"))
-    network, _ = load(Path("models/head.json"), Path("models/head.weights.h5"), params.finetune.cut)
+    network = load(Path("models/head.json"), Path("models/head.weights.h5"), params.finetune.cut)
     batches = list(read_records(RECORDS, spec, 32))
     pixels = np.concatenate([batch.pixels for batch in batches])
     activations = Path("data/activations/finetune")

@@ -6,7 +6,7 @@ them need once. (-f and -s are given besides, so that every setting is trained e
 The best setting is the one with the lowest validation loss; the test split is not opened.
 
 Then the tutorial's loop, in which the frozen backbone runs in every step, over the same settings: see frozen_fit.py.
-It would take hours, so that some of its steps are measured and the rest is reckoned, which the results say; --full
+It would take hours, so that some of its steps are measured and the rest is estimated, which the results say; --full
 runs all of it. `-S` replaces the grid.
 """
 
@@ -26,9 +26,9 @@ import yaml
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, committed, environment, git
 from benchmarks.grid_picture import Setting, draw
-from transfer.errors import UserError, run
-from transfer.files import read_json, write_json
-from transfer.spec import Spec
+from transfer.core.errors import UserError, run
+from transfer.core.files import read_json, write_json
+from transfer.core.spec import Spec
 
 RESULTS = ROOT / "benchmarks/results/sweep.json"
 PICTURE = ROOT / "benchmarks/results/sweep.png"

@@ -20,23 +20,23 @@ from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.clones import ROOT, SCRATCH, clone_into, environment
 from stages import finetune, train_head
-from transfer.activations import Activations, open_activations
-from transfer.batches import EVALUATION_BATCH, ViewBatches
-from transfer.cuts import resolve_cut
-from transfer.determinism import fix_seeds
-from transfer.embedding import EmbedRows, backbone_trunk, embed
-from transfer.evaluation import predictions_of
-from transfer.files import read_json, write_json
-from transfer.network import Network, build
+from transfer.core.cuts import resolve_cut
+from transfer.core.files import read_json, write_json
+from transfer.core.params import Params
+from transfer.core.spec import Spec
+from transfer.core.strict import load_yaml, validate
+from transfer.evaluation.judge import predictions_of
+from transfer.evaluation.scores import Predictions, score
+from transfer.inference.embed import EmbedRows, backbone_trunk, embed
+from transfer.networks.network import Network, build
+from transfer.networks.seeds import fix_seeds
 from transfer.overrides import overlaid
-from transfer.params import Params
-from transfer.records import read_records
-from transfer.runners import LocalRunner
-from transfer.scores import Predictions, score
-from transfer.spec import Spec
-from transfer.strict import load_yaml, validate
-from transfer.targets import targets
-from transfer.training import predict, train
+from transfer.records.activations import Activations, open_activations
+from transfer.records.tfrecords import read_records
+from transfer.training.batches import EVALUATION_BATCH, ViewBatches
+from transfer.training.loop import Job, predict, train
+from transfer.training.targets import make_targets
+from transfer.workers.runners import LocalRunner
 
 RESULTS = ROOT / "benchmarks/results/tries.json"
 FOLDER = SCRATCH / "tries"
@@ -137,16 +137,17 @@ class Trial:
         self, activations: list[Activations], rows: NDArray[np.int64], validation: NDArray[np.int64]
     ) -> tuple[ViewBatches, ViewBatches]:
         truth = self.images.truth
-        aims = targets(truth.labels, truth.soft_label, self.images.spec.classes, self.params.labels)
-        batches = ViewBatches(_rows(activations, rows, VIEWS), aims[rows], self.params.batch_size, self.params.seed)
-        return batches, ViewBatches(_rows(activations, validation, 1), aims[validation], EVALUATION_BATCH, None)
+        targets = make_targets(truth.labels, truth.soft_labels, self.images.spec.classes, self.params.labels)
+        batches = ViewBatches(_rows(activations, rows, VIEWS), targets[rows], self.params.batch_size, self.params.seed)
+        return batches, ViewBatches(_rows(activations, validation, 1), targets[validation], EVALUATION_BATCH, None)
 
     def head(self, rows: NDArray[np.int64], validation: NDArray[np.int64]) -> Network:
         """Train the head on a fold."""
         network = build(train_head.architecture_of(self.params, self.images.spec))
         network.backbone.load_weights(self.clone / "models/backbone.weights.h5")
         data = self._batches(self.pooled, rows, validation)
-        train(network.top, *data, self.images.spec, train_head.recipe_of(self.params), FOLDER / "curves/head", "head")
+        recipe = train_head.recipe_of(self.params)
+        train(Job("head", network.top, self.images.spec, recipe, FOLDER / "curves/head"), *data)
         return network
 
     def finetuned(self, rows: NDArray[np.int64], validation: NDArray[np.int64]) -> tuple[keras.Model, dict[str, Any]]:
@@ -156,7 +157,8 @@ class Trial:
         network = build(train_head.architecture_of(params, spec), params.finetune.cut)
         network.whole.set_weights(whole)
         data = self._batches(self.cut, rows, validation)
-        outcome = train(network.top, *data, spec, finetune.recipe_of(params), FOLDER / "curves/finetuned", "finetune")
+        recipe = finetune.recipe_of(params)
+        outcome = train(Job("finetune", network.top, spec, recipe, FOLDER / "curves/finetuned"), *data)
         seconds = float(np.median(outcome.seconds_per_epoch))
         return network.top, {**outcome.figures(), "seconds_per_epoch": round(seconds, 2)}
 
@@ -175,8 +177,8 @@ def scored(images: Images, rows: NDArray[np.int64], probabilities: NDArray[np.fl
     """Score the probabilities (n, classes) of some images."""
     truth = images.truth
     names = [truth.images[row] for row in rows]
-    labels, soft_label, confidence = truth.labels[rows], truth.soft_label[rows], truth.confidence[rows]
-    predictions = Predictions(names, labels, soft_label, confidence, probabilities)
+    labels, soft_labels, confidence = truth.labels[rows], truth.soft_labels[rows], truth.confidence[rows]
+    predictions = Predictions(names, labels, soft_labels, confidence, probabilities)
     figures = score(predictions, len(images.spec.classes), images.spec.positive_class)
     return {name: round(value, 4) for name, value in figures.items()}
 
@@ -191,7 +193,7 @@ def run_try(name: str, folds: int) -> dict[str, Any]:
     pooled, cut = (activations_of(clone, params, images.spec, name) for name in cuts)
     trial = Trial(params, images, pooled, cut, clone)
     truth = images.truth
-    strata = truth.labels + 2 * np.nan_to_num(np.round(3 * truth.soft_label)).astype(np.int64)
+    strata = truth.labels + 2 * np.nan_to_num(np.round(3 * truth.soft_labels)).astype(np.int64)
     drawn = list(StratifiedKFold(FOLDS, shuffle=True, random_state=params.seed).split(strata, strata))[:folds]
     done = []
     for rows, validation in drawn:  # both in ascending order

@@ -2,17 +2,17 @@
 
 import os
 
-from transfer.cards import Card
-from transfer.comparison import figures, find, read_reliability, read_results
-from transfer.declared import reads, writes
-from transfer.errors import run
-from transfer.files import read_json, write_csv, write_json, write_text
-from transfer.params import read_params
-from transfer.report import Pictures, report
-from transfer.report_pictures import draw_performance, draw_reliability
-from transfer.spec import Spec
-from transfer.strict import load_yaml, validate
-from transfer.subgroups import read_strata
+from transfer.core.cards import Card
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.files import read_json, write_csv, write_json, write_text
+from transfer.core.params import read_params
+from transfer.core.spec import Spec
+from transfer.core.strict import load_yaml, validate
+from transfer.results.performance import figures, find, read_reliability, read_results
+from transfer.results.pictures import draw_performance, draw_reliability
+from transfer.results.report import Pictures, report
+from transfer.results.subgroups import read_strata
 
 PARAMS = reads("params.yaml")
 CARD = reads("data/raw/card.yaml")

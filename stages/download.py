@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from transfer.declared import reads, writes
-from transfer.errors import run
-from transfer.params import read_params
-from transfer.sources import obtain
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.params import read_params
+from transfer.dataset.obtain import obtain
 
 PARAMS = reads("params.yaml")
 RAW = writes("data/raw")

@@ -2,14 +2,14 @@
 
 import shutil
 
-from transfer.activations import make_plan
-from transfer.cost import measured
-from transfer.declared import fill, reads, writes
-from transfer.embedding import backbone_trunk, embed_splits
-from transfer.errors import argument, run
-from transfer.params import read_params
-from transfer.runners import make_runner
-from transfer.spec import Spec
+from transfer.core.cost import measured
+from transfer.core.declared import fill, reads, writes
+from transfer.core.errors import argument, run
+from transfer.core.params import read_params
+from transfer.core.spec import Spec
+from transfer.inference.embed import backbone_trunk, embed_splits
+from transfer.records.activations import make_plan
+from transfer.workers.runners import make_runner
 
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
@@ -24,9 +24,10 @@ def main() -> None:
     """Cut the backbone, check the engine, compute and write what training will read; images that it reads, not."""
     item = argument("head", "finetune")
     params = read_params(PARAMS)
-    cut = {"head": "top", "finetune": params.finetune.cut}[item]
-    augment = {"head": "cached", "finetune": params.finetune.augment}[item]
-    views = {"head": params.head.views, "finetune": params.finetune.views}[item]
+    cut, augment, views = {
+        "head": ("top", "cached", params.head.views),
+        "finetune": (params.finetune.cut, params.finetune.augment, params.finetune.views),
+    }[item]
     spec = Spec.read(SPEC)
     plan = make_plan(params.backbone, cut, augment, views, spec.symmetry, item)
     folder = fill(ACTIVATIONS, item)

@@ -1,18 +1,18 @@
 """Judge a model on the test split, from the pixels: python -m stages.evaluate ann|cnn|head|finetuned."""
 
-from transfer.cards import Card
-from transfer.cost import measured
-from transfer.declared import fill, reads, writes
-from transfer.determinism import fix_seeds
-from transfer.errors import argument, run
-from transfer.evaluation import Evaluator, averaged, check_cached_path, judge, worst_mistakes
-from transfer.files import write_csv, write_json, write_text
-from transfer.params import read_params
-from transfer.pictures import draw_mistakes
-from transfer.scores import classification_report, curves, predictions_table
-from transfer.spec import Spec
-from transfer.strict import load_yaml, validate
-from transfer.views import count_views
+from transfer.core.cards import Card
+from transfer.core.cost import measured
+from transfer.core.declared import fill, reads, writes
+from transfer.core.errors import argument, run
+from transfer.core.files import write_csv, write_json, write_text
+from transfer.core.params import read_params
+from transfer.core.spec import Spec
+from transfer.core.strict import load_yaml, validate
+from transfer.evaluation.judge import Evaluator, averaged, check_cached_path, judge, worst_mistakes
+from transfer.evaluation.pictures import draw_mistakes
+from transfer.evaluation.scores import classification_report, curves, predictions_table
+from transfer.networks.seeds import fix_seeds
+from transfer.records.views import count_views
 
 PARAMS = reads("params.yaml")
 CARD = reads("data/raw/card.yaml")

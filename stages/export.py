@@ -2,24 +2,24 @@
 
 import shutil
 
-from transfer.calibrated import Calibrated
-from transfer.cards import Card
-from transfer.cost import measured
-from transfer.declared import reads, writes
-from transfer.determinism import fix_seeds
-from transfer.errors import run
-from transfer.export import hold_against_keras, make_contract, representative, write
-from transfer.export_cost import measure
-from transfer.export_table import export_report
-from transfer.files import read_json, write_json, write_text
-from transfer.formats import FORMATS
-from transfer.model_card import model_card, of_model
-from transfer.model_files import load
-from transfer.params import read_params
-from transfer.parity import reference
-from transfer.spec import Spec
-from transfer.strict import load_yaml, validate
-from transfer.views import count_views
+from transfer.core.cards import Card
+from transfer.core.cost import measured
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.files import read_json, write_json, write_text
+from transfer.core.params import read_params
+from transfer.core.spec import Spec
+from transfer.core.strict import load_yaml, validate
+from transfer.export.calibrated import Calibrated
+from transfer.export.cost import measure
+from transfer.export.formats import FORMATS
+from transfer.export.model_card import model_card, of_model
+from transfer.export.parity import reference
+from transfer.export.table import export_report
+from transfer.export.write import hold_against_keras, make_contract, representative, write
+from transfer.networks.model_files import load
+from transfer.networks.seeds import fix_seeds
+from transfer.records.views import count_views
 
 PARAMS = reads("params.yaml")
 CARD = reads("data/raw/card.yaml")
@@ -62,7 +62,7 @@ def main() -> None:
     shutil.rmtree(EXPORT, ignore_errors=True)
     fix_seeds(0)
     with measured(COST) as cost:
-        network, _ = load(*MODELS[winner])
+        network = load(*MODELS[winner])
         write(Calibrated(network.whole, contract), formats, lambda: representative(TRAIN, spec), EXPORT)
         expected = reference(network.whole, contract, VALIDATION, spec)
         compared = hold_against_keras(formats, EXPORT, expected)

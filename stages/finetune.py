@@ -2,18 +2,20 @@
 
 from functools import partial
 
-from transfer.activations import make_plan
-from transfer.declared import reads, writes
-from transfer.determinism import fix_seeds
-from transfer.devices import training_on
-from transfer.errors import run
-from transfer.fitting import Outputs, fit
-from transfer.model_files import ModelFiles, load
-from transfer.network import from_pixels
-from transfer.params import Params, read_params
-from transfer.recipe import Recipe
-from transfer.record_batches import training_data
-from transfer.spec import Spec
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.params import Params, read_params
+from transfer.core.spec import Spec
+from transfer.networks.model_files import ModelFiles, load
+from transfer.networks.network import from_pixels
+from transfer.networks.seeds import fix_seeds
+from transfer.records.activations import make_plan
+from transfer.training.checkpoints import Checkpoint
+from transfer.training.fit import Outputs, fit
+from transfer.training.loop import Job
+from transfer.training.recipe import Recipe
+from transfer.training.record_batches import training_data
+from transfer.training.strategy import training_on
 
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
@@ -55,16 +57,16 @@ def main() -> None:
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
     plan = make_plan(params.backbone, finetune.cut, finetune.augment, finetune.views, spec.symmetry, "finetune")
-    outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
+    outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), METRICS, COST)
     print(f"train on {plan.describe()}")
-    recipe, may_collapse = recipe_of(params), params.weights == "none"
     with training_on(params.precision):
-        network, architecture = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
+        network = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
         records, augmentation = (TRAIN, VALIDATION), finetune.augmentation
         rest = params.labels, params.batch_size, params.seed
         data = partial(training_data, plan, ACTIVATIONS, records, spec, augmentation, *rest)
         around = from_pixels(network) if plan.from_pixels else None
-        fit(network, architecture, data, spec, recipe, outputs, INPUTS, may_collapse, around)
+        job = Job("finetuned", network.top, spec, recipe_of(params), CURVES, around, Checkpoint("finetuned", INPUTS))
+        fit(job, network, data, outputs, may_collapse=params.weights == "none")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Turn data/raw into records of three splits."""
 
-from transfer.declared import reads, writes
-from transfer.errors import run
-from transfer.files import write_csv, write_json
-from transfer.params import read_params
-from transfer.preprocess import check_left_out, preprocess
-from transfer.runners import make_runner
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.files import write_csv, write_json
+from transfer.core.params import read_params
+from transfer.dataset.preprocess import Settings, check_left_out, preprocess
+from transfer.workers.runners import make_runner
 
 PARAMS = reads("params.yaml")
 RAW = reads("data/raw")
@@ -24,8 +24,9 @@ def main() -> None:
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     runner = make_runner(params.runner, params.beam_options)
-    size, same = params.image_size, params.duplicates
-    done = preprocess(RAW, records, params.split, size, params.max_images, params.seed, same, runner, QUARANTINE)
+    same = params.duplicates
+    settings = Settings(params.split, params.image_size, params.max_images, params.seed, same)
+    done = preprocess(RAW, records, settings, runner, QUARANTINE)
     done.spec.write(SPEC)
     write_csv(done.splits, SPLITS)
     write_csv(done.duplicates, DUPLICATES)

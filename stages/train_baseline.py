@@ -2,18 +2,20 @@
 
 from functools import partial
 
-from transfer.baselines import small_batches
-from transfer.declared import fill, reads, writes
-from transfer.determinism import fix_seeds
-from transfer.devices import training_on
-from transfer.errors import argument, run
-from transfer.fitting import Outputs, fit, in_float32
-from transfer.model_files import ModelFiles
-from transfer.network import baseline_architecture, build
-from transfer.params import read_params
-from transfer.recipe import Recipe
-from transfer.spec import Spec
-from transfer.views import count_views
+from transfer.core.declared import fill, reads, writes
+from transfer.core.errors import argument, run
+from transfer.core.params import read_params
+from transfer.core.spec import Spec
+from transfer.networks.model_files import ModelFiles
+from transfer.networks.network import baseline_architecture, build
+from transfer.networks.seeds import fix_seeds
+from transfer.records.views import count_views
+from transfer.training.checkpoints import Checkpoint
+from transfer.training.fit import Outputs, fit, in_float32
+from transfer.training.loop import Job
+from transfer.training.recipe import Recipe
+from transfer.training.small_images import small_batches
+from transfer.training.strategy import training_on
 
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
@@ -44,13 +46,13 @@ def main() -> None:
         time_budget_s=params.time_budget_s,
     )
     model = ModelFiles(fill(ARCHITECTURE, item), fill(WEIGHTS, item), fill(PREDICTED, item))
-    outputs = Outputs(model, fill(CURVES, item), fill(METRICS, item), fill(COST, item))
+    outputs = Outputs(model, fill(METRICS, item), fill(COST, item))
     with training_on(params.precision):
         network = build(architecture)
-        trunk = in_float32(network, architecture).trunk
         records, rest = (TRAIN, VALIDATION), (params.labels, params.batch_size, params.seed)
-        data = partial(small_batches, trunk, records, spec, views, *rest)
-        fit(network, architecture, data, spec, recipe, outputs, INPUTS, may_collapse=True)
+        data = partial(small_batches, in_float32(network).trunk, records, spec, views, *rest)
+        job = Job(item, network.top, spec, recipe, fill(CURVES, item), checkpoint=Checkpoint(item, INPUTS))
+        fit(job, network, data, outputs, may_collapse=True)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from functools import partial
 
-from transfer.cached_batches import view_batches
-from transfer.declared import reads, writes
-from transfer.determinism import fix_seeds
-from transfer.devices import training_on
-from transfer.errors import run
-from transfer.fitting import Outputs, fit
-from transfer.model_files import ModelFiles
-from transfer.network import Architecture, build
-from transfer.params import Params, read_params
-from transfer.recipe import Recipe
-from transfer.spec import Spec
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.params import Params, read_params
+from transfer.core.spec import Spec
+from transfer.networks.model_files import ModelFiles
+from transfer.networks.network import Architecture, build
+from transfer.networks.seeds import fix_seeds
+from transfer.training.cached_batches import view_batches
+from transfer.training.checkpoints import Checkpoint
+from transfer.training.fit import Outputs, fit
+from transfer.training.loop import Job
+from transfer.training.recipe import Recipe
+from transfer.training.strategy import training_on
 
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
@@ -53,13 +55,13 @@ def main() -> None:
     params = read_params(PARAMS)
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
-    architecture = architecture_of(params, spec)
-    outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), CURVES, METRICS, COST)
+    outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), METRICS, COST)
     with training_on(params.precision):
-        network = build(architecture)
+        network = build(architecture_of(params, spec))
         network.backbone.load_weights(BACKBONE)
         data = partial(view_batches, ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
-        fit(network, architecture, data, spec, recipe_of(params), outputs, INPUTS, params.weights == "none")
+        job = Job("head", network.top, spec, recipe_of(params), CURVES, checkpoint=Checkpoint("head", INPUTS))
+        fit(job, network, data, outputs, may_collapse=params.weights == "none")
 
 
 if __name__ == "__main__":

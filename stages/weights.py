@@ -1,11 +1,11 @@
 """Bring the pre-trained weights of the backbone into models/backbone.weights.h5."""
 
-from transfer.backbones.registry import pretrained
-from transfer.backbones.weights import save_weights
-from transfer.declared import reads, writes
-from transfer.determinism import fix_seeds
-from transfer.errors import run
-from transfer.params import read_params
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.params import read_params
+from transfer.networks.backbones.registry import pretrained
+from transfer.networks.backbones.weights import save_weights
+from transfer.networks.seeds import fix_seeds
 
 PARAMS = reads("params.yaml")
 WEIGHTS = writes("models/backbone.weights.h5")

@@ -28,9 +28,11 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     import tensorflow as tf  # noqa: F401
     import tf2onnx  # noqa: F401
 
-    from transfer.images import Facts
-    from transfer.pool import Part, Pool, RecordPool, copy_records
-    from transfer.records import Example, records_in_shard
+    from transfer.core.strict import load_yaml
+    from transfer.dataset.decode import Facts
+    from transfer.dataset.pool import Part, Pool, RecordPool, copy_records
+    from transfer.overrides import merged
+    from transfer.records.tfrecords import Example, records_in_shard
 
 
 class Scheduling(LoadFileScheduling):
@@ -58,7 +60,10 @@ def small_heap() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Begin with what takes longest; what runs whole pipelines, or measures, is slow (see pyproject.toml)."""
+    for item in items:
+        if {"end_to_end", "benchmarks"} & set(item.path.relative_to(ROOT).parts):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.parent.name != "end_to_end")
 
 
@@ -73,46 +78,35 @@ def colour_images(folder: Path, classes: dict[str, tuple[int, int, int]], each: 
             Image.fromarray(pixels).save(folder / name / f"{i:03}.png")
 
 
-SMALL = {
-    "lr": 1e-3,
-    "seed": 1,
-    "dataset": "pictures",
-    "image_size": 32,
-    "batch_size": 8,
-    "max_images": None,
-    "max_bad_fraction": 0.2,
-    "split": {"test": 0.25, "validation": 0.25},
-    "duplicates": {"distance": 4, "correlation": 0.999, "max_removed_fraction": 0.05},
-    "class_weights": "none",
-    "labels": "hard",
-    "time_budget_s": None,
-    "precision": "float32",
-    "backbone": "efficientnet_lite0",
-    "weights": "packaged",
-    "engine": "auto",
-    "head": {
-        "pooling": "average", "units": [8], "dropout": 0.1, "epochs": 25, "lr": 1e-2, "weight_decay": 0.01,
-        "label_smoothing": 0.0, "views": 1,
-    },
-    "finetune": {
-        "cut": "block1", "epochs": 2, "warmup_epochs": 0.5, "weight_decay": 0.01, "label_smoothing": 0.0,
-        "clip_norm": 1.0, "views": 1, "augment": "cached", "averaging": 0.0, "patience": None,
-        "augmentation": {
-            "rotation": 0.03, "crop": 0.1, "brightness": 0.1, "contrast": 0.1, "rand_augment": 0, "mixup": 0,
-            "cutmix": 0,
+SMALL = merged(
+    load_yaml(ROOT / "params.yaml"),
+    {
+        "lr": 1e-3,
+        "dataset": "pictures",
+        "image_size": 32,
+        "batch_size": 8,
+        "max_bad_fraction": 0.2,
+        "split": {"test": 0.25, "validation": 0.25},
+        "labels": "hard",
+        "head": {
+            "pooling": "average", "units": [8], "dropout": 0.1, "epochs": 25, "lr": 1e-2, "label_smoothing": 0.0,
+            "views": 1,
         },
+        "finetune": {
+            "cut": "block1", "epochs": 2, "warmup_epochs": 0.5, "weight_decay": 0.01, "label_smoothing": 0.0,
+            "views": 1, "averaging": 0.0,
+        },
+        "baselines": {
+            "views": 1,
+            "ann": {"image_size": 8, "units": [8], "epochs": 8, "lr": 1e-2},
+            "cnn": {"image_size": 8, "filters": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
+        },
+        "evaluate": {"views": 1},
+        "resamples": 100,
+        "beam_options": beam_workers(2),
     },
-    "baselines": {
-        "views": 1,
-        "ann": {"image_size": 8, "units": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
-        "cnn": {"image_size": 8, "filters": [8], "dropout": 0.0, "epochs": 8, "lr": 1e-2},
-    },
-    "evaluate": {"views": 1},
-    "export": {"formats": ["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]},
-    "resamples": 100,
-    "runner": "local",
-    "beam_options": beam_workers(2),
-}  # fmt: skip
+    "tests",
+)  # fmt: skip
 """Params for tiny images."""
 
 
@@ -132,8 +126,8 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
     from keras import layers
 
-    from transfer.backbones import registry
-    from transfer.backbones.weights import PackagedWeights
+    from transfer.networks.backbones import registry
+    from transfer.networks.backbones.weights import PackagedWeights
 
     def build(image_size: int) -> keras.Model:
         random = keras.initializers.HeNormal

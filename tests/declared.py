@@ -1,4 +1,4 @@
-"""What each stage needs, derived from its source, in the form in which dvc.yaml declares it.
+"""What each stage needs, derived from its source, in the form in which dvc.yaml declares it: code by whole packages.
 
 Prints the lists for dvc.yaml: python -m tests.declared
 """
@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from transfer.params import Params
+from transfer.core.params import Params
 
 ROOT = Path(__file__).parent.parent
 PARAMS_FILE = "params.yaml"
@@ -22,9 +22,9 @@ OUR_FOLDERS = ("data/", "models/", "metrics/", "plots/", "params.yaml")
 
 @dataclass
 class Needs:
-    """Files that a stage imports, paths that it reads and writes, params that it reads, and what is wrong with it."""
+    """Code that a stage imports, paths that it reads and writes, params that it reads, and what is wrong with it."""
 
-    imports: set[str] = field(default_factory=set)
+    code: set[str] = field(default_factory=set)
     reads: set[str] = field(default_factory=set)
     writes: set[str] = field(default_factory=set)
     params: set[str] = field(default_factory=set)
@@ -51,7 +51,7 @@ def _imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("transfer."):
-            modules.add(node.value)  # python -m transfer.inference, started as a process
+            modules.add(node.value)  # python -m transfer.evaluation.prediction_cost, started as a process
     return modules
 
 
@@ -69,6 +69,12 @@ def closure(file: str, root: Path = ROOT) -> set[str]:
             waiting += [path for name in parents if (path := _module_file(name, root))]
     package = str(Path(file).parent / "__init__.py")
     return found | ({package} if (root / package).exists() else set())
+
+
+def declared_as(file: str) -> str:
+    """How dvc.yaml declares a file of ours: transfer/PACKAGE, or the file itself where it lies in none."""
+    package, *rest = Path(file).parts[1:]
+    return f"transfer/{package}" if file.startswith("transfer/") and rest else file
 
 
 def _chain(node: ast.Attribute) -> list[str]:
@@ -164,12 +170,13 @@ class _ChooseItem(ast.NodeTransformer):
 
 def needs_of(script: str, item: str | None = None, root: Path = ROOT) -> Needs:
     """Derive what a stage's script needs; for a stage that runs for several items, what it needs for one."""
-    needs = Needs(imports=closure(script, root))
+    imports = closure(script, root)
+    needs = Needs(code={declared_as(file) for file in imports})
     tree = ast.parse((root / script).read_text(encoding="utf-8"))
     if item is not None:
         tree = _ChooseItem(item).visit(tree)
     _declared_paths(tree, needs, script)
-    for file in sorted(needs.imports - {script}):
+    for file in sorted(imports - {script}):
         _undeclared_literals(ast.parse((root / file).read_text(encoding="utf-8")), set(), needs, file)
     needs.params = _read_params(tree) - WHERE
     needs.reads.discard(PARAMS_FILE)
@@ -185,7 +192,7 @@ def main() -> None:
     """Print deps, params and outs of every stage."""
     for script in sorted((ROOT / "stages").glob("[!_]*.py")):
         needs = needs_of(script.relative_to(ROOT).as_posix())
-        lists = {"deps": sorted(needs.imports) + sorted(needs.reads), "params": sorted(needs.params)}
+        lists = {"deps": sorted(needs.code) + sorted(needs.reads), "params": sorted(needs.params)}
         print(yaml.safe_dump({script.stem: {**lists, "outs": sorted(needs.writes)}}, sort_keys=False).strip())
         for fault in needs.faults:
             print(f"# {fault}")

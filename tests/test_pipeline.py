@@ -3,7 +3,7 @@
 import ast
 import re
 import shutil
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -12,8 +12,9 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from tests.declared import ROOT, WHERE, Needs, needs_of
-from transfer.outputs import OUTPUTS
-from transfer.params import Params
+from transfer.core.outputs import OUTPUTS
+from transfer.core.params import Params
+from transfer.training.checkpoints import SOURCES
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ DATASET = "data/cards/elpv.yaml"
 def _faults(declared: Declared, needs: Needs) -> list[str]:
     """What is declared and not needed, and what is needed and not declared."""
     needed = {
-        "dep": needs.imports | {DATASET if path == "${dataset}" else path for path in needs.reads},
+        "dep": needs.code | {DATASET if path == "${dataset}" else path for path in needs.reads},
         "param": needs.params,
         "out": needs.writes,
     }
@@ -97,6 +98,11 @@ def test_a_checkpoint_depends_on_all_that_a_training_stage_reads(script: str) ->
                 inputs = [element.id for element in value.elts if isinstance(element, ast.Name)]
     assert inputs == declared
     assert len(declared) >= 4
+
+
+def test_a_checkpoint_depends_on_the_code_that_training_runs() -> None:
+    declared = set().union(*(stage.deps for stage in STAGES.values() if stage.script in SOURCES))
+    assert {dep for dep in declared if dep.startswith(("stages/", "transfer/"))} == set(SOURCES)
 
 
 def test_every_param_is_read_by_some_stage() -> None:
@@ -145,19 +151,21 @@ def _edit(file: Path, old: str, new: str) -> None:
 
 
 SEEDED = [
-    ("stages/train_head.py", "from transfer.errors", "from transfer.report import report\nfrom transfer.errors",
-     "undeclared dep: transfer/report.py"),
-    ("transfer/fitting.py", "import numpy as np\n", "import numpy as np\nimport transfer.splits\n",
-     "undeclared dep: transfer/splits.py"),
-    ("transfer/files.py", "    part.unlink(", "    from transfer import statistics\n    part.unlink(",
-     "undeclared dep: transfer/statistics.py"),
+    ("stages/train_head.py", "from transfer.core.errors",
+     "from transfer.results.report import report\nfrom transfer.core.errors", "undeclared dep: transfer/results"),
+    ("transfer/training/fit.py", "import numpy as np\n", "import numpy as np\nimport transfer.dataset.splits\n",
+     "undeclared dep: transfer/dataset"),
+    ("transfer/core/files.py", "    part.unlink(", "    from transfer.results import statistics\n    part.unlink(",
+     "undeclared dep: transfer/results"),
+    ("stages/train_head.py", "from transfer.core.errors", "import transfer.check\nfrom transfer.core.errors",
+     "undeclared dep: transfer/check.py"),
     ("stages/train_head.py", 'COST = writes(', 'LOG = writes("metrics/log.txt")\nprint(LOG)\nCOST = writes(',
      "undeclared out: metrics/log.txt"),
     ("stages/train_head.py", 'SPEC = reads(', 'TEST = reads("data/records/test")\nprint(TEST)\nSPEC = reads(',
      "undeclared dep: data/records/test"),
     ("stages/train_head.py", "    head = params.head", '    print(open("data/splits.csv"))\n    head = params.head',
      "neither reads() nor writes()"),
-    ("transfer/fitting.py", "    name = outputs", '    print(open("data/splits.csv"))\n    name = outputs',
+    ("transfer/training/fit.py", "    with measured(", '    print(open("data/splits.csv"))\n    with measured(',
      "neither reads() nor writes()"),
     ("stages/train_head.py", "    head = params.head", "    print(params.lr)\n    head = params.head",
      "undeclared param: lr"),
@@ -166,7 +174,6 @@ SEEDED = [
     ("stages/train_head.py", "epochs=head.epochs", "epochs=3", "unused param: head.epochs"),
     ("stages/train_head.py", 'SPEC = reads("data/records/spec.json")', 'SPEC = reads("data/records/other.json")',
      "unused dep: data/records/spec.json"),
-    ("stages/train_head.py", "from transfer.determinism import fix_seeds\n", "", "unused dep: transfer/determinism.py"),
 ]  # fmt: skip
 
 
@@ -181,3 +188,22 @@ def test_each_seeded_mistake_is_found(copy: Path, file: str, old: str, new: str,
 def test_the_copy_without_a_mistake_has_no_fault(copy: Path) -> None:
     declared = STAGES["train_head"]
     assert _faults(declared, needs_of(declared.script, declared.item, root=copy)) == []
+
+
+def test_a_declared_package_that_nothing_imports_is_found() -> None:
+    declared = STAGES["train_head"]
+    too_many = replace(declared, deps={*declared.deps, "transfer/serving"})
+    assert _faults(too_many, needs_of(declared.script)) == ["unused dep: transfer/serving"]
+
+
+def _stages_of(package: str) -> set[str]:
+    return {name.split("@")[0] for name, stage in STAGES.items() if f"transfer/{package}" in stage.deps}
+
+
+def test_what_a_change_runs_again_keeps_to_its_part() -> None:
+    training = {"train_baseline", "train_head", "finetune"}
+    for package in ("results", "export", "serving"):
+        assert not training & _stages_of(package)
+    assert not {"preprocess", "embed"} & _stages_of("training")
+    assert _stages_of("dataset") <= {"download", "preprocess", "compare"}
+    assert _stages_of("serving") == set()

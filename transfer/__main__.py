@@ -5,10 +5,10 @@ import os
 import signal
 import sys
 
-from transfer import errors, explanation, prediction
-from transfer.serving import command as serving
+from transfer.core import errors
+from transfer.serving import explain, predict, serve
 
-COMMANDS = (prediction, explanation, serving)
+COMMANDS = (predict, explain, serve)
 """Modules with a command each, which their `add_command` describes."""
 
 

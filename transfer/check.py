@@ -9,16 +9,16 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from transfer.archives import DAMAGE
-from transfer.backbones.available import require_weights
-from transfer.beam_runner import require_beam
-from transfer.cards import FOLDER_CARDS, Card, read_card, read_folder_card
-from transfer.errors import UserError, run
-from transfer.packages import file_in, find
-from transfer.params import Params, read_params
-from transfer.strict import MAX_YAML_BYTES
-from transfer.targets import require_class_weights, require_soft_labels
-from transfer.views import count_views
+from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card
+from transfer.core.errors import UserError, run
+from transfer.core.packages import file_in, find
+from transfer.core.params import Params, read_params
+from transfer.core.strict import MAX_YAML_BYTES
+from transfer.dataset.archives import DAMAGE
+from transfer.networks.backbones.available import require_weights
+from transfer.records.views import count_views
+from transfer.training.targets import require_class_weights, require_soft_labels
+from transfer.workers.beam_runner import require_beam
 
 PARAMS = Path("params.yaml")
 
@@ -62,7 +62,7 @@ def _classes(card: Card, folder: Path | None) -> tuple[str, ...]:
     """Return the classes of a folder; none where there is no folder yet."""
     if folder is None:
         return ()
-    from transfer.sources import read_classes  # pandas, which it needs, takes half a second
+    from transfer.dataset.obtain import read_classes  # pandas, which it needs, takes half a second
 
     return read_classes(card, folder)
 

@@ -18,9 +18,9 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
-from transfer.errors import UserError, run
-from transfer.files import write_text
-from transfer.last_stage import COPY, ENDED, LOCK
+from transfer.core.errors import UserError, run
+from transfer.core.files import write_text
+from transfer.core.last_stage import COPY, ENDED, LOCK
 
 RECORD = re.compile(r"^  [^\s-].*:$", re.MULTILINE)
 """The first line of a stage's record."""

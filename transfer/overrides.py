@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from transfer.errors import UserError
-from transfer.strict import load_yaml
+from transfer.core.errors import UserError
+from transfer.core.strict import load_yaml
 
 FREE = ("class_weights", "weights")
 """Params whose mappings have keys of the user's own, so that a mapping given for one replaces it whole."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from transfer.check import PARAMS, check
-from transfer.errors import UserError, run
+from transfer.core.errors import UserError, run
+from transfer.core.params import Params
+from transfer.core.strict import load_yaml, validate
 from transfer.overrides import differences, overlaid
-from transfer.params import Params
-from transfer.strict import load_yaml, validate
 
 NAME = re.compile(r"(?!(?:inf|nan|null|true|false)$)[a-z_][\w-]*", re.ASCII | re.IGNORECASE)
 """What Hydra takes as a key of a mapping, and as a string."""

@@ -26,9 +26,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from benchmarks.peers.jobs import BATCH, Array, Job, Labels, Pixels, Split, Trained, main, rgb
-from transfer.backbones.registry import trained_backbone
-from transfer.determinism import fix_seeds
-from transfer.network import frozen_trunk
+from transfer.networks.backbones.registry import trained_backbone
+from transfer.networks.network import frozen_trunk
+from transfer.networks.seeds import fix_seeds
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 def turned(images: Tensor, views: Tensor) -> Tensor:
-    """Return each image (n, 3, S, S) in the view 0–7 of the square whose number it is given (see transfer.views)."""
+    """Return each image (n, 3, S, S) in the view 0–7 of the square with that number (see transfer.records.views)."""
     swap, down, right = ((views & bit).bool()[:, None, None, None] for bit in (4, 2, 1))
     images = torch.where(swap, images.transpose(2, 3), images)
     images = torch.where(down, images.flip(2), images)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.cost import peak_memory
-from transfer.files import write_json
+from transfer.core.cost import peak_memory
+from transfer.core.files import write_json
 
 CLASSES = 2
 BATCH = 32  # images at a time, in training and in prediction
@@ -84,7 +84,7 @@ def predictions_file(output: Path, name: str) -> Path:
 
 
 def rgb(pixels: Pixels) -> Array:
-    """Turn uint8 pixels (n, S, S, 1 or 3) into float32 RGB (n, S, S, 3) in 0–1, as `transfer.records.normalise` does.
+    """Turn uint8 pixels (n, S, S, 1 or 3) into float32 RGB (n, S, S, 3) in 0–1, as `records.tfrecords.normalise` does.
 
     That one needs TensorFlow to be imported; a test compares the two.
     """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from transfer.legacy_pickle import read_tensors
+from transfer.networks.backbones.legacy_pickle import read_tensors
 
 BATCH_NORM_EPSILON = 1e-3
 STEM_CHANNELS, TOP_CHANNELS = 32, 1280

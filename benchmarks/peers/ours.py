@@ -6,9 +6,9 @@ from typing import Any
 
 from benchmarks.clones import committed_params
 from benchmarks.matrix import repro
-from transfer.comparison import TRAINING
-from transfer.errors import UserError
-from transfer.files import read_json
+from transfer.core.errors import UserError
+from transfer.core.files import read_json
+from transfer.results.performance import TRAINING
 
 MODELS = ("head", "finetuned")
 MEASURED_ANEW = ("embed@head", "train_head", "evaluate@head", "embed@finetune", "finetune", "evaluate@finetuned")

@@ -28,16 +28,16 @@ from benchmarks.machine import vector_instructions
 from benchmarks.matrix import small_params, write_params
 from benchmarks.peers import ours
 from benchmarks.peers.jobs import CLASSES, Job, predictions_file, write_pixels
+from benchmarks.readme import peers_markdown
 from benchmarks.seeds import mean_and_sd, results_file
-from transfer.backbones.registry import BACKBONES
-from transfer.backbones.weights import PackagedWeights
-from transfer.errors import UserError
-from transfer.evaluation import predictions_of
-from transfer.files import read_json, write_json
-from transfer.readme import peers_markdown
-from transfer.records import read_records
-from transfer.scores import Predictions, score
-from transfer.spec import Spec
+from transfer.core.errors import UserError
+from transfer.core.files import read_json, write_json
+from transfer.core.spec import Spec
+from transfer.evaluation.judge import predictions_of
+from transfer.evaluation.scores import Predictions, score
+from transfer.networks.backbones.registry import BACKBONES
+from transfer.networks.backbones.weights import PackagedWeights
+from transfer.records.tfrecords import read_records
 
 RESULTS = ROOT / "benchmarks/results/peers.json"
 SMOKE_RESULTS = SCRATCH / "peers-smoke.json"

@@ -21,8 +21,8 @@ import tensorflow as tf
 from keras import layers
 
 from benchmarks.peers.jobs import BATCH, Array, Job, Pixels, Split, Trained, main, report, rgb
-from transfer.backbones.registry import trained_backbone
-from transfer.determinism import fix_seeds
+from transfer.networks.backbones.registry import trained_backbone
+from transfer.networks.seeds import fix_seeds
 
 EPOCHS, FINE_TUNE_EPOCHS = 10, 10
 BASE_LEARNING_RATE = 1e-4

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import accelerator
 from benchmarks.accelerator import device, main, random_batches
-from transfer.files import read_json, write_json
+from transfer.core.files import read_json, write_json
 
 
 def test_batches_have_the_form_of_cached_activations() -> None:

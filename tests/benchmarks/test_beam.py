@@ -1,9 +1,9 @@
-"""Tests of benchmarks/beam.py: what is reckoned from rates."""
+"""Tests of benchmarks/beam.py: what is estimated from rates."""
 
 import pytest
 
 from benchmarks.beam import estimate
-from transfer.readme import beam_markdown
+from benchmarks.readme import beam_markdown
 
 ROW = {"images": 1000, "seconds": 12.0, "start_s": 1.0, "alone_s": 1.0, "bytes": 50_000_000, "rate": 100.0}
 STAGE = {"rows": {"local": ROW, "one worker": {**ROW, "rate": 200.0}}, "same_bytes": True}
@@ -13,14 +13,14 @@ MEMORY = {"10000": {"peak_memory_bytes": 10_000_000}, "100000": {"peak_memory_by
 def test_an_estimate_follows_from_the_rates() -> None:
     stages = {"preprocess": STAGE, "embed": STAGE}
     duplicates = {str(count): 1e-6 * count + 1e-12 * count**2 for count in (100_000, 400_000)}
-    reckoned = estimate(stages, duplicates, MEMORY)
-    assert reckoned["preprocess_h"] == pytest.approx(1e8 / 100 / 200 / 3600)
-    assert reckoned["embed_h"] == pytest.approx(8 * reckoned["preprocess_h"])
-    assert reckoned["duplicates_h"] == pytest.approx((100 + 10_000) / 3600)
-    assert reckoned["driver_bytes"] == pytest.approx(1e11)
-    assert reckoned["raw_bytes"] == pytest.approx(5e12)
-    assert reckoned["record_bytes"] == pytest.approx(1e8 * 224 * 224 * 3)
-    assert reckoned["activation_bytes"] == pytest.approx(4e13)
+    estimated = estimate(stages, duplicates, MEMORY)
+    assert estimated["preprocess_h"] == pytest.approx(1e8 / 100 / 200 / 3600)
+    assert estimated["embed_h"] == pytest.approx(8 * estimated["preprocess_h"])
+    assert estimated["duplicates_h"] == pytest.approx((100 + 10_000) / 3600)
+    assert estimated["driver_bytes"] == pytest.approx(1e11)
+    assert estimated["raw_bytes"] == pytest.approx(5e12)
+    assert estimated["record_bytes"] == pytest.approx(1e8 * 224 * 224 * 3)
+    assert estimated["activation_bytes"] == pytest.approx(4e13)
 
 
 def test_readme_says_what_was_measured_and_whether_bytes_were_the_same() -> None:

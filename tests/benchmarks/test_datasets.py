@@ -10,8 +10,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks.datasets import GRATINGS, PERIOD, WRITERS, best_accuracy, write_gratings
-from transfer.cards import read_card
-from transfer.sources import obtain
+from transfer.core.cards import read_card
+from transfer.dataset.obtain import obtain
 
 
 @pytest.fixture(scope="module")

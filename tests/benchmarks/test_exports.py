@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from benchmarks import exports
+from benchmarks.readme import exports_markdown
 from tests.conftest import write_records
 from tests.transfer.conftest import images_of, small_network
-from transfer.calibrated import Calibrated
-from transfer.parity import Reference
-from transfer.readme import exports_markdown
-from transfer.records import Example
-from transfer.spec import Spec
+from transfer.core.spec import Spec
+from transfer.export.calibrated import Calibrated
+from transfer.export.parity import Reference
+from transfer.records.tfrecords import Example
 
 
 @pytest.fixture

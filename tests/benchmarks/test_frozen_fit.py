@@ -1,4 +1,4 @@
-"""Tests of benchmarks/frozen_fit.py: the same network as the pipeline's, and how its seconds are reckoned."""
+"""Tests of benchmarks/frozen_fit.py: the same network as the pipeline's, and how its seconds are estimated."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from benchmarks import frozen_fit
-from benchmarks.frozen_fit import Clocked, augmentation, dataset, fit, measure, read_images, reckoned, tutorial_model
+from benchmarks.frozen_fit import Clocked, augmentation, dataset, estimated, fit, measure, read_images, tutorial_model
 from stages import train_head
 from tests.conftest import RunStage
-from transfer.errors import UserError
-from transfer.network import build
-from transfer.params import Params, read_params
-from transfer.records import normalise
-from transfer.spec import Spec
-from transfer.views import apply_view
+from transfer.core.errors import UserError
+from transfer.core.params import Params, read_params
+from transfer.core.spec import Spec
+from transfer.networks.network import build
+from transfer.records.tfrecords import normalise
+from transfer.records.views import apply_view
 
 
 @pytest.fixture
@@ -77,13 +77,13 @@ def test_the_clock_counts_what_is_not_steps(prepared: tuple[Params, Spec], monke
     assert clocked.besides == looks - 5 - 3
 
 
-def test_seconds_are_reckoned_from_steps() -> None:
+def test_seconds_are_estimated_from_steps() -> None:
     clocked = [Clocked(step=2.0, validation_step=1.0, besides=10.0), Clocked(4.0, 1.0, 30.0)]
     # a setting: 10 + 5 × (3 × 2 + 2 × 1) = 50, and 30 + 5 × (3 × 4 + 2 × 1) = 100; the mean of both, for each of 12
-    assert reckoned(clocked, settings=12, epochs=5, steps=3, validation_steps=2) == 12 * 75
+    assert estimated(clocked, settings=12, epochs=5, steps=3, validation_steps=2) == 12 * 75
 
 
-def test_the_loop_is_reckoned_or_run_whole(prepared: tuple[Params, Spec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_is_estimated_or_run_whole(prepared: tuple[Params, Spec], monkeypatch: pytest.MonkeyPatch) -> None:
     params, spec = prepared
     params = replace(params, batch_size=4, head=replace(params.head, epochs=2))
     settings = [params, replace(params, head=replace(params.head, units=())), params]
@@ -97,10 +97,10 @@ def test_the_loop_is_reckoned_or_run_whole(prepared: tuple[Params, Spec], monkey
     monkeypatch.setattr(frozen_fit, "STEPS", 5)
     result = measure(settings, spec, full=False)
     assert ran == [(1, 1, 5), (1, 1, 5)]
-    assert (result["reckoned"], result["measured_steps"], result["measured_settings"]) == (True, 5, 2)
+    assert (result["estimated"], result["measured_steps"], result["measured_settings"]) == (True, 5, 2)
     assert result["seconds_in_settings"] == 3 * (4.0 + 2 * (6 * 1.0 + 3 * 0.5))
     ran.clear()
-    assert measure(settings, spec, full=True)["reckoned"] is False
+    assert measure(settings, spec, full=True)["estimated"] is False
     assert ran == [(1, 2, 6), (0, 2, 6), (1, 2, 6)]
 
 

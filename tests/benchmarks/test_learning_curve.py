@@ -9,10 +9,10 @@ import yaml
 
 from benchmarks import learning_curve
 from benchmarks.learning_curve import draw_all, error_table, require_cached, run_curve, run_point, summarise
+from benchmarks.readme import BLOCKS
 from tests.conftest import RunStage
-from transfer.errors import UserError
-from transfer.files import read_json, write_json
-from transfer.readme import BLOCKS
+from transfer.core.errors import UserError
+from transfer.core.files import read_json, write_json
 
 STAGES = [("download",), ("weights",), ("preprocess",), ("embed", "head"), ("embed", "finetune")]
 

@@ -20,12 +20,12 @@ from benchmarks.matrix import (
     status_of,
     write_params,
 )
+from benchmarks.readme import matrix_markdown
 from tests.conftest import ROOT
-from transfer.cuts import CUTS, SIZE_MULTIPLES
-from transfer.errors import UserError
-from transfer.files import write_json
-from transfer.params import read_params
-from transfer.readme import matrix_markdown
+from transfer.core.cuts import CUTS, SIZE_MULTIPLES
+from transfer.core.errors import UserError
+from transfer.core.files import write_json
+from transfer.core.params import read_params
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from benchmarks import seeds
+from benchmarks.readme import BLOCKS
 from benchmarks.seeds import Recipe, collected, kept, results_file, run_seeds, scores_of, summarise
-from transfer.comparison import MODELS
-from transfer.errors import UserError
-from transfer.files import read_json, write_json
-from transfer.readme import BLOCKS
+from transfer.core.errors import UserError
+from transfer.core.files import read_json, write_json
+from transfer.results.performance import MODELS
 
 
 def _scores(accuracy: float, **more: float) -> seeds.Scores:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks import serving
 from tests.transfer.conftest import export, images_of
-from transfer.errors import UserError
+from transfer.core.errors import UserError
 
 
 def test_a_server_is_measured_beside_the_bare_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

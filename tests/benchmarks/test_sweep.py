@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks.clones import environment, git
 from benchmarks.grid_picture import Setting, differing, draw, label
+from benchmarks.readme import BLOCKS
 from benchmarks.sweep import GRID, compared, keys_of, rank, run_grid, setting_of
 from tests.conftest import ROOT
-from transfer.errors import UserError
-from transfer.files import write_json
-from transfer.params import Params, read_params
-from transfer.readme import BLOCKS
+from transfer.core.errors import UserError
+from transfer.core.files import write_json
+from transfer.core.params import Params, read_params
 
 STAGE = """\
 stages:
@@ -120,7 +120,7 @@ def test_the_picture_is_the_same_each_time(tmp_path: Path) -> None:
 
 
 def _results() -> dict[str, Any]:
-    loop = {"reckoned": True, "seconds": 12000.0, "measured_steps": 25, "measured_settings": 2}
+    loop = {"estimated": True, "seconds": 12000.0, "measured_steps": 25, "measured_settings": 2}
     swept = {
         "cores": 2,
         "epochs": 40,
@@ -134,7 +134,7 @@ def test_the_frozen_pass_counts_in_one_ratio_and_not_in_the_other() -> None:
     assert _results()["ratio"] == {"with_embed": 30.0, "without_embed": 40.0}
 
 
-def test_the_readme_says_what_was_measured_and_what_was_reckoned(tmp_path: Path) -> None:
+def test_the_readme_says_what_was_measured_and_what_was_estimated(tmp_path: Path) -> None:
     assert BLOCKS["sweep"](tmp_path) == "Not measured yet: `make sweep`."
     results = _results()
     path = tmp_path / "benchmarks/results/sweep.json"
@@ -146,12 +146,12 @@ def test_the_readme_says_what_was_measured_and_what_was_reckoned(tmp_path: Path)
         "| this pipeline, frozen pass included | 400 | 30.0 |",
         "| this pipeline, where the frozen pass is cached | 300 | 40.0 |",
         "",
-        "The tutorial's loop was not run whole: its seconds are reckoned from the median of 25 training steps and of "
+        "The tutorial's loop was not run whole: its seconds are estimated from the median of 25 training steps and of "
         "all validation steps in each of 2 of the 4 settings. Chosen: `head.lr=0.2`, `head.epochs=5`, with a "
         "validation loss of 0.250 and accuracy of 0.750. 2 settings failed or collapsed.",
         "",
         "![Validation loss and accuracy of each setting](benchmarks/results/sweep.png)",
     ]
-    results["tutorial"]["reckoned"] = False
+    results["tutorial"]["estimated"] = False
     write_json(results, path)
     assert "The tutorial's loop was run whole. Chosen: " in BLOCKS["sweep"](tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import tries
 from benchmarks.tries import TRIES, _rows, params_of, run_try
 from tests.conftest import RunStage
-from transfer.activations import Activations
+from transfer.records.activations import Activations
 
 
 @pytest.mark.parametrize("name", TRIES)

@@ -104,6 +104,10 @@ class Clone:
         clone.dvc("checkout")
         return clone
 
+    def make_small(self) -> None:
+        """Lay .ci/params.yaml over params.yaml."""
+        self.set_params(**yaml.safe_load((ROOT / ".ci/params.yaml").read_text(encoding="utf-8")))
+
     def set_params(self, **changes: Any) -> None:
         """Write other values into params.yaml; of a section, those that are given."""
         path = self.folder / "params.yaml"
@@ -124,11 +128,12 @@ def working_tree(folder: Path) -> Clone:
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True)
     for name in names.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file() and not name.startswith(("metrics/", "plots/", "dvc.lock")):
+        written = name.startswith(("metrics/", "plots/", "dvc.lock")) and name != "plots/dvc.yaml"
+        if name and (ROOT / name).is_file() and not written:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     clone = Clone(folder)
-    shutil.copyfile(ROOT / ".ci/params.yaml", folder / "params.yaml")
+    clone.make_small()
     colour_images(folder / "pictures", {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=40)
     card = "title: colours\nclasses: [blue, red]\npositive: red\nsymmetry: mirror\n"
     (folder / "pictures/card.yaml").write_text(card, encoding="utf-8")

@@ -19,7 +19,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     ran = clone.dvc("repro")
     assert len(ran.stages) == STAGES
     clone.commit("results")
-    kept = clone.run("python", "-m", "transfer.run_cache")
+    kept = clone.run("python", "-m", "transfer.share")
     assert f"run cache: {STAGES} stages kept" in kept.output
     return clone
 

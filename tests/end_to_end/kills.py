@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.clones import SCRATCH
 from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone, working_tree
-from transfer.files import read_json, write_json
+from transfer.core.files import read_json, write_json
 
 RESULTS = ROOT / "benchmarks/results/killed.json"
 DEFAULT_RESULTS = ROOT / "benchmarks/results/killed-default.json"

@@ -16,7 +16,7 @@ from tests.end_to_end.conftest import AFTER_HEAD, change_head
 KILLED = Path(__file__).with_name("killed_writing.py")
 STEP = """
 import pathlib, sys
-from transfer.errors import run
+from transfer.core.errors import run
 
 def main():
     name, source = sys.argv[1:]

@@ -12,10 +12,10 @@ from playwright.sync_api import Browser
 from tests.documents import fetched, parse
 from tests.end_to_end.browser import SCHEMES, WIDTHS, chromium, opened
 from tests.end_to_end.clones import Clone
-from tests.transfer.test_comparison import make_spec
-from tests.transfer.test_page import HOSTILE, make_project
-from transfer import page
-from transfer.comparison import MODELS
+from tests.transfer.results.test_page import HOSTILE, make_project
+from tests.transfer.results.test_performance import make_spec
+from transfer.results import page
+from transfer.results.performance import MODELS
 
 PLOTS = "dvc_plots/index.html"
 
@@ -30,8 +30,8 @@ def browser() -> Iterator[Browser]:
 def shown(original: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A project that was run, with its page and that of its plots."""
     clone = original.copy(tmp_path_factory.mktemp("pages") / "clone")
-    clone.run("python", "-m", "transfer.page")
-    clone.run("python", "-m", "transfer.plots_page")
+    clone.run("python", "-m", "transfer.results.page")
+    clone.run("python", "-m", "transfer.results.plots_page")
     clone.dvc("plots", "show")
     return clone
 
@@ -63,7 +63,7 @@ def test_the_page_is_that_of_the_run(shown: Clone) -> None:
 def test_the_page_says_when_results_are_not_those_of_the_parameters(original: Clone, tmp_path: Path) -> None:
     clone = original.copy(tmp_path / "clone")
     clone.set_params(lr=2e-3)
-    clone.run("python", "-m", "transfer.page")
+    clone.run("python", "-m", "transfer.results.page")
     said = parse((clone.folder / page.PAGE).read_text(encoding="utf-8")).text
     assert "The results are not those of these files: dvc repro would run finetune and what depends on it." in said
     assert ", with changes that are not committed." in said
@@ -72,7 +72,7 @@ def test_the_page_says_when_results_are_not_those_of_the_parameters(original: Cl
 def test_a_clone_that_has_run_nothing_is_told_to(original: Clone, tmp_path: Path) -> None:
     clone = original.copy(tmp_path / "clone")
     (clone.folder / "data/records/spec.json").unlink()
-    ran = clone.run("python", "-m", "transfer.page", status=1)
+    ran = clone.run("python", "-m", "transfer.results.page", status=1)
     assert ran.output.startswith("error: data/records/spec.json: expected what the pipeline writes")
     assert "Traceback" not in ran.output
 

@@ -20,7 +20,7 @@ def remote(
     with REMOTES[kind](tmp_path_factory.mktemp(kind)) as remote:
         remote.add_to(original)
         assert "files pushed" in original.dvc("push").output
-        original.run("python", "-m", "transfer.run_cache", "--push")
+        original.run("python", "-m", "transfer.share", "--push")
         yield remote
 
 
@@ -91,7 +91,7 @@ def test_a_changed_rate_runs_what_follows_pulls_only_its_inputs_and_runs_for_nob
 
     # Somebody else makes the same change, without a commit between the two.
     clone.dvc("push")
-    assert "run cache: 4 stages kept" in clone.run("python", "-m", "transfer.run_cache", "--push").output
+    assert "run cache: 4 stages kept" in clone.run("python", "-m", "transfer.share", "--push").output
     other = original.clone(tmp_path / "other")
     remote.add_to(other)
     other.set_params(lr=1e-4)

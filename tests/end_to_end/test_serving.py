@@ -23,8 +23,8 @@ from tests.end_to_end.browser import SCHEMES, WIDTHS, Opened, chromium
 from tests.end_to_end.serving import serving
 from tests.transfer.conftest import CLASSES, Exported, export, images_of
 from tests.transfer.serving.conftest import encoded
-from transfer.arrays import Pixels
-from transfer.classifiers import open_classifier
+from transfer.core.arrays import Pixels
+from transfer.export.classifiers import open_classifier
 
 PNG = {"content-type": "image/png"}
 

@@ -20,16 +20,17 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, RunStage
-from transfer.calibrated import Calibrated
-from transfer.checkpoints import Checkpoint, Progress
-from transfer.classifiers import open_classifier
-from transfer.errors import UserError
-from transfer.evaluation import Evaluator, check_cached_path
-from transfer.exporters import write_onnx
-from transfer.formats import FORMATS
-from transfer.model_files import load
-from transfer.prediction import find_images, predict
-from transfer.spec import Spec
+from transfer.core.errors import UserError
+from transfer.core.spec import Spec
+from transfer.evaluation.judge import Evaluator, check_cached_path
+from transfer.export.calibrated import Calibrated
+from transfer.export.classifiers import open_classifier
+from transfer.export.exporters import write_onnx
+from transfer.export.formats import FORMATS
+from transfer.networks.model_files import load
+from transfer.serving.arguments import find_images
+from transfer.serving.predict import predict
+from transfer.training.checkpoints import Checkpoint, TrainingState
 
 CHAIN = [
     ("download",), ("weights",), ("preprocess",), ("embed", "head"), ("embed", "finetune"), ("train_baseline", "ann"),
@@ -120,8 +121,8 @@ def test_download_says_how_it_read_the_folders(
 
 def _assert_only_what_is_above_the_cut_changed(cut: str) -> None:
     """Compare the fine-tuned weights with those of the model that fine-tuning started from."""
-    before, _ = load(Path("models/head.json"), Path("models/head.weights.h5"))
-    after, _ = load(Path("models/finetuned.json"), Path("models/finetuned.weights.h5"))
+    before = load(Path("models/head.json"), Path("models/head.weights.h5"))
+    after = load(Path("models/finetuned.json"), Path("models/finetuned.weights.h5"))
 
     def layer(model: keras.Model, name: str) -> list[np.ndarray]:
         weights: list[np.ndarray] = model.get_layer(name).get_weights()
@@ -159,7 +160,7 @@ def test_a_format_that_says_something_else_fails_the_stage(
     assert written == ["README.md", "float16.tflite", "model.onnx"]
     assert "| accuracy | 0.500 |" in Path("models/export/README.md").read_text(encoding="utf-8")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("transfer.export.write_onnx", _write_another_model)
+        patched.setattr("transfer.export.write.write_onnx", _write_another_model)
         message = "models/export/model.onnx: expected the probabilities that Keras gives, within 0.001, received a diff"
         with pytest.raises(UserError, match=message):
             run_stage("export")
@@ -257,7 +258,7 @@ def test_fine_tuning_that_was_cut_off_ends_with_the_same_bytes(
     _set(finetune={"augment": augment, "epochs": 4, "averaging": 0.9})
     run_stage("embed", "finetune")
     written = []
-    monkeypatch.setattr("transfer.checkpoints.EVERY_S", 0)
+    monkeypatch.setattr("transfer.training.checkpoints.EVERY_S", 0)
     for cut_off in (False, True):
         if cut_off:
             with monkeypatch.context() as patched:
@@ -280,7 +281,7 @@ def _then_interrupt(write: Callable[..., None], times: int) -> Callable[..., Non
     """Do as `write` does, and stop the process after so many times, as with Ctrl-C."""
     left = [times]
 
-    def wrapped(self: Checkpoint, progress: Progress) -> None:
+    def wrapped(self: Checkpoint, progress: TrainingState) -> None:
         write(self, progress)
         left[0] -= 1
         if not left[0]:
@@ -297,11 +298,11 @@ def _ended(process: "subprocess.Popen[bytes]") -> int:
 
 TRAIN_ANN = """
 import sys
-import transfer.checkpoints
-transfer.checkpoints.EVERY_S = 0
+import transfer.training.checkpoints
+transfer.training.checkpoints.EVERY_S = 0
 sys.argv = ["train_baseline", "ann"]
 from stages.train_baseline import main
-from transfer.errors import run
+from transfer.core.errors import run
 run(main)
 """
 

@@ -9,16 +9,16 @@ import keras
 import numpy as np
 import pytest
 
-from transfer.arrays import Pixels
-from transfer.calibrated import Calibrated
-from transfer.calibration import temper
-from transfer.contract import Contract
-from transfer.determinism import fix_seeds
-from transfer.export import write
-from transfer.formats import FORMATS
-from transfer.network import Architecture, build
-from transfer.records import normalise
-from transfer.views import apply_view
+from transfer.core.arrays import Pixels
+from transfer.evaluation.calibration import temper
+from transfer.export.calibrated import Calibrated
+from transfer.export.contract import Contract
+from transfer.export.formats import FORMATS
+from transfer.export.write import write
+from transfer.networks.network import Architecture, build
+from transfer.networks.seeds import fix_seeds
+from transfer.records.tfrecords import normalise
+from transfer.records.views import apply_view
 
 SIZE = 32
 CLASSES = ("blue, light", "red", "grün")

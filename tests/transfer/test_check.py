@@ -13,7 +13,7 @@ import yaml
 
 from tests.conftest import ROOT
 from transfer.check import main
-from transfer.errors import UserError
+from transfer.core.errors import UserError
 
 
 def _replace(old: str, new: str) -> None:

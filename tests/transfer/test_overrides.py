@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from transfer.errors import UserError
+from transfer.core.errors import UserError
+from transfer.core.params import Params
+from transfer.core.strict import validate
 from transfer.overrides import differences, merged, overlaid, parse
-from transfer.params import Params
-from transfer.strict import validate
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 

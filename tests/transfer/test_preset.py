@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from transfer import preset
-from transfer.errors import UserError
-from transfer.params import read_params
+from transfer.core.errors import UserError
+from transfer.core.params import read_params
+from transfer.core.strict import load_yaml
 from transfer.preset import as_override, overrides_of
-from transfer.strict import load_yaml
 
 WORDS = ("inf", "nan", "null", "true", "false")  # values to Hydra, and not strings
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True).filter(lambda name: name.lower() not in WORDS)

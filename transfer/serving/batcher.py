@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer.arrays import Floats, Pixels
+from transfer.core.arrays import Floats, Pixels
 
 WAIT = 0.003
 """Seconds that an image waits for others that are being read, at most."""

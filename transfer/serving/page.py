@@ -5,12 +5,12 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from transfer.contract import Contract
+from transfer.export.contract import Contract
 from transfer.serving.limits import Limits
 from transfer.serving.uploads import FIELD, TYPES
-from transfer.templating import environment
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ def _hash(content: str) -> str:
 
 def render(contract: Contract, limits: Limits) -> ServedPage:
     """Make the page of a classifier."""
-    folder = files("transfer") / "templates"
+    folder = files("transfer.serving") / "templates"
     style, script = ((folder / f"serving.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     text = (
-        environment()
+        Environment(loader=PackageLoader("transfer.serving"), autoescape=True, undefined=StrictUndefined)
         .get_template("serving.html.j2")
         .render(
             contract=contract,

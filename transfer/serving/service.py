@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from transfer.arrays import Floats, Pixels
-from transfer.classifiers import Classifier, open_classifier
-from transfer.occlusion import occlusion_map
-from transfer.params import Format
-from transfer.prediction import shown
+from transfer.core.arrays import Floats, Pixels
+from transfer.core.params import Format
+from transfer.evaluation.occlusion import occlusion_map
+from transfer.export.classifiers import Classifier, open_classifier
+from transfer.serving.arguments import shown
 from transfer.serving.batcher import Batcher, Places
 from transfer.serving.limits import Limits
 from transfer.serving.measures import Measures
@@ -106,7 +106,7 @@ class Service:
 
 
 def _draw(classify: Callable[[Pixels], Floats], pixels: Pixels, target: int, said: str) -> bytes:
-    from transfer.pictures import draw_explanation  # matplotlib takes a second to come
+    from transfer.evaluation.pictures import draw_explanation  # matplotlib takes a second to come
 
     falls = occlusion_map(classify, pixels, target)
     with TemporaryDirectory() as folder:

@@ -8,9 +8,9 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from transfer.arrays import Pixels
-from transfer.contract import Contract
-from transfer.images import BadImageError, decode_pixels
+from transfer.core.arrays import Pixels
+from transfer.dataset.decode import BadImageError, decode_pixels
+from transfer.export.contract import Contract
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """What is decoded: those of the pipeline's datasets, and no others of Pillow's many."""

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.peers.features import LEARNERS, Learner, choose, train
 from benchmarks.peers.jobs import Job
 from tests.benchmarks.peers.colours import two_colours
-from transfer.backbones.registry import BACKBONES
+from transfer.networks.backbones.registry import BACKBONES
 
 
 def test_the_hyper_parameter_is_the_one_that_validation_prefers() -> None:

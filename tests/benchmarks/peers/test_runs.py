@@ -29,14 +29,14 @@ from benchmarks.peers.runs import (
     started,
     summary,
 )
+from benchmarks.readme import BLOCKS, peers_markdown
 from tests.conftest import ROOT, write_records
-from transfer.errors import UserError
-from transfer.files import write_json
-from transfer.params import read_params as read_strictly
-from transfer.readme import BLOCKS, peers_markdown
-from transfer.records import Example
-from transfer.scores import Predictions
-from transfer.spec import Spec
+from transfer.core.errors import UserError
+from transfer.core.files import write_json
+from transfer.core.params import read_params as read_strictly
+from transfer.core.spec import Spec
+from transfer.evaluation.scores import Predictions
+from transfer.records.tfrecords import Example
 
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 FULL = Settings(smoke=False, image_size=224, max_images=None)
@@ -123,7 +123,7 @@ def test_more_than_two_classes_are_refused(tmp_path: Path) -> None:
 TRUTH = Predictions(
     images=list("abcd"),
     labels=np.array([0, 0, 1, 1]),
-    soft_label=np.full(4, np.nan, np.float32),
+    soft_labels=np.full(4, np.nan, np.float32),
     confidence=np.array([1, 1, 1, 0.5], np.float32),
     probabilities=np.empty((0, 2), np.float32),
 )

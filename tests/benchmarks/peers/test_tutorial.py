@@ -10,8 +10,8 @@ from benchmarks.peers import tutorial
 from benchmarks.peers.jobs import Job
 from benchmarks.peers.tutorial import BestEpoch, build, dataset, fine_tune_at, train
 from tests.benchmarks.peers.colours import two_colours
-from transfer.backbones.registry import BACKBONES
-from transfer.records import normalise
+from transfer.networks.backbones.registry import BACKBONES
+from transfer.records.tfrecords import normalise
 
 
 def test_of_the_tutorials_own_network_its_own_layers_stay_frozen() -> None:

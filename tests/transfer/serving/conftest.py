@@ -12,9 +12,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.transfer.conftest import Exported
-from transfer.arrays import Floats, Pixels
-from transfer.classifiers import Classifier
-from transfer.contract import Contract
+from transfer.core.arrays import Floats, Pixels
+from transfer.export.classifiers import Classifier
+from transfer.export.contract import Contract
 from transfer.serving.app import make_app
 from transfer.serving.limits import Limits
 from transfer.serving.service import Classifiers

@@ -19,7 +19,8 @@ from starlette.types import Message, Receive
 from tests.documents import fetched, parse
 from tests.transfer.conftest import CLASSES, Exported, images_of
 from tests.transfer.serving.conftest import LIMITS, Held, encoded, metric, served
-from transfer.images import Conversion, decode_pixels
+from transfer.core.spec import Conversion
+from transfer.dataset.decode import decode_pixels
 from transfer.serving.app import ROUTES, make_app
 from transfer.serving.limits import Limits
 from transfer.serving.service import Classifiers

@@ -1,0 +1,544 @@
+"""Copy figures from metrics/, plots/ and benchmarks/results into README.md: python -m benchmarks.readme
+
+A figure in README.md between <!-- NAME --> and <!-- end --> comes from a file, and a test checks that it still does.
+"""
+
+import re
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from transfer.core.cuts import CUTS, DEFAULT_CUTS
+from transfer.core.files import read_json
+from transfer.evaluation.markdown import markdown_table
+from transfer.export.table import exported_markdown
+from transfer.results.delong import AreaComparison
+from transfer.results.performance import MODELS, verdicts
+from transfer.results.report import performance_markdown
+from transfer.results.statistics import Comparison
+
+README = Path("README.md")
+WEIGHT_KINDS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
+BLOCK = re.compile(r"(<!-- ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+TEST_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1": "F1", "auc": "ROC AUC"}
+"""Of the tables over seeds, and what they are called."""
+
+
+def _performance(root: Path) -> str:
+    return performance_markdown(pd.read_csv(root / "plots/performance_table.csv"))
+
+
+def _verdicts(root: Path) -> str:
+    figures = read_json(root / "metrics/compare.json")
+    pairs = [Comparison(**pair) for pair in figures["pairs"]]
+    areas = [AreaComparison(**pair) for pair in figures["areas"]]
+    return "\n".join(f"- {line}" for line in verdicts(pairs, areas))
+
+
+def _seeds(root: Path) -> str:
+    """The default recipe, and below it those that have a name."""
+    folder = root / "benchmarks/results"
+    tables = [_seeds_table(read_json(folder / "seeds.json"), "")]
+    for path in sorted(folder.glob("seeds-*.json")):
+        results = read_json(path)
+        tables.append(_seeds_table(results, f"`{path.stem.removeprefix('seeds-')}`, "))
+        changes = ", ".join(f"`{key}={value}`" for key, value in results["overrides"].items())
+        tables.append(f"`{path.stem.removeprefix('seeds-')}` is params.yaml with {changes or 'no change'}.")
+    return "\n\n".join(tables)
+
+
+def _seeds_table(results: dict[str, Any], recipe: str) -> str:
+    """Return a row for each model and a column for each score that there is: not every dataset has all."""
+    summary = results["summary"]
+    known = {**TEST_SCORES, "auc_weighted": "weighted ROC AUC"}
+    names = {score: name for score, name in known.items() if score in summary[next(iter(MODELS))]}
+    seeds = ", ".join(map(str, results["seeds"]))
+    header = [f"{recipe}mean ± standard deviation of seeds {seeds}", *names.values()]
+    rows = [[f"`{model}`", *(_mean_and_sd(summary[model][name]) for name in names)] for model in MODELS]
+    return markdown_table(header, rows)
+
+
+def _mean_and_sd(score: dict[str, float | None]) -> str:
+    """One seed has no standard deviation."""
+    return f"{score['mean']:.4f}" + ("" if score["sd"] is None else f" ± {score['sd']:.4f}")
+
+
+def _speed(root: Path) -> str:
+    results = read_json(root / "benchmarks/results/speed.json")
+    forward, training = results["frozen_pass_images_per_second"], results["training_images_per_second"]
+    rows = [
+        ["frozen pass: this pipeline (OpenVINO)", forward["openvino"], 1.0],
+        ["frozen pass: TensorFlow graph", forward["tensorflow"], forward["openvino"] / forward["tensorflow"]],
+        ["frozen pass: Keras `predict`", forward["keras_predict"], results["frozen_pass_ratio"]],
+        ["fine-tuning: this pipeline (cached activations)", training["cached_activations"], 1.0],
+        [
+            "fine-tuning: `fit` from records with augmentation, frozen below the same cut",
+            training["fit_frozen_below_cut"],
+            results["training_ratio"]["fit_frozen_below_cut"],
+        ],
+        [
+            "fine-tuning: `fit` of the whole network from records with augmentation",
+            training["fit_whole_network"],
+            results["training_ratio"]["fit_whole_network"],
+        ],
+    ]
+    machine = f"{results['cores']} cores with {results['vector_instructions']}"
+    header = [f"at {results['image_size']} pixels, on {machine}", "images a second", "this pipeline is faster by"]
+    return markdown_table(header, [[str(name), f"{rate:.1f}", f"{ratio:.1f} ×"] for name, rate, ratio in rows])
+
+
+def accelerator_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each device."""
+    cuts = {"top": "head", "block5": "above block5", "input": "whole network"}
+    header = ["images a second, at 224 pixels", "frozen pass, Keras", *cuts.values(), "first epoch above block5"]
+    rows = []
+    for name, found in results.items():
+        trained = found["training"]
+        rates = [f"{trained[cut]['images_per_second']:,.0f}" if cut in trained else "not measured" for cut in cuts]
+        frozen, first = found["frozen_pass_images_per_second"], trained["block5"]["first_epoch_s"]
+        rows.append([name, f"{frozen:,.0f}", *rates, f"{first:.0f} s"])
+    return markdown_table(header, rows)
+
+
+def _preprocess(root: Path) -> str:
+    results = read_json(root / "benchmarks/results/preprocess.json")
+    rates, memory = results["images_per_second"], results["memory"]
+    names = {"elpv": "ELPV (PNG, 300 × 300)", "jpeg": "photographs (JPEG, about 500 × 375)"}
+    header = [f"preprocess, to {results['image_size']} pixels", "images a second", "of the rate of a bare loop"]
+    rows = [[names[name], f"{rate['preprocess']:.0f}", f"{rate['ratio']:.0%}"] for name, rate in rates.items()]
+    peaks = {int(count): values["peak_memory_bytes"] / 1e6 for count, values in memory.items() if count != "ratio"}
+    said = " and ".join(f"{peak:.0f} MB for {count:,}" for count, peak in peaks.items())
+    return f"{markdown_table(header, rows)}\n\nPeak memory: {said} small images ({memory['ratio']:.2f} ×)."
+
+
+def _backbones(_: Path) -> str:
+    from transfer.networks.backbones.registry import BACKBONES
+
+    header = ["backbone", "trained at", "weights that can be had: licence", "cuts (**auto**)"]
+    rows = []
+    for name, backbone in BACKBONES.items():
+        weights = ", ".join(f"`{kind}`: {source.licence}" for kind, source in backbone.weights.items())
+        cuts = ["**" + cut + "**" if cut == DEFAULT_CUTS[name] else cut for cut in CUTS[name]]
+        rows.append([f"`{name}`", f"{backbone.default_size} px", weights, " ".join(cuts)])
+    return markdown_table(header, rows)
+
+
+def matrix_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each backbone, and for each dataset its status, accuracies and seconds."""
+    datasets = results["datasets"]
+    names = list(dict.fromkeys(name for cells in datasets.values() for name in cells["backbones"]))
+    header = ["backbone (weights)", *(f"`{name}`{_matrix_shared(cells)}" for name, cells in datasets.items())]
+    rows = []
+    for name in names:
+        found = [cells["backbones"].get(name) for cells in datasets.values()]
+        weights = next(cell["weights"] for cell in found if cell)
+        rows.append(
+            [f"`{name}` ({WEIGHT_KINDS[weights]})", *(matrix_cell(cell) if cell else "not run" for cell in found)]
+        )
+    return markdown_table(header, rows)
+
+
+def _matrix_shared(cells: dict[str, Any]) -> str:
+    """What stands in the header beside a dataset's name."""
+    if cells["chance"] is None:
+        return ""
+    return f": chance {cells['chance']:.3f}; stages that all share {cells['shared']['seconds']:.0f} s"
+
+
+def matrix_cell(cell: dict[str, Any]) -> str:
+    """Status, test accuracy of the head → of the fine-tuned network, seconds."""
+    if cell["status"] != "ok":
+        return cell["status"] if len(cell["status"]) <= 80 else f"{cell['status'][:79]}…"
+    return f"ok: {cell['head']:.3f} → {cell['finetuned']:.3f}, {cell['seconds']:.0f} s"
+
+
+def _matrix(root: Path) -> str:
+    return matrix_markdown(read_json(root / "benchmarks/results/matrix.json"))
+
+
+def _augment(root: Path) -> str:
+    ways = read_json(root / "benchmarks/results/augment.json")
+    names = {
+        "cached": "`augment: cached`",
+        "none": "`augment: none`",
+        "on_the_fly": "`augment: on_the_fly`",
+        "input": "`augment: on_the_fly`, `cut: input`",
+    }
+    header = ["trained on", "epochs", "an epoch", "frozen pass", "cache on disk", "val. accuracy", "test accuracy"]
+    rows = [
+        [
+            names[way],
+            str(row["epochs"]),
+            f"{row['seconds_per_epoch']:.1f} s",
+            f"{row['embed_seconds']:.0f} s",
+            f"{row['cached_bytes'] / 1e6:,.0f} MB",
+            f"{row['val_accuracy']:.3f}",
+            f"{row['accuracy']:.3f}",
+        ]
+        for way, row in ways.items()
+    ]
+    return markdown_table(header, rows)
+
+
+TRY_SCORES = {"accuracy, 1 view / 8": "accuracy", "F1": "f1", "ROC AUC": "auc", "log loss": "log_loss"}
+
+
+def _try_cells(found: dict[str, Any]) -> list[str]:
+    """Return each of `TRY_SCORES`, in one view and, where it was judged so, in the mean of all."""
+    scores = [found[views] for views in ("one_view", "all_views") if views in found]
+    return [" / ".join(f"{score[key]:.3f}" for score in scores) for key in TRY_SCORES.values()]
+
+
+def _tries(root: Path) -> str:
+    header = ["try: what it lays over params.yaml", "images", *TRY_SCORES]
+    rows = []
+    for name, found in read_json(root / "benchmarks/results/tries.json").items():
+        seconds = statistics.median(fold["seconds_per_epoch"] for fold in found["folds"])
+        rows.append(
+            [f"`{name}`: {', '.join(found['changes'])}", str(found["images"]), *_try_cells(found), f"{seconds:.0f} s"]
+        )
+    return markdown_table([*header, "an epoch"], rows)
+
+
+def gpu_tries_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each try, and what labels that are sure and unsure bear."""
+    rows = [[found["title"], *_try_cells(found)] for found in results["tries"].values()]
+    (low, high), (lowest, highest) = (results[kind]["accuracy"] for kind in ("certain", "uncertain"))
+    count = results["uncertain"]["images"]
+    said = (
+        f"Of the {results['images']} images, {count} have a defect probability of 1/3 or 2/3. With eight views, the "
+        f"single networks are right in {lowest:.1%} to {highest:.1%} of these, and in {low:.1%} to {high:.1%} of the "
+        "others."
+    )
+    return f"{markdown_table(['try', *TRY_SCORES], rows)}\n\n{said}"
+
+
+def _sweep(root: Path) -> str:
+    path = root / "benchmarks/results/sweep.json"
+    if not path.exists():
+        return "Not measured yet: `make sweep`."
+    results = read_json(path)
+    parts, loop, ratio = results["seconds"], results["tutorial"], results["ratio"]
+    count, cores = len(results["settings"]), f"{results['cores']} cores with {loop['vector_instructions']}"
+    sweep = parts["queue"] + parts["run"] + parts["show"]
+    header = [f"{count} settings, {results['epochs']} epochs each, on {cores}", "seconds", "times as fast"]
+    rows = [
+        ["the tutorial's loop", f"{loop['seconds']:,.0f}", "1"],
+        ["this pipeline, frozen pass included", f"{sweep + parts['embed']:,.0f}", f"{ratio['with_embed']:.1f}"],
+        ["this pipeline, where the frozen pass is cached", f"{sweep:,.0f}", f"{ratio['without_embed']:.1f}"],
+    ]
+    picture = "![Validation loss and accuracy of each setting](benchmarks/results/sweep.png)"
+    return "\n\n".join([markdown_table(header, rows), f"{_estimated(loop, count)} {_best(results)}", picture])
+
+
+def _estimated(loop: dict[str, Any], settings: int) -> str:
+    if not loop["estimated"]:
+        return "The tutorial's loop was run whole."
+    return (
+        f"The tutorial's loop was not run whole: its seconds are estimated from the median of {loop['measured_steps']} "
+        f"training steps and of all validation steps in each of {loop['measured_settings']} of the {settings} settings."
+    )
+
+
+def _best(results: dict[str, Any]) -> str:
+    """Name the setting that was chosen, and how many failed."""
+    best = results["settings"][0]
+    if best["status"] != "ok":
+        return "No setting was better than chance."
+    values = ", ".join(f"`{key}={value}`" for key, value in best["changed"].items())
+    wrong = sum(setting["status"] != "ok" for setting in results["settings"])
+    said = f"Chosen: {values}, with a validation loss of {best['loss']:.3f} and accuracy of {best['accuracy']:.3f}."
+    return said + (f" {wrong} settings failed or collapsed." if wrong else "")
+
+
+def _learning_curve(root: Path) -> str:
+    path = root / "benchmarks/results/learning_curve.json"
+    if not path.exists():
+        return "Not measured yet: `make learning_curve`."
+    models = read_json(path)["models"]
+    summaries = {model: {row["images"]: row for row in curve["summary"]} for model, curve in models.items()}
+    sizes = sorted({size for of_size in summaries.values() for size in of_size})
+    rows = [[f"{size:,}", *(_mean_error(of_size.get(size)) for of_size in summaries.values())] for size in sizes]
+    table = markdown_table(["training images", *(f"`{model}`" for model in models)], rows)
+    said = [f"`{model}`: {curve['conclusion']}" for model, curve in models.items()]
+    picture = "![Validation error over the training-set size](benchmarks/results/learning_curve.png)"
+    return "\n\n".join([table, *said, picture])
+
+
+def _mean_error(row: dict[str, Any] | None) -> str:
+    """Mean ± standard deviation of the validation error, in per cent and points."""
+    if row is None or row["mean"] is None:
+        return "–"
+    spread = f"({row['trained']} trained)" if row["sd"] is None else f"± {100 * row['sd']:.1f}"
+    return f"{100 * row['mean']:.1f} % {spread}"
+
+
+def peers_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each peer and for each model of the pipeline, means ± standard deviations."""
+    rows = results["rows"].values()
+    seeds = {seed for row in rows for seed, run in row["runs"].items() if run["status"] == "ok"}
+    settings = results["settings"]
+    machine = f"{results['cores']} cores with {results['vector_instructions']}"
+    header = [
+        f"{_seed_list(seeds)}, {settings['image_size']} pixels, {machine}",
+        *TEST_SCORES.values(),
+        "training",
+        "peak memory",
+    ]
+    return markdown_table(header, [[_peer_title(row, seeds), *_peer_cells(row["summary"])] for row in rows])
+
+
+def _seed_list(seeds: set[str]) -> str:
+    """Name seeds, in order."""
+    return f"seeds {', '.join(sorted(seeds, key=int))}" if len(seeds) != 1 else f"seed {min(seeds)}"
+
+
+def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
+    """What a row is called; where seeds are missing, with those that it has, how recipes were shortened, on
+    what else than this machine they were trained, and with which seeds alone their time was taken.
+    """
+    done = {seed: run for seed, run in row["runs"].items() if run["status"] == "ok"}
+    notes = [] if set(done) in (seeds, set()) else [_seed_list(set(done))]
+    scales = {run["epochs_scale"] for run in done.values()} - {1.0}
+    notes += [f"{scale:g} of the epochs" for scale in sorted(scales)]
+    devices = sorted({run["device"] for run in done.values() if "device" in run})
+    for device in devices:
+        elsewhere = {seed for seed, run in done.items() if run.get("device") == device}
+        notes.append(f"{_seed_list(elsewhere)} on an {device}" if elsewhere != set(done) else f"on an {device}")
+    timed = {seed for seed, run in done.items() if "seconds" in run}
+    if timed and any("device" not in run for seed, run in done.items() if seed not in timed):
+        notes.append(f"training time of {_seed_list(timed)}")
+    return f"{row['title']} ({', '.join(notes)})" if notes else str(row["title"])
+
+
+def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
+    """Scores, seconds and megabytes."""
+    if not summary:
+        return ["not run"] * (len(TEST_SCORES) + 2)
+    spread = {name: value["sd"] for name, value in summary.items()}
+
+    def cell(name: str, form: str, unit: str = "", scale: float = 1.0) -> str:
+        if name not in summary:
+            return "–"
+        mean, deviation = summary[name]["mean"], spread[name]
+        assert mean is not None
+        more = "" if deviation is None else f" ± {deviation * scale:{form}}"
+        return f"{mean * scale:{form}}{more}{unit}"
+
+    scores = [cell(name, ".4f") for name in TEST_SCORES]
+    return [*scores, cell("seconds", ".0f", " s"), cell("peak_memory_bytes", ",.0f", " MB", 1e-6)]
+
+
+def load_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each number of images."""
+    header = [
+        f"images ({results['cores']} cores)", "download", "preprocess", "its peak memory", "split alone",
+        "files in data/raw/images and data/records", "`dvc status` of both", "… of the images as files",
+    ]  # fmt: skip
+    rows = []
+    for row in results["rows"]:
+        done = row["preprocess"]
+        as_files = f"{row['status_of_files_s']:.1f} s" if "status_of_files_s" in row else "not measured"
+        rows.append([
+            f"{row['images']:,}",
+            f"{row['download']['seconds']:.1f} s",
+            f"{done['seconds']:.1f} s, {row['images'] / done['seconds']:,.0f} images/s",
+            f"{done['peak_memory_bytes'] / 1e6:,.0f} MB",
+            f"{row['split']['seconds']:.1f} s",
+            f"{row['raw']['files']} and {row['records']['files']}",
+            f"{row['status_s']:.1f} s",
+            as_files,
+        ])  # fmt: skip
+    return markdown_table(header, rows)
+
+
+def beam_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each runner and stage, and what the rates say of many machines."""
+    titles = {"preprocess": "preprocess: photographs", "embed": "embed: views of solar cells"}
+    header = [
+        f"on {results['cores']} cores",
+        "done by",
+        "seconds",
+        "of these, without work",
+        "a second, while at work",
+    ]
+    rows = [
+        [title, name, f"{row['seconds']:.1f}", f"{row['start_s']:.1f}", f"{row['rate']:.0f}"]
+        for stage, title in titles.items()
+        for name, row in results[stage]["rows"].items()
+    ]
+    same = all(results[stage]["same_bytes"] for stage in titles)
+    said = "All wrote the same bytes." if same else "They did **not** all write the same bytes."
+    return "\n\n".join([markdown_table(header, rows), said, _many_machines(results["estimate"])])
+
+
+def _many_machines(estimated: dict[str, float]) -> str:
+    """Say what an estimate says: hours, bytes, and what breaks first."""
+    moved = estimated["raw_bytes"] + 4 * estimated["record_bytes"] + estimated["activation_bytes"]
+    busy = estimated["preprocess_h"] + estimated["embed_h"]
+    rate = moved / estimated["machines"] / (busy * 3600)
+    header = [f"estimated for {estimated['images']:,.0f} photographs on {estimated['machines']} such machines", ""]
+    rows = [
+        ["preprocess: decode on all", f"{estimated['preprocess_h']:.1f} h"],
+        ["preprocess: look for duplicates in one process", f"{estimated['duplicates_h']:.1f} h"],
+        ["memory of that process", f"{estimated['driver_bytes'] / 1e9:,.0f} GB"],
+        ["embed on all, 8 views, at the head's cut", f"{estimated['embed_h']:.1f} h"],
+        ["data/raw, read once", f"{estimated['raw_bytes'] / 1e12:.1f} TB"],
+        [
+            "records, written to the pool, copied, read by embed",
+            f"{estimated['record_bytes'] / 1e12:.1f} TB, four times, in {estimated['record_shards']:,.0f} shards",
+        ],
+        ["activations, written once", f"{estimated['activation_bytes'] / 1e12:.1f} TB"],
+        ["moved by each machine while it computes", f"{rate / 1e6:.0f} MB/s"],
+        ["items of embed, two small files each", f"{estimated['embed_items']:,.0f}"],
+    ]
+    return markdown_table(header, rows)
+
+
+def killed_markdown(results: dict[str, Any]) -> str:
+    """Say how often runs were killed, and what came out."""
+    runs = results["runs"]
+    kills = [kill for run in runs for kill in run["kills"]]
+    late = sum(kill["ended"] for kill in kills)
+    between = f" ({late} of them between two stages)" if late else ""
+    parts = ", ".join(f"{part:.0%}" for part in dict.fromkeys(part for run in runs for part in run["parts"]))
+    stages = len({kill["stage"] for kill in kills})
+    same = sum(run["outputs"] - len(run["differing"]) for run in runs)
+    return (
+        f"{len(kills)} kills{between}: in {len(runs)} clone{'s' * (len(runs) > 1)}, in each of {stages} stages, when "
+        f"{parts} of it was done. In the end {same} of {sum(run['outputs'] for run in runs)} outputs had the hashes of "
+        "an undisturbed run."
+    )
+
+
+def predict_markdown(results: dict[str, Any]) -> str:
+    """Say how fast files are predicted in each format, and how far from TensorFlow what comes out is."""
+    header = [
+        f"`{results['model']}`, {results['images']:,} image files, {results['cores']} cores",
+        "images a second, start-up included",
+        "largest difference",
+        "mean",
+        "same class",
+    ]
+    rows = [
+        [
+            f"`{name}`",
+            f"{way['images_per_second']:.0f}",
+            f"{way['largest_difference']:.1e}",
+            f"{way['mean_difference']:.1e}",
+            f"{way['agreement']:.1%}",
+        ]
+        for name, way in results["ways"].items()
+    ]
+    return markdown_table(header, rows)
+
+
+def serving_markdown(results: dict[str, Any]) -> str:
+    """Say what HTTP costs."""
+    bare, by_clients = results["bare_one_at_a_time"], results["http_by_clients"]
+    one, alone = (f"{found['p50_ms']} ms (p95 {found['p95_ms']} ms)" for found in (by_clients["1"], bare))
+    many = [
+        f"{clients} clients: {found['images_per_second']:.0f} images/s, p50 {found['p50_ms']:.0f} ms"
+        for clients, found in by_clients.items()
+        if clients != "1"
+    ]
+    return (
+        f"One client waits {one}, {results['one_client_p50_ratio']} times as long as the bare classifier takes, "
+        f"{alone}. {'; '.join(many)}; the bare classifier: {results['bare_many_images_per_second']:.0f} images/s."
+    )
+
+
+def exports_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each backbone: by format, the largest difference from Keras, or what went wrong."""
+    backbones = results["backbones"]
+    formats = list(dict.fromkeys(name for found in backbones.values() for name in found))
+    rows = [[f"`{name}`", *(_export_cell(found[kind]) for kind in formats)] for name, found in backbones.items()]
+    return markdown_table(["largest difference of a probability", *(f"`{kind}`" for kind in formats)], rows)
+
+
+def _export_cell(found: dict[str, Any]) -> str:
+    if "largest_difference" not in found:
+        return f"**no**: {found['status'].split('converter: ')[-1][:50]}…"
+    beyond = "" if found["status"] == "ok" else ", **too much**"
+    return f"{found['largest_difference']:.0e}{beyond}"
+
+
+def _exported(root: Path) -> str:
+    figures, cost = (read_json(root / f"metrics/{name}.json") for name in ("export", "export-cost"))
+    return exported_markdown(figures, cost)
+
+
+def _if_measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[[Path], str]:
+    """Return what renders a file of benchmarks/results that may not be there yet."""
+
+    def block(root: Path) -> str:
+        path = root / f"benchmarks/results/{name}.json"
+        return markdown(read_json(path)) if path.exists() else "Not measured yet."
+
+    return block
+
+
+def _dag(root: Path) -> str:
+    graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
+    return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
+
+
+def _packages(root: Path) -> str:
+    """What a change in a package runs again, by dvc.yaml, and how long that took where each stage was killed once."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    (run,) = read_json(root / "benchmarks/results/killed-default.json")["runs"]
+    part = run["parts"][0]  # of a stage's seconds, after which it was killed first
+    seconds: dict[str, float] = {}
+    for kill in reversed(run["kills"]):
+        seconds[kill["stage"]] = kill["after_s"] / part
+    rows = []
+    for package in sorted(path.parent.name for path in root.glob("transfer/*/__init__.py")):
+        declared = [name for name, stage in stages.items() if f"transfer/{package}" in stage.get("do", stage)["deps"]]
+        again = round(sum(value for name, value in seconds.items() if name.split("@")[0] in declared))
+        said = "all" if len(declared) == len(stages) else ", ".join(declared) or "none"
+        rows.append([f"`{package}`", said, f"{again} s" if declared else "0 s"])
+    header = ["a change in", "runs again", "that took"]
+    return markdown_table(header, sorted(rows, key=lambda row: -int(row[2].split()[0])))
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "performance": _performance,
+    "verdicts": _verdicts,
+    "seeds": _seeds,
+    "speed": _speed,
+    "accelerator": _if_measured("accelerator", accelerator_markdown),
+    "preprocess": _preprocess,
+    "backbones": _backbones,
+    "matrix": _matrix,
+    "augment": _augment,
+    "tries": _tries,
+    "gpu-tries": _if_measured("tries-gpu", gpu_tries_markdown),
+    "sweep": _sweep,
+    "learning-curve": _learning_curve,
+    "peers": _if_measured("peers", peers_markdown),
+    "killed": _if_measured("killed", killed_markdown),
+    "killed-default": _if_measured("killed-default", killed_markdown),
+    "load": _if_measured("load", load_markdown),
+    "predict": _if_measured("predict", predict_markdown),
+    "serving": _if_measured("serving", serving_markdown),
+    "exports": _if_measured("exports", exports_markdown),
+    "beam": _if_measured("beam", beam_markdown),
+    "dag": _dag,
+    "packages": _packages,
+    "exported": _exported,
+}
+
+
+def render(text: str, root: Path) -> str:
+    """Return README.md's text with the figures that the files below `root` hold now."""
+    return BLOCK.sub(lambda match: f"{match[1]}{BLOCKS[match[2]](root)}\n{match[3]}", text)
+
+
+if __name__ == "__main__":
+    README.write_text(render(README.read_text(encoding="utf-8"), Path()), encoding="utf-8")

@@ -1,1 +1,0 @@
-"""One small script for each stage of the pipeline."""

@@ -1,0 +1,239 @@
+"""Tests of transfer/core/params.py: params.yaml is read strictly."""
+
+import copy
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from transfer.core.cuts import CUTS
+from transfer.core.errors import UserError
+from transfer.core.params import Params, WeightsFile, read_params
+from transfer.core.strict import load_yaml
+
+REAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def _read(folder: Path, text: str) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_params(path)
+
+
+def _replaced(old: str, new: str) -> str:
+    assert old in REAL
+    return REAL.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("formats", "said"),
+    [
+        ("[]", "export.formats: expected tuple should have at least 1 item"),
+        ("[onnx, openvino, onnx]", "export: expected each of formats once, received onnx, openvino, onnx"),
+        (
+            "[tflite]",
+            "export.formats.0: expected 'openvino', 'onnx', 'saved_model', 'litert_float32', 'litert_float16'",
+        ),
+        ("onnx", "export.formats: expected a valid tuple, received 'onnx'"),
+    ],
+)
+def test_formats_are_known_and_named_once(tmp_path: Path, formats: str, said: str) -> None:
+    text = re.sub(r"formats:\n( *- .*\n)+", f"formats: {formats}\n", REAL)
+    assert text != REAL
+    with pytest.raises(UserError) as caught:
+        _read(tmp_path, text)
+    assert said in str(caught.value)
+
+
+def test_the_projects_own_files_are_valid() -> None:
+    assert read_params(ROOT / "params.yaml").finetune.cut == "auto"
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("5e-4", 5e-4), ("1e-05", 1e-5), ("0.0001", 1e-4), ("1E-3", 1e-3), ("1", 1.0), ("1.", 1.0)]
+)
+def test_numbers_are_read_as_people_and_dvc_write_them(tmp_path: Path, written: str, value: float) -> None:
+    assert _read(tmp_path, _replaced("lr: 5e-4", f"lr: {written}")).lr == value
+
+
+WRONG = [
+    ("lr: 5e-4", "lrr: 5e-4", ["lrr", "expected lr (is it misspelt?)"]),
+    ("lr: 5e-4", "lr: fast", ["lr", "number", "'fast'"]),
+    ("lr: 5e-4", "lr: -1", ["lr", "greater than 0", "-1"]),
+    ("lr: 5e-4", "lr: 2.5", ["lr", "less than or equal to 1", "2.5"]),
+    ("lr: 5e-4", "lr: .nan", ["lr", "finite", "nan"]),
+    ("lr: 5e-4", "lr: .inf", ["lr", "inf"]),
+    ("lr: 5e-4", "lr: true", ["lr", "number", "True"]),
+    ("lr: 5e-4", "lr:", ["lr", "number", "None"]),
+    ("lr: 5e-4", "lr: [1e-4]", ["lr", "number", "1e-4"]),
+    ("seed: 1", "seed: 1.5", ["seed", "integer", "1.5"]),
+    ("seed: 1", "seed: '1'", ["seed", "integer", "'1'"]),
+    ("seed: 1", "seed: true", ["seed", "integer", "True"]),
+    ("seed: 1", "seed: -1", ["seed", "greater than or equal to 0", "-1"]),
+    ("test: 0.25", "test: 0", ["split.test", "greater than 0", "0"]),
+    ("test: 0.25", "test: 0.9", ["split", "test + validation", "less than 1", "0.9"]),
+    ("engine: auto", "engine: cuda", ["engine", "'auto', 'openvino' or 'tensorflow'", "'cuda'"]),
+    ("weights: packaged", "weights: imagnet", ["weights", "packaged, imagenet, none or {file", "'imagnet'"]),
+    ("weights: packaged", "weights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
+    ("weights: packaged", "weights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
+    ("class_weights: none", "class_weights: equal", ["class_weights", "none, balanced", "'equal'"]),
+    ("class_weights: none", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
+    ("class_weights: none", "class_weights: {}", ["class_weights", "none, balanced", "{}"]),
+    ("distance: 4", "distance: 40", ["duplicates.distance", "less than or equal to 16", "40"]),
+    ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "less than or equal to 1", "2"]),
+    ("augment: cached", "augment: always", ["finetune.augment", "'cached', 'on_the_fly' or 'none'", "'always'"]),
+    ("rotation: 0.03", "rotation: 30", ["finetune.augmentation.rotation", "less than or equal to 0.5", "30"]),
+    ("image_size: 224", "image_size: 16", ["image_size", "greater than or equal to 32", "16"]),
+    ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
+    ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),
+    ("warmup_epochs: 2", "warmup_epochs: 18", ["finetune", "warmup_epochs to be less than epochs", "18"]),
+    ("units:\n  - 128", "units: 128", ["head.units", "tuple", "128"]),
+    ("units:\n  - 128", "units: [0]", ["head.units.0", "greater than or equal to 1", "0"]),
+    ("epochs: 18", "epochs: 0", ["finetune.epochs", "greater than or equal to 1", "0"]),
+    ("views: all", "views: 3", ["head.views", "'all', 1, 2, 4 or 8", "3"]),
+    ("max_images: ", "max_images: 2 ", ["max_images", "greater than or equal to 8", "2"]),
+    ("seed: 1", "seed: 1\nseed: 2", ["each key once", "'seed' twice", "line 4"]),
+    ("  cut: auto", "  cut: auto\n  cut: block6", ["each key once", "'cut' twice"]),
+    ("lr: 5e-4", "lr: [5e-4", ["expected YAML"]),
+    ("seed: 1", "1: 2", ["1: expected keys should be strings"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "named"), WRONG, ids=[row[1] for row in WRONG])
+def test_what_is_wrong_is_one_line_with_key_expected_and_received(
+    tmp_path: Path, old: str, new: str, named: list[str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, _replaced(old, new))
+    first = str(error.value).splitlines()[0]
+    assert first.startswith(f"{tmp_path}/params.yaml: ")
+    assert "expected" in first
+    assert ", received" in first
+    for part in named:
+        assert part in str(error.value)
+
+
+def test_a_fault_of_several_keys_does_not_print_the_whole_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, _replaced("cut: auto", "cut: block9"))
+    assert str(error.value).endswith("block7, top), received 'block9'")
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    text = _replaced("lr: 5e-4", "lr: 0").replace("seed: 1", "seed: x", 1)
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, text)
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "just text", "[1, 2]", "- lr: 1", "null"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match="expected"):
+        _read(tmp_path, text)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00lr")
+    with pytest.raises(UserError, match="expected YAML"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"params.yaml: expected a file, received: No such file"):
+        read_params(tmp_path / "params.yaml")
+
+
+LAUGHS = "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in itertools.pairwise("abcdefghijkl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"a: &a [ha]\n{LAUGHS}lr: *l\n", "lr: expected"),
+        (f"lr: {'[' * 50_000}", "expected YAML, received: "),
+        (f"lr: {'9' * 50_000}", "expected YAML, received: "),
+        ("lr: &a [*a]\n", "lr: expected"),
+        ("one: &a {k: 1}\nlr:\n  <<: *a\n", "line 3: expected no merged mappings, received the key <<"),
+        ("? [a, b]\n: 1\n", "expected YAML, received: "),
+        ("lr: 2001-99-99\n", "expected YAML, received: "),
+        ("lr: !!python/object/apply:os.system [true]\n", "expected YAML, received: could not determine a constructor"),
+        ("# " + "a" * (1 << 20), "expected at most 1,048,576 bytes of YAML, received 1,048,578"),
+    ],
+    ids=["laughs", "deep", "digits", "itself", "merge", "list-key", "date", "object", "long"],
+)
+def test_hostile_yaml_is_a_short_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, text)
+    assert message in str(error.value)
+    assert len(str(error.value)) < 20_000
+
+
+def test_what_is_no_file_is_refused_and_not_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"/dev/zero: expected a file, received a device or pipe"):
+        load_yaml(Path("/dev/zero"))
+    with pytest.raises(UserError, match=r"expected a file, received a folder"):
+        load_yaml(tmp_path)
+
+
+def _paths(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, item in value.items():
+        yield (*at, key)
+        if isinstance(item, dict):
+            yield from _paths(item, (*at, key))
+
+
+def _mutations() -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Every key removed, renamed, and its value replaced by one that no key can have."""
+    for path in _paths(yaml.safe_load(REAL)):
+        for name in ("removed", "renamed", "replaced"):
+            values = copy.deepcopy(yaml.safe_load(REAL))
+            section = values
+            for key in path[:-1]:
+                section = section[key]
+            old = section.pop(path[-1])
+            if name == "renamed":
+                section[f"{path[-1]}_"] = old
+            elif name == "replaced":
+                section[path[-1]] = {"no": "value"}
+            yield name, path, values
+
+
+MUTATIONS = list(_mutations())
+
+
+def test_there_are_a_hundred_mutations() -> None:
+    assert len(MUTATIONS) >= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "values"), MUTATIONS, ids=[f"{name} {'.'.join(path)}" for name, path, _ in MUTATIONS]
+)
+def test_every_mutation_is_an_error_that_names_the_key(
+    tmp_path: Path, name: str, path: tuple[str, ...], values: Any
+) -> None:
+    with pytest.raises(UserError) as error:
+        _read(tmp_path, yaml.safe_dump(values))
+    assert ".".join(path) in str(error.value), (name, str(error.value))
+    assert "expected" in str(error.value)
+    assert "received" in str(error.value)
+
+
+def test_weights_may_be_a_file_with_its_sha256(tmp_path: Path) -> None:
+    read = _read(tmp_path, _replaced("weights: packaged", f"weights: {{file: own.h5, sha256: {'0a' * 32}}}"))
+    assert read.weights == WeightsFile("own.h5", "0a" * 32)
+
+
+def test_class_weights_may_be_given_by_name(tmp_path: Path) -> None:
+    read = _read(tmp_path, _replaced("class_weights: none", "class_weights: {intact: 1, 7: 1e-1}"))
+    assert read.class_weights == {"intact": 1.0, "7": 0.1}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_every_backbone_can_be_chosen_without_another_edit(tmp_path: Path, name: str) -> None:
+    text = _replaced("backbone: efficientnet_lite0", f"backbone: {name}").replace("image_size: 224", "image_size: 64")
+    assert _read(tmp_path, text).backbone == name

@@ -1,0 +1,37 @@
+"""Tests of transfer/export/contract.py: what is said of an image is what is done with it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.transfer.conftest import Exported
+from transfer.core.cards import Card
+from transfer.core.spec import BLACK, WHITE, Colour, Conversion, Spec
+from transfer.export.contract import Contract, preprocessing
+from transfer.export.write import make_contract
+
+
+@pytest.mark.parametrize(
+    ("bit_depth", "background", "words"),
+    [
+        (None, WHITE, "on white; scale greys of 16 bits to 8 from 8 bits, if no value is above 255, or else keep the"),
+        (16, BLACK, "on black; keep the upper 8 of 16 bits; convert"),
+        (12, (1, 2, 3), "the colour (1, 2, 3) (red, green, blue); scale greys of 16 bits from 0 to 4095 to 0 to 255"),
+    ],
+)
+def test_the_words_are_those_of_the_conversion(bit_depth: int | None, background: Colour, words: str) -> None:
+    assert words in preprocessing(Conversion(bit_depth, background), resizes=True)
+
+
+def test_an_exported_model_decodes_as_its_dataset_was(exported: Exported) -> None:
+    spec = Spec(("a", "b"), None, "none", 8, 3, {}, 12, (1, 2, 3))
+    contract = make_contract("head", Card(title="t"), spec, 1, 1.0)
+    assert contract.conversion == Conversion(12, (1, 2, 3))
+    assert Contract.of_properties(contract.properties(), Path("a.onnx")) == contract
+
+
+def test_what_was_exported_before_decodes_as_then(exported: Exported) -> None:
+    held = replace(exported.contract, bit_depth=12, background=WHITE).properties()
+    del held["bit_depth"], held["background"]
+    assert Contract.of_properties(held, Path("a.onnx")).conversion == Conversion(16, BLACK)

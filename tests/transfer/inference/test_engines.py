@@ -1,0 +1,46 @@
+"""Tests of transfer/inference/engines.py and transfer/inference/openvino_engine.py."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from transfer.core.errors import UserError
+from transfer.inference.engines import Engine, check_agreement, choose_engine, make_engine
+
+
+def _model(size: int = 12) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    entry = keras.Input((size, size, 3))
+    x = layers.Conv2D(4, 3, 2, "same")(entry)
+    return keras.Model(entry, layers.ReLU(6.0)(layers.BatchNormalization()(x)))
+
+
+@pytest.mark.parametrize("name", ["openvino", "tensorflow"])
+def test_engine_gives_what_keras_gives_in_order_for_batches_of_any_size(name: str) -> None:
+    model = _model()
+    engine: Engine = make_engine(model, name)  # type: ignore[arg-type]
+    random = np.random.default_rng(0)
+    batches = [random.random((size, 12, 12, 3), np.float32) for size in (5, 1, 32, 2)]
+    received = list(engine.run(iter(batches)))
+    assert [len(output) for output in received] == [5, 1, 32, 2]
+    for batch, output in zip(batches, received, strict=True):
+        np.testing.assert_allclose(output, model(batch, training=False).numpy(), atol=1e-5)
+    assert check_agreement(engine, model, batches[2]) < 1e-5
+
+
+def test_an_engine_that_differs_is_refused() -> None:
+    engine = make_engine(_model(), "openvino")
+    other = _model()
+    other.layers[1].set_weights([weight * 1.01 for weight in other.layers[1].get_weights()])
+    pixels = np.random.default_rng(0).random((4, 12, 12, 3), np.float32)
+    with pytest.raises(UserError, match=r"engine openvino: expected the values that TensorFlow computes"):
+        check_agreement(engine, other, pixels)
+
+
+def test_auto_is_openvino_where_there_is_no_gpu() -> None:
+    import tensorflow as tf
+
+    expected = "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
+    assert choose_engine("auto") == expected
+    assert choose_engine("tensorflow") == "tensorflow"

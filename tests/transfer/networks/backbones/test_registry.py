@@ -1,0 +1,176 @@
+"""Tests of every backbone with random weights: cut, trained, saved, loaded, and compared with the uncut network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from transfer.core.cuts import CUTS, DEFAULT_CUTS, SIZE_MULTIPLES, resolve_cut
+from transfer.core.errors import UserError
+from transfer.inference.engines import check_agreement, make_engine
+from transfer.networks.backbones.random_weights import noise_images
+from transfer.networks.backbones.registry import BACKBONES, pretrained
+from transfer.networks.fused import layers_above
+from transfer.networks.model_files import ModelFiles, load, save
+from transfer.networks.network import Architecture, Network, build, from_pixels, frozen_trunk
+from transfer.training.loop import compiled
+from transfer.training.recipe import Recipe, make_optimizer
+
+SIZE = 32
+PIXELS = noise_images(SIZE, 4, seed=5)  # another seed than the weights are scaled with
+ONE_HOT = np.eye(2, dtype=np.float32)[[0, 1, 1, 0]]
+TOLERANCE = 1e-3  # of the largest value; float32 through up to 80 convolutions that amplify
+TRAINED_ABOVE = dict.fromkeys(("efficientnetb1", "efficientnetb2", "efficientnetb3"), "block6")
+"""Cuts of the training test where it is not the default: these differ from EfficientNet-B0 in size only."""
+
+Array = NDArray[np.float32]
+
+
+def _difference(received: Array, expected: Array) -> float:
+    return float(np.max(np.abs(received - expected)) / np.max(np.abs(expected)))
+
+
+@pytest.fixture(scope="module", params=tuple(CUTS))
+def name(request: pytest.FixtureRequest) -> str:
+    """One backbone after the other, with all the tests of one together."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def backbone(name: str) -> keras.Model:
+    return pretrained(name, "none", SIZE, seed=3)[0]
+
+
+def test_every_backbone_has_cuts_and_a_default() -> None:
+    assert set(BACKBONES) == set(CUTS) == set(DEFAULT_CUTS)
+    assert set(SIZE_MULTIPLES) <= set(CUTS)
+    for name, cuts in CUTS.items():
+        assert tuple(BACKBONES[name].cuts) == cuts
+        assert cuts[-1] == "top"
+        assert resolve_cut(name, "auto") in cuts[:-1]
+        assert resolve_cut(name, "input") == "input"
+
+
+def test_a_wrong_cut_lists_the_right_ones() -> None:
+    with pytest.raises(UserError, match=r"a cut of vgg16 \(input, block1, .*, block4, top\), received 'blok4'"):
+        frozen_trunk(BACKBONES["vgg16"].build(SIZE), "vgg16", "blok4")
+
+
+def test_features_tell_images_apart(name: str, backbone: keras.Model) -> None:
+    """They are neither all alike, nor 0, nor immense."""
+    features = frozen_trunk(backbone, name, "top")(PIXELS, training=False).numpy()
+    assert features.ndim == 2
+    assert np.mean(np.std(features, axis=0)) > 0.05
+    assert np.max(np.abs(features)) < 1e3
+
+
+def test_a_backbone_is_pooled_as_wanted_unless_it_has_its_own_way(name: str, backbone: keras.Model) -> None:
+    channels = backbone.output_shape[-1]
+    both = frozen_trunk(backbone, name, "top", "average_max")
+    assert both.output_shape == (None, channels if BACKBONES[name].own_pool else 2 * channels)
+
+
+def test_cut_in_two_at_each_place_gives_what_the_uncut_network_gives(name: str, backbone: keras.Model) -> None:
+    expected = backbone(PIXELS, training=False).numpy()
+    places = []
+    for cut in ("input", *CUTS[name][:-1]):
+        tensor = BACKBONES[name].activations(backbone, cut)
+        trunk = frozen_trunk(backbone, name, cut)
+        activations = trunk(PIXELS, training=False).numpy()
+        assert np.mean(np.std(activations, axis=0)) > 0.01, cut
+        received = layers_above(backbone, tensor)(activations, training=False).numpy()
+        assert _difference(received, expected) < TOLERANCE, cut
+        places.append((len(trunk.weights), len(trunk.operations)))
+    assert places == sorted(set(places)), "cuts are in order, from the pixels upwards"
+
+
+def test_openvino_computes_the_trunk(name: str, backbone: keras.Model) -> None:
+    trunk = frozen_trunk(backbone, name, "auto")
+    assert check_agreement(make_engine(trunk, "openvino"), trunk, PIXELS) < 1e-4
+
+
+def test_weight_decay_pulls_kernels_only(name: str, backbone: keras.Model) -> None:
+    """And neither a layer scale (ConvNeXt) nor embeddings (ViT), as their authors have it."""
+    optimizer = make_optimizer(Recipe(epochs=1, lr=1e-3, weight_decay=0.1), steps=1)
+    decayed = {variable.name for variable in backbone.trainable_variables if optimizer._use_weight_decay(variable)}
+    assert decayed == {"kernel"}
+
+
+@dataclass
+class Trained:
+    """A network after one step of training above a cut, and its variables before."""
+
+    architecture: Architecture
+    cut: str
+    network: Network
+    before: dict[str, Array]
+
+
+def _variables(network: Network) -> dict[str, Array]:
+    return {variable.path: np.array(variable) for variable in network.whole.variables}
+
+
+def _step(top: keras.Model, inputs: Array) -> None:
+    """Train one step. Nothing decays, so that only a gradient changes a variable."""
+    compiled(top, Recipe(epochs=1, lr=1e-2), steps=1).fit(inputs, ONE_HOT, batch_size=len(inputs), verbose=0)
+
+
+@pytest.fixture(scope="module")
+def trained(name: str, backbone: keras.Model) -> Trained:
+    architecture = Architecture("transfer", SIZE, ("a", "b"), (7,), 0.1, backbone=name)
+    cut = resolve_cut(name, TRAINED_ABOVE.get(name, "auto"))
+    network = build(architecture, cut)
+    network.backbone.set_weights(backbone.get_weights())
+    before = _variables(network)
+    _step(network.top, network.trunk(PIXELS, training=False).numpy())
+    return Trained(architecture, cut, network, before)
+
+
+def _assert_only_what_is_above_changed(network: Network, before: dict[str, Array], cut: str) -> None:
+    """Nothing below the cut and no moving average changed; every kernel above did."""
+    below = {variable.path for variable in network.trunk.variables}
+    assert below or cut == "input"
+    averages = [path for path in before if "/moving_" in path]
+    after = _variables(network)
+    for path in (*below, *averages):
+        np.testing.assert_array_equal(after[path], before[path], err_msg=path)
+    kernels = [path for path in before if path.endswith("/kernel") and path not in below]
+    assert len(kernels) > 2
+    for path in kernels:
+        assert np.any(after[path] != before[path]), path
+    assert len(network.top.trainable_variables) == len({v.path for v in network.top.trainable_variables})
+
+
+def test_a_step_of_training_changes_what_is_above_the_cut_only(name: str, trained: Trained) -> None:
+    has_averages = any("/moving_" in path for path in trained.before)
+    assert has_averages == (name not in ("vgg16", "convnext_tiny", "vit_base_patch16"))
+    _assert_only_what_is_above_changed(trained.network, trained.before, trained.cut)
+
+
+def test_a_trained_network_is_whole_saved_and_loaded(trained: Trained, tmp_path: Path) -> None:
+    network = trained.network
+    expected = network.whole(PIXELS, training=False).numpy()
+    logits = network.top(network.trunk(PIXELS, training=False), training=False)
+    np.testing.assert_allclose(keras.ops.softmax(logits).numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(keras.ops.softmax(from_pixels(network)(PIXELS)).numpy(), expected, atol=1e-4)
+    files = ModelFiles(tmp_path / "m.json", tmp_path / "m.weights.h5", tmp_path / "m.npy")
+    save(network, np.zeros((1, 2), np.float32), files)
+    read = load(files.architecture, files.weights, trained.cut)
+    np.testing.assert_array_equal(read.whole(PIXELS, training=False).numpy(), expected)
+    again = read.top(read.trunk(PIXELS, training=False), training=False).numpy()
+    np.testing.assert_allclose(again, logits.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "on_the_fly"),
+    [("efficientnetb0", "block6", True), ("mobilenetv3_large", "input", False)],
+)
+def test_training_on_the_fly_and_of_everything(name: str, cut: str, on_the_fly: bool) -> None:
+    network = build(Architecture("transfer", SIZE, ("a", "b"), (7,), 0.1, backbone=name), cut)
+    network.backbone.set_weights(pretrained(name, "none", SIZE, seed=3)[0].get_weights())
+    before = _variables(network)
+    _step(from_pixels(network) if on_the_fly else network.top, PIXELS)
+    _assert_only_what_is_above_changed(network, before, cut)

@@ -1,0 +1,74 @@
+"""The backbones' names and cuts. Apart from the networks, so that params.yaml is checked without loading Keras."""
+
+from string import ascii_lowercase
+
+from transfer.core.errors import UserError
+
+LITE_REPEATS = {
+    "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
+    "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1),
+    "efficientnet_lite2": (1, 3, 3, 4, 4, 5, 1),
+}
+"""Blocks in each stage of an EfficientNet-Lite. The first and the last stage are the same in all of them."""
+
+
+def _lite_cuts(repeats: tuple[int, ...]) -> tuple[str, ...]:
+    """After each block: block2a is the first of the second stage, and the last of a stage has the stage's name."""
+    blocks = [f"block{n}{end}" for n, count in enumerate(repeats, 1) for end in (*ascii_lowercase[: count - 1], "")]
+    return ("stem", *blocks, "top")
+
+
+CUTS: dict[str, tuple[str, ...]] = {
+    **{name: _lite_cuts(repeats) for name, repeats in LITE_REPEATS.items()},
+    "vgg16": ("block1", "block2", "block3", "block4", "top"),
+    "resnet50": ("stem", "block1", "block2", "block3", "top"),
+    "resnet50v2": ("stem", "block1", "block2", "block3", "block4", "top"),
+    "mobilenetv2": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
+    "mobilenetv3_large": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "top"),
+    "efficientnetb0": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
+    "efficientnetb1": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
+    "efficientnetb2": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
+    "efficientnetb3": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
+    "efficientnetv2b0": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "top"),
+    "convnext_tiny": ("stem", "block1", "block2", "block3", "top"),
+    "vit_base_patch16": ("stem", *(f"block{number}" for number in range(1, 13)), "top"),
+}
+"""Name of a backbone: its cuts from the pixels upwards. A cut is named after the last block that stays frozen.
+
+"stem" is what stands before the first block, "block3" the end of the third stage (of the third encoder block in a
+Vision Transformer) and "top" the end of the backbone. Where the last stage ends at the top, "top" names the place.
+"""
+
+DEFAULT_CUTS = {
+    "efficientnet_lite0": "block5",
+    "efficientnet_lite1": "block5",
+    "efficientnet_lite2": "block5",
+    "vgg16": "block4",
+    "resnet50": "block3",
+    "resnet50v2": "block3",
+    "mobilenetv2": "block5",
+    "mobilenetv3_large": "block5",
+    "efficientnetb0": "block5",
+    "efficientnetb1": "block5",
+    "efficientnetb2": "block5",
+    "efficientnetb3": "block5",
+    "efficientnetv2b0": "block5",
+    "convnext_tiny": "block3",
+    "vit_base_patch16": "block8",
+}
+"""The cut that "auto" means: the end of a stage, behind about two thirds of the layers or somewhat more."""
+
+SIZE_MULTIPLES: dict[str, int] = {"vit_base_patch16": 16}
+"""Backbones that take only images whose size is a multiple of a number, and that number."""
+
+
+def resolve_cut(backbone: str, cut: str) -> str:
+    """Turn "auto" into the name of a backbone's default cut; any other name stays as it is.
+
+    Raises:
+        UserError: the backbone has no such cut.
+    """
+    cut = DEFAULT_CUTS[backbone] if cut == "auto" else cut
+    if cut != "input" and cut not in CUTS[backbone]:
+        raise UserError(f"expected a cut of {backbone} (input, {', '.join(CUTS[backbone])}), received {cut!r}")
+    return cut

@@ -1,0 +1,260 @@
+"""params.yaml, read strictly into frozen dataclasses: a section of the file is a class, and a key a field."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, model_validator
+from pydantic.dataclasses import dataclass
+
+from transfer.core.cuts import CUTS, SIZE_MULTIPLES
+from transfer.core.strict import SHA256, STRICT, Float, Int, Str, load_yaml, number, validate
+
+Positive = Annotated[Float, Field(gt=0)]
+Rate = Annotated[Float, Field(gt=0, le=1)]
+Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Count = Annotated[Int, Field(ge=1)]
+Units = tuple[Count, ...]
+LabelKind = Literal["auto", "hard", "soft"]
+Pooling = Literal["average", "max", "average_max"]
+Views = Literal["all", 1, 2, 4, 8]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
+WEIGHTS = ("packaged", "imagenet", "none")
+
+
+@dataclass(frozen=True, config=STRICT)
+class WeightsFile:
+    """Weights that the user brings: a Keras file (.h5 or .weights.h5) and its SHA-256 (hexadecimal)."""
+
+    file: str
+    sha256: str
+
+
+def _weights(value: Any) -> "str | WeightsFile":
+    """Read the param `weights`, a name or a file with its SHA-256."""
+    if isinstance(value, str) and value in WEIGHTS:
+        return value
+    if isinstance(value, dict) and set(value) == {"file", "sha256"}:
+        file, sha256 = value["file"], value["sha256"]
+        if isinstance(file, str) and isinstance(sha256, str) and SHA256.fullmatch(sha256):
+            return WeightsFile(file, sha256)
+    names = ", ".join(WEIGHTS)
+    raise ValueError(f"expected {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
+
+
+def _class_weights(value: Any) -> "str | dict[str, float]":
+    """Read the param `class_weights`: none, balanced, or a weight for each class."""
+    if value in ("none", "balanced"):
+        return str(value)
+    if isinstance(value, dict) and value:
+        weights = {str(name): number(weight) for name, weight in value.items()}
+        if all(isinstance(w, (int, float)) and not isinstance(w, bool) and 0 < w < 1e6 for w in weights.values()):
+            return {name: float(weight) for name, weight in weights.items()}
+    raise ValueError(f"expected none, balanced or a positive weight for each class, received {value!r}")
+
+
+Weights = Annotated[str | WeightsFile, PlainValidator(_weights)]
+ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Split:
+    """Fractions of all images."""
+
+    test: Annotated[Float, Field(gt=0, lt=1)]
+    validation: Annotated[Float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> "Split":
+        if self.test + self.validation >= 1:
+            raise ValueError(f"test + validation to be less than 1, received {self.test} + {self.validation}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Duplicates:
+    """When two images count as near-duplicates: see `dataset.duplicates`. A distance of null looks for none.
+
+    A dataset that gives its splits may have copies across them, which are removed; more than `max_removed_fraction` of
+    all images are an error.
+    """
+
+    distance: Annotated[Int, Field(ge=0, le=16)] | None
+    correlation: Annotated[Float, Field(gt=0, le=1)]
+    max_removed_fraction: Annotated[Float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Head:
+    """The fully connected head on the frozen backbone, and its training.
+
+    `pooling` is how the backbone's activations become features: by their mean over all places, by their largest, or
+    both side by side. ConvNeXt and the Vision Transformer have their own way, whatever is asked for.
+    """
+
+    pooling: Pooling
+    units: Units
+    dropout: Fraction
+    epochs: Count
+    lr: Rate
+    weight_decay: Annotated[Float, Field(ge=0)]
+    label_smoothing: Fraction
+    views: Views
+
+
+@dataclass(frozen=True, config=STRICT)
+class Augmentation:
+    """Random changes of training images on the fly; 0 switches one off. Flips follow the dataset's symmetry.
+
+    `rotation` is the largest angle, as a fraction of a full turn; `crop` the largest fraction of the side that is cut
+    off; `brightness` and `contrast` the largest change, as a fraction; `rand_augment` the number of RandAugment's
+    operations; `mixup` and `cutmix` the parameter of their beta distribution.
+    """
+
+    rotation: Annotated[Float, Field(ge=0, le=0.5)]
+    crop: Annotated[Float, Field(ge=0, lt=1)]
+    brightness: Annotated[Float, Field(ge=0, le=1)]
+    contrast: Annotated[Float, Field(ge=0, lt=1)]
+    rand_augment: Annotated[Int, Field(ge=0, le=8)]
+    mixup: Annotated[Float, Field(ge=0, le=8)]
+    cutmix: Annotated[Float, Field(ge=0, le=8)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Finetune:
+    """Training of the backbone's blocks above the cut, together with the head.
+
+    `augment` says what is trained on: the cached views of each image, changes on the fly (the trunk then runs in every
+    training step), or each image as it is. At the cut "input" nothing is frozen and nothing is cached.
+
+    `averaging` is the momentum of the exponential moving average of the weights, which is what is judged and kept; 0
+    keeps the weights themselves. Training stops after `patience` epochs without a better one; null never stops it.
+    """
+
+    cut: Str
+    augment: Literal["cached", "on_the_fly", "none"]
+    augmentation: Augmentation
+    epochs: Count
+    warmup_epochs: Annotated[Float, Field(ge=0)]
+    weight_decay: Annotated[Float, Field(ge=0)]
+    label_smoothing: Fraction
+    clip_norm: Positive
+    averaging: Fraction
+    patience: Count | None
+    views: Views
+
+    @model_validator(mode="after")
+    def _warm_up_in_time(self) -> "Finetune":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs to be less than epochs, received {self.warmup_epochs} of {self.epochs}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Baseline:
+    """What the networks trained from scratch have in common. They see the image averaged down to `image_size`."""
+
+    image_size: Annotated[Int, Field(ge=8, le=1024)]
+    dropout: Fraction
+    epochs: Count
+    lr: Rate
+
+
+@dataclass(frozen=True, config=STRICT)
+class Ann(Baseline):
+    """The fully connected baseline: the image flattened, and dense layers of `units`."""
+
+    units: Units
+
+
+@dataclass(frozen=True, config=STRICT)
+class Cnn(Baseline):
+    """The convolutional baseline: one convolution and pooling for each of `filters`."""
+
+    filters: Annotated[Units, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Baselines:
+    """The networks trained from scratch, to compare with."""
+
+    views: Views
+    ann: Ann
+    cnn: Cnn
+
+
+@dataclass(frozen=True, config=STRICT)
+class Evaluate:
+    """How an image is judged: by the mean of the probabilities of so many of its views."""
+
+    views: Views
+
+
+@dataclass(frozen=True, config=STRICT)
+class Export:
+    """The formats that the winner is written in."""
+
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Export":
+        if len(set(self.formats)) < len(self.formats):
+            raise ValueError(f"each of formats once, received {', '.join(self.formats)}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Params:
+    """All of params.yaml.
+
+    `runner` and `beam_options` say where preprocess and embed compute, which changes nothing that they write: so no
+    stage declares them in dvc.yaml, and a change runs nothing again.
+    """
+
+    lr: Rate
+    seed: Annotated[Int, Field(ge=0, lt=2**31)]
+    dataset: Annotated[Str, Field(min_length=1)]
+    image_size: Annotated[Int, Field(ge=32, le=1024)]
+    batch_size: Annotated[Int, Field(ge=1, le=4096)]
+    max_images: Annotated[Int, Field(ge=8)] | None
+    max_bad_fraction: Annotated[Float, Field(ge=0, le=1)]
+    split: Split
+    duplicates: Duplicates
+    class_weights: ClassWeights
+    labels: LabelKind
+    time_budget_s: Positive | None
+    precision: Precision
+    backbone: Str
+    weights: Weights
+    engine: Literal["auto", "openvino", "tensorflow"]
+    head: Head
+    finetune: Finetune
+    baselines: Baselines
+    evaluate: Evaluate
+    export: Export
+    resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
+    runner: Literal["local", "beam"]
+    beam_options: tuple[Str, ...]
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Params":
+        if self.backbone not in CUTS:
+            raise ValueError(f"backbone to be one of {', '.join(CUTS)}, received {self.backbone!r}")
+        multiple = SIZE_MULTIPLES.get(self.backbone, 1)
+        if self.image_size % multiple:
+            raise ValueError(
+                f"image_size to be a multiple of {multiple} for {self.backbone}, received {self.image_size}"
+            )
+        if self.finetune.cut not in ("auto", "input", *CUTS[self.backbone]):
+            cuts = ", ".join(("auto", "input", *CUTS[self.backbone]))
+            raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), received {self.finetune.cut!r}")
+        return self
+
+
+def read_params(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        UserError: see `validate` and `load_yaml`.
+    """
+    return validate(Params, load_yaml(path), path)

@@ -1,0 +1,344 @@
+"""From data/raw to records: which images take part, which split each belongs to, and their pixels."""
+
+import shutil
+import tempfile
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from transfer.core.cards import FOLDER_CARD, Card
+from transfer.core.errors import UserError
+from transfer.core.files import write_csv
+from transfer.core.outputs import clear
+from transfer.core.params import Duplicates, Split
+from transfer.core.spec import BLACK, WHITE, Colour, Conversion, Spec
+from transfer.core.strict import load_yaml, validate
+from transfer.dataset.decode import Facts
+from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
+from transfer.dataset.labels import SPLITS
+from transfer.dataset.pool import DecodeShards, LabelledShard, Pool, copy_records
+from transfer.dataset.shards import open_shard, shards
+from transfer.dataset.splits import follow_groups, split, take_stratified
+from transfer.records.tfrecords import records_in_shard
+from transfer.workers.work import Runner
+
+MADE = r"\.?\d+\.tfrecord(\.\d+-\w+)?"  # the second, with a dot, is what a killed worker leaves
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What params.yaml says of the records.
+
+    `split` are the fractions of the test and the validation split; `image_size` is the height and width of the images
+    in the records; `max_images` of them take part, or all where it is None; `seed` is that of the split and of the
+    choice of `max_images`; `duplicates` says which images count as the same.
+    """
+
+    split: Split
+    image_size: int
+    max_images: int | None
+    seed: int
+    duplicates: Duplicates
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What data/raw holds: the card, the labelled images that are there, and what does not fit together.
+
+    `classes` has the class of every image with a label, there or not; `shards` are the files that images are packed in,
+    each with the last name in it.
+    """
+
+    card: Card
+    labels: pd.DataFrame
+    mismatches: list[tuple[str, str]]
+    classes: dict[str, str]
+    shards: list[tuple[Path, str]]
+
+
+def read_raw(folder: Path) -> Raw:
+    """Read what the stage download left, and match labels with image files."""
+    card = validate(Card, load_yaml(folder / FOLDER_CARD), folder / FOLDER_CARD)
+    text = dict.fromkeys(("image", "label", "stratum", "group", "split"), str)
+    missing = {"soft_label": [""]}
+    labels = pd.read_csv(  # a carriage return may be a part of a name
+        folder / "labels.csv", dtype=text, keep_default_na=False, na_values=missing, lineterminator="\n"
+    )
+    present: set[str] = set()
+    packed = []
+    for path in shards(folder / "images"):
+        with open_shard(path) as shard:
+            names = shard.namelist()
+        present.update(names)
+        packed.append((path, max(names, default="")))
+    labelled = set(labels["image"])
+    mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
+    mismatches += [(image, "it has no label") for image in present - labelled]
+    classes = dict(zip(labels["image"], labels["label"], strict=True))
+    return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)
+
+
+def _labelled(labels: pd.DataFrame, raw: Raw) -> Iterator[LabelledShard]:
+    """Divide labels, sorted by image, among the shards of data/raw, which are in the same order."""
+    classes = {name: number for number, name in enumerate(raw.card.classes)}
+    images, start = labels["image"], 0
+    for shard, last in raw.shards:
+        end = bisect_right(range(len(labels)), last, start, key=images.iloc.__getitem__)
+        if end > start:
+            rows = labels.iloc[start:end]
+            numbers = np.array([classes[label] for label in rows["label"]], np.int64)
+            columns = (rows[name].to_numpy(np.float64) for name in ("soft_label", "confidence"))
+            yield LabelledShard(shard, rows["image"].tolist(), numbers, *columns)
+        start = end
+
+
+def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
+    """Check that the images that can be used show every class in every split."""
+    for name in SPLITS:
+        found = set(labels.loc[labels["split"] == name, "label"])
+        if missing := [label for label in classes if label not in found]:
+            raise UserError(f"split {name}: expected usable images of every class, received none of {missing}")
+
+
+SHOWN_CLASSES = SHOWN_IMAGES = 10  # of which an error, or the stage, says what became of them
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Images that are not used: `table` (image, reason), of which the first `bad` cannot be used and the others are
+    copies of images in another split. `classes` has the class of those with a label.
+    """
+
+    table: pd.DataFrame
+    bad: int
+    classes: dict[str, str]
+    path: Path
+
+    @property
+    def copies(self) -> int:
+        """How many are left out as copies."""
+        return len(self.table) - self.bad
+
+    def by_class(self) -> str:
+        """Say how many of each class are left out, and why; nothing where none is."""
+        classes = [self.classes.get(image, "") for image in self.table["image"]]
+        bad, copies = Counter(classes[: self.bad]), Counter(classes[self.bad :])
+        lines = [
+            (f"class {name!r}: " if name else "without a label: ")
+            + " and ".join(
+                filter(
+                    None,
+                    [
+                        _counted(bad[name], "unusable image", "unusable images"),
+                        _counted(copies[name], "removed copy", "removed copies"),
+                    ],
+                )
+            )
+            for name, _ in (bad + copies).most_common(SHOWN_CLASSES)
+        ]
+        if more := len(bad + copies) - len(lines):
+            lines.append(f"and {more} more classes")
+        return f"\n       Left out, as listed with reasons in {self.path}: {'; '.join(lines)}" if lines else ""
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Write the table, and add to an error what it says."""
+        write_csv(self.table, self.path)
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{error}{self.by_class()}") from error
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}" if count else ""
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """What became of the images.
+
+    `splits` is the table of all that are used; `left_out` has the others; `duplicates` is the table of images that are
+    the same (see `dataset.duplicates`), and `spec` describes the records. `flat` counts images of one colour, or
+    nearly, and `followed` those without a given split that went where a copy of them, or of one of their group, is.
+    """
+
+    splits: pd.DataFrame
+    left_out: LeftOut
+    duplicates: pd.DataFrame
+    groups: int
+    flat: int
+    followed: int
+    spec: Spec
+
+    @property
+    def quarantine(self) -> pd.DataFrame:
+        """The images that are not used: image, reason."""
+        return self.left_out.table
+
+    def several_labels(self) -> list[list[tuple[str, str]]]:
+        """Return identical images that have different labels: for each such image its files and their labels."""
+        of_image = self.duplicates.groupby("identical")
+        return [
+            list(zip(rows["image"], rows["label"], strict=True)) for _, rows in of_image if rows["label"].nunique() > 1
+        ]
+
+    def summary(self, duplicates: Path) -> list[str]:
+        """Say what a user should know of the images; `duplicates` is the file of that table."""
+        left_out, spec = self.left_out, self.spec
+        lines = [f"quarantined: {len(left_out.table)} ({left_out.path}), of which {left_out.copies} are copies"]
+        lines += [f"  {row.image}: {row.reason}" for row in left_out.table.head(SHOWN_IMAGES).itertuples()]
+        lines.append(f"the same as another: {len(self.duplicates)} ({duplicates}), never in two splits")
+        if self.followed:
+            lines.append(
+                f"without a given split, and put in the split of a copy, also with their group: {self.followed}"
+            )
+        if self.flat:
+            lines.append(f"of one colour, or nearly, and kept: {self.flat}")
+        if spec.bit_depth is not None:
+            lines.append(f"16-bit greys are taken for {spec.bit_depth} bits")
+        if spec.background != WHITE:
+            lines.append(f"transparent pixels are laid on the colour {list(spec.background)}")
+        lines += [
+            "one image, several labels: " + ", ".join(f"{image} ({label})" for image, label in files)
+            for files in self.several_labels()[:SHOWN_IMAGES]
+        ]
+        return lines
+
+    def figures(self) -> dict[str, object]:
+        """Count images by split, class and stratum, and duplicates, for metrics/data.json."""
+        by_class = pd.crosstab(self.splits["split"], self.splits["label"])
+        by_stratum = pd.crosstab(self.splits["split"], self.splits["stratum"])
+        identical = int(self.duplicates["identical"].duplicated(keep=False).sum())
+        return {
+            "images": len(self.splits),
+            "quarantined": len(self.quarantine),
+            "splits": self.spec.counts,
+            "groups": self.groups,
+            "flat": self.flat,
+            "duplicates": {
+                "identical": identical,
+                "near": len(self.duplicates) - identical,
+                "sets": int(self.duplicates["same"].nunique()),
+                "identical_with_several_labels": len(self.several_labels()),
+                "taken_out_of_given_splits": self.left_out.copies,
+            },
+            "classes": by_class.to_dict("index"),
+            "strata": by_stratum.to_dict("index"),
+        }
+
+
+def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: Path) -> tuple[Pool, Conversion]:
+    """Decode all images, and find how they become 8 bits a channel without transparency.
+
+    What the card leaves open is known once all are decoded. Most datasets have nothing but images of 8 bits without
+    transparency, and for them the first try is right; otherwise they are decoded again.
+    """
+    card, colours = raw.card, {"auto": None, "white": WHITE, "black": BLACK}
+    depth = None if card.bit_depth == "auto" else card.bit_depth
+    background: Colour | None = colours[card.background] if isinstance(card.background, str) else card.background
+    facts = Facts()
+    while True:
+        conversion = facts.conversion(depth, background)
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        decoding = DecodeShards(folder, size, card.channels, conversion)
+        pool = Pool(runner.run(decoding, _labelled(labels, raw), len(labels), "decode"), card.channels)
+        if pool.facts.conversion(depth, background) == conversion:
+            return pool, conversion
+        facts = pool.facts  # which do not depend on the conversion
+        shutil.rmtree(folder)
+
+
+def preprocess(
+    raw_folder: Path, records: dict[str, Path], settings: Settings, runner: Runner, quarantine: Path
+) -> Preprocessed:
+    """Write the records of the three splits.
+
+    Every image is decoded into a pool; then duplicates are known, the split is made, and the records are copied
+    to where they belong. The runner decodes and copies; what lies between is done here, for all images at once. An
+    image that cannot be decoded takes part in the split, so that it moves no other image to another split.
+
+    Args:
+        raw_folder: data/raw, as the stage download left it.
+        records: folder to make, or make anew, for each of "train", "validation" and "test".
+        settings: what params.yaml says.
+        runner: decodes and copies.
+        quarantine: the file that lists images that are not used, and why; written as soon as these are known.
+
+    Raises:
+        UserError: a class or a split has too few images, a group is given to two splits, or a folder of records holds
+            other files.
+    """
+    raw, size, seed = read_raw(raw_folder), settings.image_size, settings.seed
+    labels = raw.labels if settings.max_images is None else take_stratified(raw.labels, settings.max_images, seed)
+    labels = follow_groups(labels).sort_values("image", ignore_index=True)
+    records["train"].parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
+        pool, conversion = _decode(labels, raw, size, runner, Path(scratch))
+        marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(settings.duplicates)))
+        left_out = _left_out(marked, pool, raw, quarantine)
+        with left_out.explained():
+            used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
+            used = used.assign(group=merged_groups(used))
+            fractions = settings.split
+            used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
+            used = used[used["image"].isin(set(pool.rows))]
+            _require_classes(used, raw.card.classes)
+        _write(used, pool, records, size * size * raw.card.channels, runner)
+    counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
+    card, how = raw.card, (conversion.bit_depth, conversion.background)
+    return Preprocessed(
+        used[["image", "split", "label", "soft_label", "stratum"]],
+        left_out,
+        duplicates_table(marked, used),
+        labels["group"][labels["group"] != ""].nunique(),
+        pool.flat,
+        int((marked["split"] != labels["split"]).sum()),
+        Spec(card.classes, card.positive, card.symmetry, size, card.channels, counts, *how),
+    )
+
+
+def _left_out(marked: pd.DataFrame, pool: Pool, raw: Raw, path: Path) -> LeftOut:
+    bad = sorted(raw.mismatches + pool.bad)
+    table = pd.concat([pd.DataFrame(bad, columns=["image", "reason"]), leaks(marked)], ignore_index=True)
+    return LeftOut(table, len(bad), raw.classes, path)
+
+
+def _write(used: pd.DataFrame, pool: Pool, records: dict[str, Path], values: int, runner: Runner) -> None:
+    """Write the records of each split, of images of so many values."""
+    in_shard = records_in_shard(values)
+    for folder in records.values():
+        clear(folder, MADE)
+        folder.mkdir(exist_ok=True)
+    rows = {name: [pool.rows[image] for image in used["image"][used["split"] == name]] for name in SPLITS}
+    planned = (shard for name in SPLITS for shard in pool.shards(rows[name], records[name], in_shard))
+    runner.run(copy_records, planned, len(used), "write")
+
+
+def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_fraction: float) -> None:
+    """Check that no more images are left out than the user allows.
+
+    Raises:
+        UserError: of all images, more than `max_bad_fraction` could not be used, or more than `max_removed_fraction`
+            were removed as copies of images in another split.
+    """
+    table, bad = done.quarantine, done.left_out.bad
+    total = len(done.splits) + len(table)
+    of_copies = "take the copies out of the dataset, or raise it; if they are none, raise duplicates.correlation"
+    limits = (
+        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction, "mend these files, or raise it"),
+        ("were removed as copies", table[bad:], "duplicates.max_removed_fraction", max_removed_fraction, of_copies),
+    )
+    for what, rows, key, most, advice in limits:
+        if len(rows) > most * total:
+            raise UserError(
+                f"{len(rows)} of {total} images {what} ({len(rows) / total:.1%}), and params.yaml allows {most:.1%} "
+                f"({key}): {advice}. The first is {rows.iloc[0]['image']}: {rows.iloc[0]['reason']}"
+                f"{done.left_out.by_class()}"
+            )

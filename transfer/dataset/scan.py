@@ -1,0 +1,64 @@
+"""Look for files in a folder: one way for what is trained on and for what is predicted."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from transfer.dataset.decode import IMAGE_SUFFIXES
+
+LEFT_BY_SYSTEMS = {"__MACOSX", "@eaDir", "lost+found"}
+"""Folders that macOS' ZIP archives, Synology's thumbnails and Linux' repairs leave behind."""
+
+
+class Entry(NamedTuple):
+    """A file (its path below the folder, with /), or what cannot be read, with the reason as the system has it."""
+
+    path: str
+    error: str = ""
+
+
+def is_image_name(name: str) -> bool:
+    """Tell by its suffix whether a file is taken for an image."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def counts(name: str) -> bool:
+    """Tell whether an entry of a folder counts: not one that is hidden (.name), nor a folder that a system left."""
+    return not name.startswith(".") and name not in LEFT_BY_SYSTEMS
+
+
+def scan(folder: str) -> Iterator[Entry]:
+    """Yield the files below a folder, of each folder its files first, by name.
+
+    Links to files and folders are followed, but for a link back to a folder that it lies in. What is linked from two
+    places is yielded twice. What does not count (see `counts`) is left out. A folder that cannot be listed (path "":
+    the given one), and a link that leads nowhere, are yielded with their error.
+    """
+    yield from _scan(folder, "", frozenset())
+
+
+def _scan(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
+    """`above` has device and inode of each folder on the way here."""
+    try:
+        status = Path(folder).stat()
+        if (here := (status.st_dev, status.st_ino)) in above:
+            return
+        with os.scandir(folder) as listed:
+            entries = sorted((entry for entry in listed if counts(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        yield Entry(prefix.rstrip("/"), error.strerror or str(error))
+        return
+    folders = []
+    for entry in entries:
+        try:
+            if entry.is_symlink():
+                entry.stat()  # is_dir says no, where a link leads nowhere
+            if entry.is_dir():
+                folders.append(entry)
+            else:
+                yield Entry(prefix + entry.name)
+        except OSError as error:
+            yield Entry(prefix + entry.name, error.strerror or str(error))
+    for entry in folders:
+        yield from _scan(entry.path, f"{prefix}{entry.name}/", above | {here})

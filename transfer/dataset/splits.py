@@ -1,0 +1,216 @@
+"""Divide the images into training, validation and test split.
+
+Every stratum keeps its proportions, a group lies in one split, and a split that the dataset gives is kept. Which image
+goes where follows from the seed and the image's name alone, by a hash, so that it is the same on every machine and with
+every version of a library, and an image more or less moves few others.
+"""
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_flow
+
+from transfer.core.errors import UserError
+from transfer.dataset.labels import SPLITS
+
+Quotas = dict[str, NDArray[np.int64]]  # images of each stratum that go to each split, in a fixed order of splits
+
+
+def take_stratified(labels: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """Return `count` of the rows, with the proportions of strata and of given splits, in the order that they had."""
+    if count >= len(labels):
+        return labels
+    strata = labels["stratum"] + "/" + labels["split"]
+    share = Fraction(count, len(labels))
+    quotas = _apportion(Counter(strata), [share, 1 - share])
+    kept: list[int] = []
+    for stratum, rows in _rows_by(strata).items():
+        kept += _shuffled(rows, labels["image"].to_numpy(), seed)[: quotas[stratum][0]]
+    return labels.iloc[sorted(kept)]
+
+
+def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validation: float, seed: int) -> pd.Series:
+    """Assign every image to a split.
+
+    Where the dataset gives splits, they are kept, and one that it does not give is drawn from the training images. An
+    image without a given split follows its group, or else belongs to those that are drawn from. Strata without groups
+    are divided in proportion, to within one image; groups, the largest first, go where most room is left for them.
+
+    Args:
+        labels: a row for each image: image, label, stratum, group ("" for none) and split ("" for none given).
+        classes: names of all classes.
+        test: fraction, for the test split, of the images that splits are drawn from.
+        validation: likewise for the validation split.
+        seed: of the draw.
+
+    Returns:
+        "train", "validation" or "test" for each row, with the index of `labels`, in the order of the images' names.
+
+    Raises:
+        UserError: a class has too few images for every split to hold one, or a group is given to two splits.
+    """
+    labels = labels.sort_values("image")
+    _require_enough(labels, classes)
+    given = follow_groups(labels)["split"]
+    fractions = {name: share for name, share in (("test", test), ("validation", validation)) if name not in set(given)}
+    pool = labels[given.isin(["", "train"])]
+    result = given.where(given != "", "train").rename("split")
+    if fractions:
+        result[pool.index] = _draw(pool, fractions, seed)
+    for name in SPLITS:
+        present = set(labels["label"][result == name])
+        if missing := [label for label in classes if label not in present]:
+            raise UserError(
+                f"split {name}: expected images of every class, received none of {missing} among "
+                f"{(result == name).sum()} (params.yaml: split, max_images; or the classes need more images, or groups)"
+            )
+    return result
+
+
+def _require_enough(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
+    counts = labels["label"].value_counts()
+    for name in classes:
+        if counts.get(name, 0) < len(SPLITS):
+            raise UserError(
+                f"class {name!r}: expected at least {len(SPLITS)} usable images, one for each split, "
+                f"received {counts.get(name, 0)}"
+            )
+
+
+def follow_groups(labels: pd.DataFrame) -> pd.DataFrame:
+    """Give images without a split the one that their group has, if it has one.
+
+    Raises:
+        UserError: a group is given to two splits.
+    """
+    grouped = labels[(labels["group"] != "") & (labels["split"] != "")]
+    counts = grouped.groupby("group")["split"].nunique()
+    if len(torn := counts[counts > 1]):
+        splits = sorted(set(grouped["split"][grouped["group"] == torn.index[0]]))
+        raise UserError(f"group {torn.index[0]!r}: expected one split for all its images, received {splits}")
+    of_group = dict(zip(grouped["group"], grouped["split"], strict=True))
+    followed = [given or of_group.get(group, "") for given, group in zip(labels["split"], labels["group"], strict=True)]
+    return labels.assign(split=followed)
+
+
+def _draw(pool: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
+    """Draw the splits that `fractions` names from a pool of images; the rest is trained on."""
+    names = [*fractions, "train"]
+    shares = [Fraction(str(share)) for share in fractions.values()]
+    shares.append(1 - sum(shares, Fraction(0)))
+    quotas = _apportion(Counter(pool["stratum"]), shares)
+    _one_of_each_class(quotas, pool, shares)
+    room = {stratum: counts.copy() for stratum, counts in quotas.items()}
+    images, strata = pool["image"].to_numpy(), pool["stratum"].to_numpy()
+    result = np.full(len(pool), "", object)
+    single = ~(pool["group"].duplicated(keep=False) & (pool["group"] != "")).to_numpy()
+    for rows in _groups_by_size(pool, single, seed):
+        wanted = Counter(strata[rows])
+        place = _place(wanted, room, quotas)
+        result[rows] = names[place]
+        for stratum, count in wanted.items():
+            room[stratum][place] -= count
+    for stratum, alone in _rows_by(pool["stratum"][single], np.flatnonzero(single)).items():
+        order = _shuffled(alone, images, seed)
+        start = 0
+        for name, free in zip(names[:-1], room[stratum], strict=False):
+            result[order[start : start + max(0, free)]] = name
+            start += max(0, free)
+        result[order[start:]] = names[-1]
+    return pd.Series(result, pool.index)
+
+
+def _place(wanted: Mapping[str, int], room: Quotas, quotas: Quotas) -> int:
+    """Choose the split for a group: where it overfills least; of these, where the largest part is still free."""
+    free = np.maximum(0, [room[stratum] for stratum in wanted])  # (strata, splits)
+    over = np.maximum(0, np.array(list(wanted.values()))[:, None] - free).sum(axis=0)
+    whole = np.sum([quotas[stratum] for stratum in wanted], axis=0)
+    part = free.sum(axis=0) / np.maximum(1, whole)
+    return min(range(len(over)), key=lambda place: (over[place], -part[place], -place))
+
+
+def _groups_by_size(pool: pd.DataFrame, single: NDArray[np.bool_], seed: int) -> list[NDArray[np.int64]]:
+    """Rows of each group of several images, the largest group first."""
+    groups = _rows_by(pool["group"][~single], np.flatnonzero(~single))
+    order = sorted(groups, key=lambda name: (-len(groups[name]), _key(name, seed)))
+    return [np.array(groups[name]) for name in order]
+
+
+def _rows_by(values: pd.Series, rows: Iterable[int] | None = None) -> dict[str, list[int]]:
+    """Row numbers of each value."""
+    found = defaultdict(list)
+    for row, value in zip(range(len(values)) if rows is None else rows, values, strict=True):
+        found[value].append(int(row))
+    return dict(found)
+
+
+def _key(name: str, seed: int) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=str(seed).encode()).digest()
+
+
+def _shuffled(rows: list[int], images: NDArray[np.object_], seed: int) -> list[int]:
+    return sorted(rows, key=lambda row: _key(str(images[row]), seed))
+
+
+def _apportion(sizes: Mapping[str, int], shares: Sequence[Fraction]) -> Quotas:
+    """Divide strata so that each cell and each column is its proportion rounded down or up, and rows add up.
+
+    Such a controlled rounding always exists (Bacharach 1966, doi:10.1287/mnsc.12.9.732); it is a flow: the units that
+    rounding down leaves over in each stratum go to splits that still need some, at most one a cell.
+
+    Args:
+        sizes: of the strata.
+        shares: of the splits; they add up to 1.
+
+    Returns:
+        Images of each stratum, for each of the splits.
+    """
+    names = sorted(sizes)
+    totals = [share * sum(sizes.values()) for share in shares]
+    exact = [[sizes[name] * share for share in shares] for name in names]
+    exact.append([math.ceil(total) - total for total in totals])  # fills the columns up to whole numbers
+    cells = np.array([[math.floor(value) for value in row] for row in exact], np.int64)
+    rows = np.array([int(sum(row)) for row in exact]) - cells.sum(axis=1)
+    columns = np.array([math.ceil(total) for total in totals]) - cells.sum(axis=0)
+    allowed = np.array([[value.denominator > 1 for value in map(Fraction, row)] for row in exact])
+    cells += _flow(rows, columns, allowed)
+    return dict(zip(names, cells[:-1], strict=True))
+
+
+def _flow(rows: NDArray[np.int64], columns: NDArray[np.int64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return a matrix of 0 and 1, 1 only where `allowed`, with these sums of rows and columns."""
+    strata, splits = allowed.shape
+    source, sink = strata + splits, strata + splits + 1
+    row, column = np.nonzero(allowed)
+    start = np.concatenate([np.full(strata, source), row, strata + np.arange(splits)])
+    end = np.concatenate([np.arange(strata), strata + column, np.full(splits, sink)])
+    capacity = np.concatenate([rows, np.ones(len(row)), columns]).astype(np.int32)
+    graph = csr_array((capacity, (start, end)), shape=(sink + 1, sink + 1))
+    flow = maximum_flow(graph, source, sink).flow[:strata, strata:source]
+    return np.asarray(flow.toarray(), np.int64)
+
+
+def _one_of_each_class(quotas: Quotas, pool: pd.DataFrame, shares: Sequence[Fraction]) -> None:
+    """Give every split one image at least of every class, from where the class has most above its proportion."""
+    sizes = Counter(pool["stratum"])
+    for _, rows in pool.groupby("label"):
+        strata = sorted(set(rows["stratum"]))
+        for place in range(len(shares)):
+            held = [sum(int(quotas[stratum][split]) for stratum in strata) for split in range(len(shares))]
+            donors = [
+                (quotas[stratum][split] - sizes[stratum] * share, sizes[stratum], stratum, split)
+                for stratum in strata
+                for split, share in enumerate(shares)
+                if held[split] > 1 and quotas[stratum][split] > 0
+            ]
+            if held[place] == 0 and donors:
+                _, _, stratum, donor = max(donors)
+                quotas[stratum][donor] -= 1
+                quotas[stratum][place] += 1

@@ -1,0 +1,173 @@
+"""A trained model on the images of all splits, from the pixels, as a user runs it."""
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pandas as pd
+from numpy.typing import NDArray
+
+from transfer.core.arrays import Pixels
+from transfer.core.cards import Card
+from transfer.core.errors import UserError
+from transfer.core.progress import progress_bar
+from transfer.core.spec import Spec
+from transfer.evaluation.calibration import calibrate
+from transfer.evaluation.occlusion import Classify, occlusion_map
+from transfer.evaluation.pictures import Mistake
+from transfer.evaluation.prediction_cost import measure
+from transfer.evaluation.scores import DIGITS, Predictions, operating_point, score
+from transfer.inference.engines import EngineName, check_agreement, choose_engine, make_engine, to_openvino
+from transfer.networks.model_files import load
+from transfer.records.tfrecords import BATCH, Batch, normalise, read_records
+from transfer.records.views import apply_view
+
+CACHED_PATH_TOLERANCE = 0.02
+"""Largest difference of a probability between the whole network from pixels and its top on cached activations, which
+are rounded to float16 (11 bits); measured: 0.001 to 0.004."""
+
+
+def predictions_of(batches: Sequence[Batch], probabilities: NDArray[np.float32]) -> Predictions:
+    """Set probabilities (n, classes) beside what the records say of the same images."""
+    return Predictions(
+        [name for batch in batches for name in batch.images],
+        np.concatenate([batch.labels for batch in batches]),
+        np.concatenate([batch.soft_labels for batch in batches]),
+        np.concatenate([batch.confidence for batch in batches]),
+        probabilities,
+    )
+
+
+class Evaluator:
+    """A model ready to predict, on the engine that params.yaml names.
+
+    Raises:
+        UserError: the model's weights are damaged.
+    """
+
+    def __init__(self, architecture: Path, weights: Path, engine: EngineName) -> None:
+        self._files = [architecture, weights]
+        self._network = load(architecture, weights)
+        self.engine = choose_engine(engine)
+        self._run = make_engine(self._network.whole, engine)
+        self._checked = False
+
+    def predict(self, records: Path, spec: Spec, views: int) -> list[Predictions]:
+        """Predict all images of a split, once for each of the first `views` views (see `records.views`).
+
+        Raises:
+            UserError: the engine does not agree with TensorFlow on the first batch, or records are damaged.
+        """
+        seen: list[Batch] = []
+
+        def inputs() -> Iterator[NDArray[np.float32]]:
+            for batch in read_records(records, spec, BATCH):
+                pixels = normalise(batch.pixels)
+                if not self._checked:
+                    check_agreement(self._run, self._network.whole, pixels)
+                    self._checked = True
+                seen.append(dataclasses.replace(batch, pixels=batch.pixels[:0]))
+                for view in range(views):
+                    yield np.ascontiguousarray(apply_view(pixels, view))
+
+        outputs = []
+        with progress_bar(spec.counts[records.name] * views, f"predict {records.name}") as progress:
+            for output in self._run.run(inputs()):
+                outputs.append(output)
+                progress.update(len(output))
+        return [predictions_of(seen, np.concatenate(outputs[view::views])) for view in range(views)]
+
+    def classify(self, images: Pixels) -> NDArray[np.float32]:
+        """Return probabilities (n, classes) of images, uint8 (n, S, S, channels)."""
+        (probabilities,) = self._run.run([normalise(images)])
+        return probabilities
+
+    def prediction_cost(self, views: int) -> dict[str, object]:
+        """Measure seconds an image and peak memory in a process of its own, and the size of the weights.
+
+        An image takes as many passes as it has views.
+        """
+        weights = self._network.whole.weights
+        size = {"weights_bytes": sum(math.prod(weight.shape) * 4 for weight in weights)}
+        if self.engine != "openvino":
+            return {**measure(self.engine, self._files, views), **size}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.xml"
+            openvino.save_model(to_openvino(self._network.whole), file, compress_to_fp16=False)
+            return {**measure(self.engine, [file], views), **size}
+
+
+def averaged(views: Sequence[Predictions]) -> Predictions:
+    """Return the predictions with the mean over the views of each image's probabilities."""
+    stacked = np.stack([view.probabilities for view in views])
+    return dataclasses.replace(views[0], probabilities=np.asarray(stacked.mean(axis=0), np.float32))
+
+
+def check_cached_path(whole: Predictions, cached_file: Path) -> float:
+    """Compare the whole network's predictions for the validation split, in the first view, with the training path's.
+
+    Returns the largest difference of a probability.
+
+    Raises:
+        UserError: it is greater than `CACHED_PATH_TOLERANCE`.
+    """
+    cached = np.load(cached_file)
+    difference = float(np.max(np.abs(cached - whole.probabilities))) if cached.shape == whole.probabilities.shape else 1
+    if not difference <= CACHED_PATH_TOLERANCE:
+        raise UserError(
+            f"{cached_file}: expected the probabilities that the whole network gives from pixels, within "
+            f"{CACHED_PATH_TOLERANCE}, received a difference of {difference:.3f}; train anew: dvc repro -f"
+        )
+    return difference
+
+
+def judge(
+    train: Predictions, validation: Predictions, test: Predictions, spec: Spec, card: Card
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Score a model: what is chosen is chosen on the validation split, and judged on the test split.
+
+    Returns:
+        What `scores.score`, `calibration.calibrate` and, where there is a positive class, `scores.operating_point` give
+        for the test split, and train_accuracy and val_accuracy, all rounded to 4 digits; and the table of the
+        reliability diagram.
+    """
+    alternative = card.table.alternative_threshold if card.table is not None else None
+    scores = score(test, len(spec.classes), spec.positive_class, alternative)
+    scores |= {"train_accuracy": train.accuracy(), "val_accuracy": validation.accuracy()}
+    calibrated, reliability = calibrate(validation, test)
+    scores |= calibrated
+    if spec.positive_class is not None:
+        scores |= operating_point(validation, test, spec.positive_class)
+    return {name: round(value, DIGITS) for name, value in scores.items()}, reliability
+
+
+def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int, classify: Classify) -> list[Mistake]:
+    """Return the images that are classified wrongly with the highest probability, the worst first.
+
+    What in an image spoke for the wrong class is asked of it as it is, also where it was judged by several views.
+    """
+    certainty = test.probabilities.max(axis=1)
+    wrong = np.flatnonzero(test.predicted != test.labels)
+    worst = wrong[np.argsort(-certainty[wrong], kind="stable")][:count]
+    wanted = {test.images[i]: int(i) for i in worst}
+    pixels = {
+        name: batch.pixels[row]
+        for batch in read_records(records, spec, BATCH)
+        for row, name in enumerate(batch.images)
+        if name in wanted
+    }
+    return [
+        Mistake(
+            name,
+            pixels[name],
+            spec.classes[test.labels[i]],
+            spec.classes[test.predicted[i]],
+            float(certainty[i]),
+            occlusion_map(classify, pixels[name], int(test.predicted[i])),
+        )
+        for name, i in wanted.items()
+    ]

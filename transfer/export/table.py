@@ -1,0 +1,59 @@
+"""What was exported, as a table: metrics/EXPORT.md, and a part of README.md."""
+
+from typing import Any
+
+from transfer.evaluation.markdown import markdown_table
+from transfer.export.contract import Contract
+from transfer.export.formats import FORMATS
+
+
+def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
+    """Return a Markdown table with a row for each format.
+
+    Args:
+        figures: those of metrics/export.json.
+        cost: those of metrics/export-cost.json.
+    """
+    header = [
+        "format",
+        "size",
+        "a single image",
+        "32 at a time",
+        "largest difference",
+        "mean",
+        "same class",
+        "resizing",
+    ]
+    rows = []
+    for name, found in figures["formats"].items():
+        spent, resizing = cost[name], found["resize_difference"]
+        rows.append(
+            [
+                f"`{name}`: {FORMATS[name].place}",
+                f"{found['bytes'] / 1e6:.1f} MB",
+                f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
+                f"{spent['images_per_second_batch_32']:.0f} images/s",
+                f"{found['largest_difference']:.1e} (tolerated: {found['tolerated_difference']:g})",
+                f"{found['mean_difference']:.1e}",
+                f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "
+                f"{found['tolerated_agreement']:.0%})",
+                "outside" if resizing is None else f"within {resizing:.1e}",
+            ]
+        )
+    return markdown_table(header, rows)
+
+
+def export_report(contract: Contract, figures: dict[str, Any], cost: dict[str, Any]) -> str:
+    """Return metrics/EXPORT.md."""
+    size = f"{contract.image_size} x {contract.image_size} pixels"
+    return f"""# Exported: `{contract.model}`
+
+The model with the highest accuracy on the validation split, from uint8 images (n, height, width, {contract.channels})
+to probabilities of {", ".join(contract.classes)}, calibrated (temperature {contract.temperature:g}).
+Differences are those of an image's probabilities from Keras' on all {figures["images"]} images of the validation split.
+Keras is *sure* where the most likely class leads by 0.1 or more.
+*Resizing* says by how much they change where the model resizes larger images to {size}, and not Pillow;
+LiteRT has no resize that filters as Pillow's does, and takes that size only. Images: {contract.licence}.
+
+{exported_markdown(figures, cost)}
+"""

@@ -1,0 +1,85 @@
+"""Engines that compute a frozen network: OpenVINO, the fastest on CPUs, and TensorFlow."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, Protocol
+
+import keras
+import numpy as np
+import openvino
+import tensorflow as tf
+
+from transfer.core.arrays import Floats
+from transfer.core.errors import UserError
+from transfer.inference.openvino_engine import OpenVINOEngine
+
+EngineName = Literal["auto", "openvino", "tensorflow"]
+
+COMPARED = 8  # images that engines are compared on
+TOLERANCE = 1e-3
+"""Largest difference between engines, relative to the largest value of the batch. That of float16 (2^-11 of a value),
+in which activations are stored, is of the same size; two float32 engines differ by about 1e-5."""
+
+
+class Engine(Protocol):
+    """A frozen network, ready to compute. `run` takes float32 batches of any number of images up to `records.BATCH`."""
+
+    name: str
+
+    def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
+        """Give the network's output for each batch, in order."""
+
+
+class TensorFlowEngine:
+    """The network as one TensorFlow graph."""
+
+    name = "tensorflow"
+
+    def __init__(self, model: keras.Model) -> None:
+        self._call: Callable[[Floats], tf.Tensor] = tf.function(
+            lambda x: model(x, training=False),
+            input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
+        )
+
+    def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
+        for batch in batches:
+            yield self._call(batch).numpy()
+
+
+def to_openvino(model: keras.Model) -> openvino.Model:
+    """Convert a Keras model from float32 images to OpenVINO's representation, for any number of images."""
+    concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(
+        tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    )
+    return openvino.convert_model(concrete)
+
+
+def choose_engine(name: EngineName) -> EngineName:
+    """Resolve "auto": TensorFlow where it has a GPU, OpenVINO otherwise."""
+    if name != "auto":
+        return name
+    return "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
+
+
+def make_engine(model: keras.Model, name: EngineName) -> Engine:
+    """Compile `model` for the engine of that name."""
+    return TensorFlowEngine(model) if choose_engine(name) == "tensorflow" else OpenVINOEngine(to_openvino(model))
+
+
+def check_agreement(engine: Engine, model: keras.Model, batch: Floats) -> float:
+    """Compare an engine with TensorFlow on the first images of a batch.
+
+    Returns the largest difference, relative to the largest absolute value that TensorFlow gives.
+
+    Raises:
+        UserError: it is greater than `TOLERANCE`.
+    """
+    batch = batch[:COMPARED]
+    (received,) = engine.run([batch])
+    (expected,) = TensorFlowEngine(model).run([batch])  # a graph: eager calls would keep every layer's output
+    difference = float(np.max(np.abs(received - expected)) / max(float(np.max(np.abs(expected))), 1e-30))
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"engine {engine.name}: expected the values that TensorFlow computes, within {TOLERANCE:.0e}, received a "
+            f"difference of {difference:.1e}; use `engine: tensorflow` in params.yaml"
+        )
+    return difference

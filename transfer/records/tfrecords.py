@@ -1,0 +1,146 @@
+"""Images and labels as TFRecords, and back; the one place where pixels are normalised."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from transfer.core.arrays import Pixels
+from transfer.core.errors import UserError
+from transfer.core.spec import Spec
+
+LENGTH_BYTES, CHECKSUM_BYTES = 8, 4
+"""In a TFRecord file a record is: its length (uint64, little-endian), a checksum of that, the record, a checksum of it
+(https://www.tensorflow.org/tutorials/load_data/tfrecord)."""
+FRAME_BYTES = LENGTH_BYTES + 2 * CHECKSUM_BYTES
+BATCH = 32  # images that are read and computed at a time
+SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its label: pixels uint8 (size, size, channels); soft_label is NaN where there is none."""
+
+    image: str
+    pixels: Pixels
+    label: int
+    soft_label: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images: names (n,), pixels uint8 (n, size, size, channels), labels int64 (n,), confidence float32 (n,).
+
+    `soft_labels` float32 (n,) are probabilities of the second class, NaN where an image has none.
+    """
+
+    images: list[str]
+    pixels: Pixels
+    labels: NDArray[np.int64]
+    soft_labels: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+def normalise(pixels: Pixels) -> NDArray[np.float32]:
+    """Turn uint8 pixels (n, size, size, 1 or 3) into float32 RGB (n, size, size, 3) in 0–1. Nothing else does."""
+    scaled = np.divide(pixels, np.float32(255), dtype=np.float32)
+    return scaled if pixels.shape[-1] == 3 else np.repeat(scaled, 3, axis=-1)
+
+
+def serialise(example: Example) -> bytes:
+    """Turn an image with its label into a record."""
+
+    def raw(value: bytes) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    def real(value: float) -> tf.train.Feature:
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+
+    features = {
+        "image": raw(example.image.encode()),
+        "pixels": raw(example.pixels.tobytes()),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[example.label])),
+        "soft_label": real(example.soft_label),
+        "confidence": real(example.confidence),
+    }
+    # Protocol buffers keep the order of a map open; deterministic serialisation sorts it, for equal bytes every time.
+    message = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def records_in_shard(image_bytes: int) -> int:
+    """Return how many records all shards but the last have, for images of size × size × channels bytes."""
+    return max(1, SHARD_BYTES // image_bytes)
+
+
+def parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
+    """Turn records (n,) into the fields of `Example`, each (n, …); works inside tf.data."""
+    features: dict[str, tf.Tensor] = tf.io.parse_example(
+        serialised,
+        {
+            "image": tf.io.FixedLenFeature([], tf.string),
+            "pixels": tf.io.FixedLenFeature([], tf.string),
+            "label": tf.io.FixedLenFeature([], tf.int64),
+            "soft_label": tf.io.FixedLenFeature([], tf.float32),
+            "confidence": tf.io.FixedLenFeature([], tf.float32),
+        },
+    )
+    shape = (-1, spec.image_size, spec.image_size, spec.channels)
+    features["pixels"] = tf.reshape(tf.io.decode_raw(features["pixels"], tf.uint8), shape)
+    return features
+
+
+def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None = None) -> Iterator[Batch]:
+    """Read a split in batches, in the order of writing; the last batch may be smaller.
+
+    Args:
+        folder: of the split.
+        spec: what the records hold.
+        batch_size: images in a batch.
+        rows: the records to read, counted from 0, without a step; None for all.
+
+    Raises:
+        UserError: no records there, a damaged one, or another number of them than `spec` says.
+    """
+    shards = sorted(str(path) for path in folder.glob("*.tfrecord"))
+    if not shards:
+        raise UserError(f"{folder}: expected records (*.tfrecord), received none")
+    rows = range(spec.counts[folder.name]) if rows is None else rows
+    dataset = _in_rows(shards, spec, rows).batch(batch_size).map(lambda batch: parse(batch, spec)).prefetch(2)
+    count = 0
+    try:
+        for features in dataset.as_numpy_iterator():
+            count += len(features["label"])
+            images = [name.decode() for name in features["image"]]
+            columns = (features[name] for name in ("pixels", "label", "soft_label", "confidence"))
+            yield Batch(images, *columns)
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"{folder}: expected {len(rows)} whole records, received a damaged one after about {count}: "
+            f"{str(error.message).splitlines()[0]}. Make them anew: dvc repro -f preprocess"
+        ) from error
+    if count != len(rows):
+        raise UserError(
+            f"{folder}: expected {len(rows)} records, received {count}. Make them anew: dvc repro -f preprocess"
+        )
+
+
+def _in_rows(shards: list[str], spec: Spec, rows: range) -> tf.data.Dataset:
+    """Return the records of some rows. Of each shard come its own; of the last rows' all that follow, to be counted."""
+    images = spec.counts[Path(shards[0]).parent.name]
+    if len(rows) == images:
+        return tf.data.TFRecordDataset(shards)
+    in_shard = records_in_shard(spec.image_size**2 * spec.channels)
+    dataset = tf.data.TFRecordDataset([])
+    for number in range(rows.start // in_shard, len(shards)):
+        first, last = (min(in_shard, max(0, row - number * in_shard)) for row in (rows.start, rows.stop))
+        if rows.stop < images and last == 0:
+            break
+        ends = rows.stop == images and number == len(shards) - 1
+        shard = tf.data.TFRecordDataset(shards[number]).skip(first)
+        dataset = dataset.concatenate(shard if ends else shard.take(last - first))
+    return dataset

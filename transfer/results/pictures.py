@@ -1,0 +1,59 @@
+"""Pictures that set all models side by side, drawn with matplotlib."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from transfer.evaluation.pictures import save
+
+
+def draw_performance(table: pd.DataFrame, path: Path) -> None:
+    """Draw test accuracy and test F1 of the models as bars with their 95 % intervals.
+
+    Args:
+        table: a row for each model: model, accuracy, accuracy_low, accuracy_high, f1, f1_low, f1_high.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(8, 0.8 * len(table) + 1.6), layout="constrained")
+    axis = figure.subplots()
+    for offset, (name, label, colour) in enumerate((("accuracy", "accuracy", "#3b6ea5"), ("f1", "F1", "#c9822b"))):
+        places = [row + 0.36 * offset for row in range(len(table))]
+        errors = [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
+        axis.barh(places, table[name], 0.34, xerr=errors, color=colour, label=label, error_kw={"capsize": 3})
+        for place, value, high in zip(places, table[name], table[f"{name}_high"], strict=True):
+            axis.text(high + 0.01, place, f"{value:.3f}", va="center", fontsize=9)
+    axis.set_yticks([row + 0.18 for row in range(len(table))], list(table["model"]))
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.1)
+    axis.set_xlabel("on the test split, with 95 % bootstrap intervals")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def draw_reliability(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
+    """Draw a reliability diagram for each model: accuracy by confidence, before and after the temperature.
+
+    The area of a dot is that of its bin's share of the images; on the diagonal, probabilities mean what they say.
+
+    Args:
+        tables: by model, as `calibration.calibrate` gives them.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(3 * len(tables), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(tables), squeeze=False)
+    for axis, (model, table) in zip(axes.flat, tables.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+        for name, colour in (("before", "#c9822b"), ("after", "#3b6ea5")):
+            bins = table[table[f"images_{name}"] > 0]
+            confidence, accuracy = bins[f"mean_confidence_{name}"], bins[f"accuracy_{name}"]
+            share = bins[f"images_{name}"] / bins[f"images_{name}"].sum()
+            axis.plot(confidence, accuracy, color=colour, linewidth=1, label=name)
+            axis.scatter(confidence, accuracy, 200 * share, color=colour)
+        axis.set(title=model, xlabel="confidence", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel("accuracy on the test split")
+    axes[0, 0].legend(frameon=False, loc="upper left")
+    save(figure, path)

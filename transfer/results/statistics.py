@@ -1,0 +1,133 @@
+"""How far differences between models can be trusted."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from transfer.core.arrays import Labels
+from transfer.evaluation.scores import f1
+
+CONFIDENCE = 0.95
+BLOCK = 100  # resamples computed at a time: bounds the memory
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+def accuracy_interval(labels: Labels, predicted: Labels, resamples: int, seed: int) -> Interval:
+    """Return the 95 % percentile bootstrap interval of the accuracy (Efron and Tibshirani 1993, chapter 13)."""
+    right = (labels == predicted).astype(np.float64)
+    return _percentile((right,), lambda values, axis: np.mean(values, axis=axis), resamples, seed)
+
+
+def binomial_interval(right: int, images: int) -> Interval:
+    """Return the exact 95 % interval of an accuracy (Clopper and Pearson 1934), which holds for a single image, too.
+
+    Args:
+        right: how many images are classified rightly.
+        images: how many there are, 1 or more.
+    """
+    low, high = proportion_confint(right, images, alpha=1 - CONFIDENCE, method="beta")
+    return Interval(float(low), float(high))
+
+
+def difference_interval(first: NDArray[np.bool_], second: NDArray[np.bool_], resamples: int, seed: int) -> Interval:
+    """Return the 95 % percentile bootstrap interval of the accuracy of the second model less that of the first.
+
+    It is paired: what is drawn with replacement are images, each with what both models made of it, that is the
+    difference of the two, -1, 0 or 1. Images that both have right, or both wrong, so widen nothing.
+
+    Args:
+        first: whether the first model has each image right, (n,).
+        second: the same of the second model, in the same order.
+        resamples: how many.
+        seed: of the draw.
+    """
+    gains = second.astype(np.float64) - first.astype(np.float64)
+    return _percentile((gains,), lambda values, axis: np.mean(values, axis=axis), resamples, seed)
+
+
+def f1_interval(
+    labels: Labels, predicted: Labels, classes: int, positive: int | None, resamples: int, seed: int
+) -> Interval:
+    """Return the 95 % percentile bootstrap interval of F1 (see `scores.f1`), images drawn with replacement."""
+
+    def statistic(true: Labels, called: Labels, axis: int) -> NDArray[np.float64]:
+        return f1(true, called, classes, positive, axis)
+
+    return _percentile((labels, predicted), statistic, resamples, seed)
+
+
+def _percentile(data: tuple[NDArray[Any], ...], statistic: Callable[..., Any], resamples: int, seed: int) -> Interval:
+    result = stats.bootstrap(
+        data,
+        statistic,
+        n_resamples=resamples,
+        batch=BLOCK,
+        paired=len(data) > 1,
+        vectorized=True,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same images: how many only one of them has right, and what that says.
+
+    `difference` is the accuracy of the second less that of the first, `low` and `high` are the ends of its 95 %
+    interval (see `difference_interval`). `p` is that of the exact McNemar test, two-sided; `p_holm` is corrected for
+    the number of pairs compared. The intervals are not: each is that of one pair looked at alone.
+    """
+
+    first: str
+    second: str
+    only_first: int
+    only_second: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+
+def compare_pairs(right: dict[str, NDArray[np.bool_]], resamples: int, seed: int) -> list[Comparison]:
+    """Compare every two models by the exact McNemar test (McNemar 1947) with Holm's correction (Holm 1979).
+
+    Args:
+        right: for each model whether it has each test image right; all in the same order.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    rows = []
+    for first, second in itertools.combinations(right, 2):
+        only_first = int(np.sum(right[first] & ~right[second]))
+        only_second = int(np.sum(~right[first] & right[second]))
+        interval = difference_interval(right[first], right[second], resamples, seed)
+        difference = (only_second - only_first) / len(right[first])
+        p = mcnemar_p(only_first, only_second)
+        rows.append((first, second, only_first, only_second, difference, interval.low, interval.high, p))
+    corrected = multipletests([row[-1] for row in rows], method="holm")[1]
+    return [Comparison(*row, float(p_holm)) for row, p_holm in zip(rows, corrected, strict=True)]
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Return p of the exact McNemar test, two-sided, which looks at the disagreements alone; 1 where there is none."""
+    if only_first + only_second == 0:
+        return 1.0
+    return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)

@@ -1,0 +1,101 @@
+"""What the commands share: images and a classifier that the command line names, and how bad images are listed."""
+
+import argparse
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from transfer.core.arrays import Pixels
+from transfer.core.errors import UserError
+from transfer.dataset.decode import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, decode_pixels
+from transfer.dataset.scan import is_image_name, scan
+from transfer.export.contract import Contract
+from transfer.export.formats import FORMATS
+
+SOME_BAD = 3
+"""Exit status where images could not be read. The others are predicted."""
+
+
+def find_images(given: Sequence[str]) -> list[str]:
+    """Return the files given, whatever their names, and the images in the folders given, by their suffixes, in order.
+
+    Folders in them that cannot be listed, and links that lead nowhere, are among them, so that they are reported.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    found: list[str] = []
+    for path in given:
+        if not Path(path).is_dir():
+            found.append(path)
+            continue
+        inside = [str(Path(path, entry.path)) for entry in scan(path) if entry.error or is_image_name(entry.path)]
+        if not inside:
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise UserError(f"{path}: no images in it ({kinds}): give a folder that has some")
+        found += inside
+    return found
+
+
+def _content(path: Path) -> bytes:
+    """Read a file whose size is known before: a pipe or a device may never end."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            os.scandir(path).close()  # a folder is among the images where it cannot be listed: this says why
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImageError("expected a regular file, received a folder, a device or a pipe")
+        if status.st_size > MAX_BYTES:
+            raise BadImageError(f"expected at most {MAX_BYTES:,} bytes, received {status.st_size:,}")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)  # also of one that grows meanwhile
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from error
+
+
+def read_image(image: str, contract: Contract) -> Pixels | BadImageError:
+    """Decode and resize a file as the pipeline does: uint8 (S, S, channels)."""
+    try:
+        return decode_pixels(_content(Path(image)), contract.image_size, contract.channels, contract.conversion)
+    except BadImageError as error:
+        return error
+
+
+def shown(name: str) -> str:
+    """Return a name as a terminal can show it: what would move its cursor, and what is no character, is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+def list_bad(bad: Sequence[tuple[str, str]], total: int) -> int:
+    """List images that could not be read, with the reasons, on standard error, and return the exit status."""
+    if not bad:
+        return 0
+    lines = "".join(f"  {shown(image)}: {shown(reason)}\n" for image, reason in bad)
+    sys.stderr.write(f"could not be read: {len(bad)} of {total} images\n{lines}")
+    return SOME_BAD
+
+
+def whole_number(text: str, most: int | None = None) -> int:
+    """Read a number from 1, for a command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or greater than `most`.
+    """
+    if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
+        upwards = "from 1" if most is None else f"from 1 to {most}"
+        raise argparse.ArgumentTypeError(f"expected a whole number {upwards}, received {text!r}")
+    return int(text)
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add what names images."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="files, or folders to look for images in")
+
+
+def add_classifier(parser: argparse.ArgumentParser) -> None:
+    """Add what names a classifier."""
+    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
+    parser.add_argument("--model", type=Path, default=Path("models/export"), help=model)
+    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")

@@ -1,0 +1,149 @@
+"""Say what images show, with an exported classifier: python -m transfer predict IMAGE… | FOLDER…"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.core.errors import UserError
+from transfer.core.progress import progress_bar
+from transfer.dataset.decode import BadImageError
+from transfer.export.classifiers import Classifier, open_classifier
+from transfer.serving.arguments import (
+    SOME_BAD,
+    add_classifier,
+    add_images,
+    find_images,
+    list_bad,
+    read_image,
+    shown,
+    whole_number,
+)
+from transfer.workers.threads import in_order
+
+AHEAD = 3  # batches that are decoded while one is computed
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of an image: a probability for each class, float32 (classes,), or why it cannot be read."""
+
+    image: str
+    probabilities: NDArray[np.float32] | None
+    error: str = ""
+
+
+def predict(classifier: Classifier, images: Iterable[str], batch: int) -> Iterator[Prediction]:
+    """Classify image files, in order, `batch` at a time; what cannot be read is said with its reason."""
+    contract = classifier.contract
+    decoded = in_order(lambda image: (image, read_image(image, contract)), images, AHEAD * batch)
+    while read := list(islice(decoded, batch)):
+        good = [pixels for _, pixels in read if not isinstance(pixels, BadImageError)]
+        rows = iter(classifier.probabilities(np.stack(good)) if good else ())
+        for name, pixels in read:
+            if isinstance(pixels, BadImageError):
+                yield Prediction(name, None, str(pixels))
+            else:
+                yield Prediction(name, next(rows))
+
+
+def ranked(prediction: Prediction, classes: tuple[str, ...], top: int | None) -> list[tuple[str, float]]:
+    """Return the classes and their probabilities, the most likely first."""
+    assert prediction.probabilities is not None
+    order = np.argsort(-prediction.probabilities, kind="stable")[:top]
+    return [(classes[number], float(prediction.probabilities[number])) for number in order]
+
+
+Writer = Callable[[Iterable[Prediction], tuple[str, ...], int | None, TextIO], None]
+
+
+def print_text(predictions: Iterable[Prediction], classes: tuple[str, ...], top: int | None, out: TextIO) -> None:
+    """Write a line for each image: its name, and class and probability, the most likely first."""
+    for prediction in predictions:
+        if prediction.probabilities is not None:
+            said = ", ".join(f"{shown(name)} {value:.4f}" for name, value in ranked(prediction, classes, top))
+            out.write(f"{shown(prediction.image)}: {said}\n")
+
+
+def print_json(predictions: Iterable[Prediction], classes: tuple[str, ...], top: int | None, out: TextIO) -> None:
+    """Write an array with an object for each image, on a line of its own; for one that cannot be read, its error."""
+    separator = "[\n"
+    for prediction in predictions:
+        entry: dict[str, object] = {"image": prediction.image}
+        if prediction.probabilities is None:
+            entry["error"] = prediction.error
+        else:
+            likely = ranked(prediction, classes, top)
+            entry |= {"class": likely[0][0], "probabilities": dict(likely)}
+        out.write(separator + json.dumps(entry))
+        separator = ",\n"
+    out.write("\n]\n")
+
+
+def print_csv(predictions: Iterable[Prediction], classes: tuple[str, ...], top: int | None, out: TextIO) -> None:
+    """Write a row for each class of each image, the most likely first. Images that cannot be read have none."""
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(["image", "rank", "class", "probability"])
+    for prediction in predictions:
+        if prediction.probabilities is not None:
+            likely = enumerate(ranked(prediction, classes, top), 1)
+            rows.writerows([prediction.image, rank, name, value] for rank, (name, value) in likely)
+
+
+def _watched(predictions: Iterable[Prediction], total: int, bad: list[Prediction], bar: bool) -> Iterator[Prediction]:
+    """Hand predictions on, collect those of images that cannot be read, and show how far it is."""
+    progress = progress_bar(total, "predict") if bar else None
+    for prediction in predictions:
+        if prediction.probabilities is None:
+            bad.append(prediction)
+        yield prediction
+        if progress is not None:
+            progress.update()
+    if progress is not None:
+        progress.close()
+
+
+def run(given: argparse.Namespace) -> int:
+    """Predict what the command line asks for, and return the exit status."""
+    if sys.stdout is None:
+        raise UserError("predict: standard output is closed; send it to a file: predict … > predictions.txt")
+    images = find_images(given.images)
+    classifier = open_classifier(given.model, given.format, latency=len(images) == 1, fast=given.fast)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are bytes, and need not be UTF-8
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    bad: list[Prediction] = []
+    with_bar = any(Path(path).is_dir() for path in given.images)
+    predictions = _watched(predict(classifier, images, given.batch), len(images), bad, with_bar)
+    given.write(predictions, classifier.contract.classes, given.top, sys.stdout)
+    sys.stdout.flush()
+    return list_bad([(prediction.image, prediction.error) for prediction in bad], len(images))
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "predict",
+        help="say what images show",
+        description="Say what images show: the probability of each class, calibrated, the most likely class first.",
+        epilog=f"Exit status: 0; {SOME_BAD} if images could not be read (the others are predicted, and these listed on "
+        "standard error); 1 for any other error; 2 for a wrong command line.",
+    )
+    add_images(parser)
+    add_classifier(parser)
+    parser.add_argument("--batch", type=whole_number, default=32, help="images computed at a time (default: 32)")
+    parser.add_argument("--top", type=whole_number, help="only so many classes of each image, the most likely ones")
+    fast = "compute in bfloat16, with errors of percents (OpenVINO, on processors that have it)"
+    parser.add_argument("--fast", action="store_true", help=fast)
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", dest="write", action="store_const", const=print_json, help="write JSON")
+    output.add_argument("--csv", dest="write", action="store_const", const=print_csv, help="write CSV")
+    parser.set_defaults(run=run, write=print_text)

@@ -1,0 +1,90 @@
+"""Batches for `fit`: in training, in every epoch each image once, in a new order, in one of its views."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.core.arrays import Floats
+
+EVALUATION_BATCH = 128
+
+
+class Batches(Protocol):
+    """What training needs to know of its data, wherever they come from."""
+
+    @property
+    def targets(self) -> Floats:
+        """A probability of each class for each image, in the order of the records: float32 (n, classes)."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+
+    @property
+    def steps(self) -> int | None:
+        """What `fit` takes as `steps_per_epoch`: None where `feed` ends with the epoch by itself."""
+
+    def feed(self, first_epoch: int = 0) -> Any:
+        """Return what `fit`, `evaluate` and `predict` of a Keras model take, from an epoch on, counted from 0."""
+
+
+class ViewBatches(keras.utils.PyDataset):
+    """Batches for `fit`: inputs float32 (n, …) and targets float32 (n, classes).
+
+    Args:
+        views: for each view an array of all images (n, …); they may lie on disk.
+        targets: a probability of each class for each image, float32 (n, classes): see `training.targets`.
+        batch_size: images in a batch; the last one of an epoch may be smaller.
+        seed: with the number of the epoch it fixes order and views, whatever came before. None keeps the order and
+            takes the first view, for validation.
+    """
+
+    steps = None
+
+    def __init__(
+        self,
+        views: Sequence[NDArray[np.floating]],
+        targets: Floats,
+        batch_size: int,
+        seed: int | None,
+    ) -> None:
+        super().__init__()
+        self._views, self._batch_size, self._seed = views, batch_size, seed
+        self._targets = targets
+        self._epoch = 0
+        self._draw()
+
+    @property
+    def targets(self) -> Floats:
+        """A probability of each class for each image, in order: float32 (n, classes)."""
+        return self._targets
+
+    def feed(self, first_epoch: int = 0) -> "ViewBatches":
+        """Return these batches: see `Batches`."""
+        self._epoch = first_epoch
+        self._draw()
+        return self
+
+    def _draw(self) -> None:
+        if self._seed is None:
+            self._order = np.arange(len(self._targets))
+            self._view = np.zeros(len(self._targets), np.int64)
+            return
+        random = np.random.default_rng([self._seed, self._epoch])
+        self._order = random.permutation(len(self._targets))
+        self._view = random.integers(len(self._views), size=len(self._targets))
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._draw()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._targets) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Floats, Floats]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
+        return inputs.astype(np.float32), self._targets[rows]

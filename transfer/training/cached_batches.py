@@ -1,0 +1,24 @@
+"""Batches for `fit` from cached activations."""
+
+from pathlib import Path
+
+from transfer.core.params import LabelKind
+from transfer.records.activations import open_activations
+from transfer.training.batches import EVALUATION_BATCH, ViewBatches
+from transfer.training.targets import make_targets
+
+
+def view_batches(
+    folder: Path, classes: tuple[str, ...], kind: LabelKind, batch_size: int, seed: int
+) -> tuple[ViewBatches, ViewBatches]:
+    """Return batches of cached activations to train on, and those of the validation split, in order."""
+    train = open_activations(folder / "train")
+    targets = make_targets(train.labels, train.soft_labels, classes, kind)
+    return ViewBatches(train.views, targets, batch_size, seed), validation_batches(folder, classes, kind)
+
+
+def validation_batches(folder: Path, classes: tuple[str, ...], kind: LabelKind) -> ViewBatches:
+    """Return batches of the validation split's cached activations, in order."""
+    validation = open_activations(folder / "validation")
+    targets = make_targets(validation.labels, validation.soft_labels, classes, kind)
+    return ViewBatches(validation.views, targets, EVALUATION_BATCH, None)

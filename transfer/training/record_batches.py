@@ -1,0 +1,165 @@
+"""Batches for `fit` straight from the records, for what has no cached activations: pixels, changed on the fly."""
+
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from transfer.core.arrays import Floats
+from transfer.core.params import Augmentation, LabelKind
+from transfer.core.spec import Spec
+from transfer.records.activations import Plan
+from transfer.records.tfrecords import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
+from transfer.training.augmentation import OFF, Augmenter
+from transfer.training.batches import Batches
+from transfer.training.cached_batches import validation_batches, view_batches
+from transfer.training.targets import make_targets
+
+SCALED = normalise(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))[:, 0]
+"""What `normalise` makes of each value of a pixel: looked up in tf.data, where a division may be computed otherwise."""
+
+MAX_SEED = 2**31 - 1
+
+
+def record_places(folder: Path) -> list[tuple[Path, int, int]]:
+    """Return file, first byte and number of bytes of each record of a split, in the order of writing."""
+    places = []
+    for shard in sorted(folder.glob("*.tfrecord")):
+        size, at = shard.stat().st_size, 0
+        with shard.open("rb") as file:
+            while at < size:
+                file.seek(at)
+                (length,) = struct.unpack("<Q", file.read(LENGTH_BYTES))
+                places.append((shard, at + LENGTH_BYTES + CHECKSUM_BYTES, length))
+                at += length + FRAME_BYTES
+    return places
+
+
+class RecordBatches:
+    """Batches of pixels float32 (n, S, S, 3) in 0–1 and targets float32 (n, classes), from a split's records.
+
+    Each image comes once an epoch, in a truly random order, and is read when its turn comes: what stays in memory is
+    the place of each record (some 200 bytes an image), its label and a few batches, however many images there are. A
+    record's checksum is verified once, when all of them are read for their labels.
+
+    Args:
+        records: folder of the split.
+        spec: what the records hold.
+        kind: of the targets: see `training.targets`.
+        batch_size: images in a batch; the last one of an epoch may be smaller.
+        seed: with the number of the epoch it fixes order and changes, whatever came before and on however many
+            threads. None keeps the order, for validation.
+        augmenter: changes the images; None leaves them as they are.
+        parallel: images that are decoded and changed at a time.
+
+    Raises:
+        UserError: damaged records, not as many as `spec` says, or no soft labels that could be targets.
+    """
+
+    def __init__(
+        self,
+        records: Path,
+        spec: Spec,
+        kind: LabelKind,
+        batch_size: int,
+        seed: int | None,
+        augmenter: Augmenter | None = None,
+        parallel: int = tf.data.AUTOTUNE,
+    ) -> None:
+        self._spec, self._batch_size, self._seed = spec, batch_size, seed
+        self._augmenter, self._parallel = augmenter or Augmenter(OFF, views=1), parallel
+        columns = [(batch.labels, batch.soft_labels) for batch in read_records(records, spec, BATCH)]
+        labels, soft_labels = (np.concatenate(column) for column in zip(*columns, strict=True))
+        self._targets: Floats = make_targets(labels, soft_labels, spec.classes, kind)
+        self._places = record_places(records)
+
+    @property
+    def targets(self) -> Floats:
+        """A probability of each class for each image, unmixed, in the order of the records: float32 (n, classes)."""
+        return self._targets
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._targets) / self._batch_size)
+
+    @property
+    def steps(self) -> int | None:
+        """Batches in an epoch, where epoch follows epoch without an end; None in validation."""
+        return None if self._seed is None else len(self)
+
+    def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the order of an epoch and a seed for each image."""
+        count = len(self._targets)
+        if self._seed is None:
+            return np.arange(count), np.zeros(count, np.int64)
+        random = np.random.default_rng([self._seed, epoch])
+        return random.permutation(count), random.integers(MAX_SEED, size=count)
+
+    def _read(self, epoch: int) -> Iterator[tuple[bytes, Floats, int]]:
+        """Read the records of an epoch in its order, each with its image's target and seed."""
+        for row, seed in zip(*self._draw(int(epoch)), strict=True):
+            shard, start, length = self._places[row]
+            with shard.open("rb") as file:
+                file.seek(start)
+                yield file.read(length), self._targets[row], seed
+
+    def _decode(self, record: tf.Tensor, target: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Turn a record into pixels float32 (S, S, 3), changed at random; target and seed go along."""
+        features = parse(record[None], self._spec)
+        pixels = tf.gather(SCALED, tf.cast(features["pixels"][0], tf.int32))
+        pixels = pixels if self._spec.channels == 3 else tf.repeat(pixels, 3, axis=-1)
+        return self._augmenter.image(pixels, seed), target, seed
+
+    def epoch(self, number: int | tf.Tensor) -> tf.data.Dataset:
+        """Return the batches of an epoch, counted from 0: pixels and targets."""
+        target = tf.TensorSpec((len(self._spec.classes),), tf.float32)
+        signature = (tf.TensorSpec((), tf.string), target, tf.TensorSpec((), tf.int32))
+        records = tf.data.Dataset.from_generator(self._read, args=(number,), output_signature=signature)
+        images = records.map(self._decode, num_parallel_calls=self._parallel, deterministic=True)
+        return images.batch(self._batch_size).map(lambda x, y, seeds: self._augmenter.batch(x, y, seeds[0]))
+
+    def feed(self, first_epoch: int = 0) -> tf.data.Dataset:
+        """Return the batches of all epochs from `first_epoch` on, or those of validation: see `Batches`."""
+        if self._seed is None:
+            dataset = self.epoch(0).apply(tf.data.experimental.assert_cardinality(len(self)))
+        else:
+            dataset = tf.data.Dataset.counter(first_epoch).flat_map(self.epoch)
+        return dataset.prefetch(2)
+
+
+def training_data(
+    plan: Plan,
+    activations: Path,
+    records: tuple[Path, Path],
+    spec: Spec,
+    augmentation: Augmentation,
+    kind: LabelKind,
+    batch_size: int,
+    seed: int,
+) -> tuple[Batches, Batches]:
+    """Return batches to train on and to validate on, cached or from the records as the plan wants it.
+
+    Args:
+        plan: what to read.
+        activations: folder of the cached ones.
+        records: folders of the training and the validation split.
+        spec: what the records hold.
+        augmentation: changes made on the fly, where the plan says so.
+        kind: of the targets: see `training.targets`.
+        batch_size: images in a batch.
+        seed: of order, views and changes.
+
+    Raises:
+        UserError: damaged or missing records or activations, or no soft labels that could be targets.
+    """
+    if not plan.from_pixels:
+        return view_batches(activations, spec.classes, kind, batch_size, seed)
+    augmenter = Augmenter(augmentation if plan.augment == "on_the_fly" else OFF, plan.views)
+    train, validation = records
+    batches = RecordBatches(train, spec, kind, batch_size, seed, augmenter)
+    if plan.cut == "input":
+        return batches, RecordBatches(validation, spec, kind, BATCH, None)
+    return batches, validation_batches(activations, spec.classes, kind)
