@@ -22,21 +22,22 @@ create = @if [ -n "$(PYTHON)" ]; then $(PYTHON) -m venv $(1); \
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
 install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.results.plots_page
 
+# The report, where there is one of this run, also if a later stage failed; then the status of the run.
+report = status=$$?; if dvc status --quiet --with-deps compare; then cat metrics/REPORT.md; fi; exit $$status
+
 # Two at a time: much of their time is the start of a process.
-pytest = python -m pytest -rs --numprocesses 2 --no-loadscope-reorder
+pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run preset report serve test test-all durations lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.lock_file
 	python -m transfer.check
-	dvc repro
-	@cat metrics/REPORT.md
+	dvc repro; $(report)
 
 preset: $(VENV)/run  ## the pipeline with presets/$(PRESET).yaml laid over params.yaml, as an experiment of DVC
 	python -m transfer.lock_file
-	python -m transfer.preset presets/$(PRESET).yaml
-	@cat metrics/REPORT.md
+	python -m transfer.preset presets/$(PRESET).yaml; $(report)
 
 report: $(VENV)/run  ## the results as one HTML file, .report/index.html; after run
 	python -m transfer.results.page

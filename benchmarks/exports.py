@@ -69,10 +69,10 @@ def tried(name: Format, calibrated: Calibrated, images: Pixels, expected: Refere
     """Export a network in one format and hold it against Keras; say what came of it, or the error."""
     path, figures = folder / FORMATS[name].place, {}
     try:
-        write(calibrated, [name], lambda: images, folder)
+        write(calibrated, name, lambda: images, path)
         found = compare(open_classifier(folder, name), path, expected)
         figures = found.figures(name)
-        check(found, name, path)
+        check(found, name)
     except Exception as error:  # noqa: BLE001 (each converter has errors of its own, and they are the result)
         reason = " ".join(str(error).replace(f"{folder}/", "").split())
         return {"status": f"{type(error).__name__}: {reason[:200]}", **figures}

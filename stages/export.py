@@ -1,6 +1,7 @@
 """Write the winner in formats that other programs run, and check that each says what Keras says."""
 
 import shutil
+from functools import partial
 
 from transfer.core.cards import Card
 from transfer.core.cost import measured
@@ -16,7 +17,7 @@ from transfer.export.formats import FORMATS
 from transfer.export.model_card import model_card, of_model
 from transfer.export.parity import reference
 from transfer.export.table import export_report
-from transfer.export.write import hold_against_keras, make_contract, representative, write
+from transfer.export.write import export, make_contract, representative
 from transfer.networks.model_files import load
 from transfer.networks.seeds import fix_seeds
 from transfer.records.views import count_views
@@ -53,7 +54,6 @@ MODELS = {
 def main() -> None:
     """Load the winner, write it, compare, measure."""
     params, spec, card = read_params(PARAMS), Spec.read(SPEC), validate(Card, load_yaml(CARD), CARD)
-    formats = params.export.formats
     compare = read_json(COMPARED)
     winner = compare["winner"]
     views = count_views(params.evaluate.views, spec.symmetry, "evaluate.views")
@@ -63,18 +63,21 @@ def main() -> None:
     fix_seeds(0)
     with measured(COST) as cost:
         network = load(*MODELS[winner])
-        write(Calibrated(network.whole, contract), formats, lambda: representative(TRAIN, spec), EXPORT)
         expected = reference(network.whole, contract, VALIDATION, spec)
-        compared = hold_against_keras(formats, EXPORT, expected)
-        cost |= {name: measure(EXPORT, name) for name in formats}
-    figures = {"model": winner, "images": spec.counts["validation"], "formats": compared}
+        images = partial(representative, TRAIN, spec)
+        done = export(Calibrated(network.whole, contract), params.export.formats, images, expected, EXPORT)
+        cost |= {name: measure(EXPORT, name) for name in done.written}
+    figures = {"model": winner, "images": spec.counts["validation"], "formats": done.written}
+    if done.not_written:
+        figures["not_written"] = done.not_written
     write_json(figures, FIGURES)
     write_text(export_report(contract, figures, cost), TABLE)
     evidence = of_model(winner, compare, scores, read_json(DATA))
-    places = {name: FORMATS[name].place for name in formats}
+    places = {name: FORMATS[name].place for name in done.written}
     write_text(model_card(contract, card, spec, evidence, places), EXPORT / "README.md")
     print(f"read   {MODELS[winner][1]}, the winner on the validation split: {winner}")
-    print(f"wrote  {EXPORT}: {', '.join(formats)}; {FIGURES}, {TABLE}")
+    print(f"wrote  {EXPORT}: {', '.join(done.written)}; {FIGURES}, {TABLE}")
+    done.require_fastest()
 
 
 if __name__ == "__main__":

@@ -6,13 +6,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 import transfer  # noqa: F401 (sets what TensorFlow reads when it is imported, which is below)
 from tests.beam import beam_workers
@@ -33,19 +31,6 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     from transfer.dataset.pool import Part, Pool, RecordPool, copy_records
     from transfer.overrides import merged
     from transfer.records.tfrecords import Example, records_in_shard
-
-
-class Scheduling(LoadFileScheduling):
-    """Keeps on one of several workers (pytest -n) what shares a fixture: a file, and the pipeline that is run once."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file: str = super()._split_scope(nodeid)
-        return "end_to_end" if file.startswith("tests/end_to_end/") else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
-    """Have pytest-xdist divide the tests so. (Its marks of groups have no effect with pytest 9.2.)"""
-    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,8 +1,12 @@
 """A small pipeline that was run once, for all tests that need its results."""
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.end_to_end.clones import Clone, working_tree
 
@@ -12,16 +16,32 @@ AFTER_HEAD = ["compare", "evaluate@finetuned", "evaluate@head", "export", "finet
 """The stages that a change of the learning rate, and of the head, has run again."""
 
 
-@pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A repository whose pipeline was run and committed, and is in the run cache. Not to be changed."""
-    clone = working_tree(tmp_path_factory.mktemp("end_to_end") / "original")
+def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a folder, once for all workers of pytest-xdist, and return it."""
+    of_workers = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (factory.getbasetemp().parent if of_workers else factory.getbasetemp()) / name
+    made = folder.with_suffix(".made")
+    with FileLock(folder.with_suffix(".lock")):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.touch()
+    return folder
+
+
+def _run(folder: Path) -> None:
+    clone = working_tree(folder)
     ran = clone.dvc("repro")
     assert len(ran.stages) == STAGES
     clone.commit("results")
     kept = clone.run("python", "-m", "transfer.share")
     assert f"run cache: {STAGES} stages kept" in kept.output
-    return clone
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A repository whose pipeline was run and committed, and is in the run cache. Not to be changed."""
+    return Clone(_once(tmp_path_factory, "original", _run))
 
 
 def change_head(original: Clone, folder: Path) -> Clone:
@@ -34,7 +54,10 @@ def change_head(original: Clone, folder: Path) -> Clone:
 @pytest.fixture(scope="session")
 def undisturbed(original: Clone, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The hashes of what comes out with that other head."""
-    clone = change_head(original, tmp_path_factory.mktemp("undisturbed") / "clone")
-    assert clone.dvc("repro").stages == AFTER_HEAD
-    assert clone.hashes()["models/head.weights.h5"] != original.hashes()["models/head.weights.h5"]
-    return clone.hashes()
+
+    def run(folder: Path) -> None:
+        clone = change_head(original, folder)
+        assert clone.dvc("repro").stages == AFTER_HEAD
+        assert clone.hashes()["models/head.weights.h5"] != original.hashes()["models/head.weights.h5"]
+
+    return Clone(_once(tmp_path_factory, "undisturbed", run)).hashes()

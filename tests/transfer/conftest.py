@@ -60,7 +60,8 @@ def small_network(channels: Literal[1, 3], views: Literal[1, 2, 4, 8]) -> tuple[
 def export(folder: Path, channels: Literal[1, 3], views: Literal[1, 2, 4, 8]) -> Exported:
     """Write all formats."""
     whole, contract = small_network(channels, views)
-    write(Calibrated(whole, contract), list(FORMATS), lambda: images_of(32, channels), folder)
+    for name, made in FORMATS.items():
+        write(Calibrated(whole, contract), name, lambda: images_of(32, channels), folder / made.place)
 
     def judge(pixels: Pixels) -> np.ndarray:
         ready = normalise(pixels)

@@ -9,9 +9,9 @@ from transfer.core.params import Format
 class ExportFormat:
     """A format: its file, or folder, below that of the export; the package that runs it; and what is tolerated.
 
-    `difference` is the largest one of a probability from that of Keras, over all images and classes, and `agreement`
-    the smallest fraction of the images that Keras is sure of (see `export.parity.Parity`) that has to get the same
-    class.
+    `difference` is that of an image's probabilities from those of Keras, in the mean over the images, and `agreement`
+    the smallest fraction of the images that Keras is sure of that has to get the same class (see
+    `export.parity.Parity`).
     """
 
     place: str
@@ -21,14 +21,14 @@ class ExportFormat:
 
 
 FORMATS: dict[Format, ExportFormat] = {
-    "openvino": ExportFormat("openvino/model.xml", "openvino", 1e-3, 0.99),
-    "litert_float32": ExportFormat("litert/float32.tflite", "ai-edge-litert", 1e-3, 0.99),
-    "onnx": ExportFormat("model.onnx", "onnxruntime", 1e-3, 0.99),
-    "saved_model": ExportFormat("saved_model", "tensorflow", 1e-3, 0.99),
-    # Weights of 11 bits, measured: 0.012.
-    "litert_float16": ExportFormat("litert/float16.tflite", "ai-edge-litert", 0.05, 0.98),
-    # Weights and activations of 8 bits: measured 0.35 for a single image, 0.03 in the mean, an agreement of 0.98.
-    "litert_int8": ExportFormat("litert/int8.tflite", "ai-edge-litert", 0.5, 0.95),
+    "openvino": ExportFormat("openvino/model.xml", "openvino", 1e-4, 0.99),
+    "litert_float32": ExportFormat("litert/float32.tflite", "ai-edge-litert", 1e-4, 0.99),
+    "onnx": ExportFormat("model.onnx", "onnxruntime", 1e-4, 0.99),
+    "saved_model": ExportFormat("saved_model", "tensorflow", 1e-4, 0.99),
+    # Weights of 11 bits, measured: 0.001.
+    "litert_float16": ExportFormat("litert/float16.tflite", "ai-edge-litert", 0.01, 0.98),
+    # Weights and activations of 8 bits: measured 0.03, and an agreement of 0.98.
+    "litert_int8": ExportFormat("litert/int8.tflite", "ai-edge-litert", 0.1, 0.95),
 }
 """From the fastest to the slowest of those that compute in float32, and then those that give up some exactness."""
 METADATA_NAME = "transfer"

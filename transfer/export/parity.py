@@ -55,8 +55,10 @@ class Parity:
     def figures(self, name: Format) -> dict[str, Any]:
         """Return them beside what is tolerated. Differences have two digits: more would tell of rounding only."""
         rounded = {key: value and float(f"{value:.1e}") for key, value in asdict(self).items() if "difference" in key}
-        kind = FORMATS[name]
-        tolerated = {"tolerated_difference": kind.difference, "tolerated_agreement": kind.agreement}
+        tolerated = {
+            "tolerated_mean_difference": FORMATS[name].difference,
+            "tolerated_agreement": FORMATS[name].agreement,
+        }
         same = {"agreement": round(self.agreement, 4), "agreement_where_sure": round(self.agreement_where_sure, 4)}
         return {"bytes": self.bytes, **rounded, **same, **tolerated}
 
@@ -97,7 +99,7 @@ def compare(classifier: Classifier, path: Path, expected: Reference) -> Parity:
     return Parity(
         bytes=size(path),
         largest_difference=_largest(differences),
-        mean_difference=float(np.mean(differences)),
+        mean_difference=float(np.mean(np.nan_to_num(differences, nan=1.0))),
         agreement=float(np.mean(same)),
         agreement_where_sure=float(np.mean(same[sure])) if sure.any() else 1.0,
         resize_difference=_resize_difference(classifier, first) if classifier.contract.resizes else None,
@@ -134,25 +136,25 @@ def _largest(differences: Probabilities) -> float:
     return float(np.max(np.nan_to_num(differences, nan=1.0)))
 
 
-def check(found: Parity, name: Format, path: Path) -> None:
+def check(found: Parity, name: Format) -> None:
     """Compare with what is tolerated.
 
     Raises:
         UserError: the format is further from Keras.
     """
-    kind, without = FORMATS[name], f"leave {name} out of export.formats (params.yaml), or export another model"
-    if not found.largest_difference <= kind.difference:
+    tolerated = FORMATS[name]
+    if not found.mean_difference <= tolerated.difference:
         raise UserError(
-            f"{path}: expected the probabilities that Keras gives, within {kind.difference:g}, received a difference "
-            f"of {found.largest_difference:.2g}; {without}"
+            f"its probabilities differ from those of Keras by {found.mean_difference:.2g} in the mean; at most "
+            f"{tolerated.difference:g} is tolerated"
         )
     if not (found.resize_difference or 0.0) <= RESIZE_TOLERANCE:
         raise UserError(
-            f"{path}: expected it to resize as Pillow does, within {RESIZE_TOLERANCE:g} in a probability, received a "
-            f"difference of {found.resize_difference:.2g}; {without}"
+            f"it resizes images in another way than Pillow, which changes a probability by "
+            f"{found.resize_difference:.2g}; at most {RESIZE_TOLERANCE:g} is tolerated"
         )
-    if not found.agreement_where_sure >= kind.agreement:
+    if not found.agreement_where_sure >= tolerated.agreement:
         raise UserError(
-            f"{path}: expected the class that Keras gives for {kind.agreement:.0%} of the images that it is sure of, "
-            f"received it for {found.agreement_where_sure:.1%}; {without}"
+            f"it gives the class that Keras gives to {found.agreement_where_sure:.1%} of the images that Keras is sure "
+            f"of; at least {tolerated.agreement:.0%} is demanded"
         )

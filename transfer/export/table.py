@@ -8,7 +8,7 @@ from transfer.export.formats import FORMATS
 
 
 def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
-    """Return a Markdown table with a row for each format.
+    """Return a Markdown table with a row for each format, and below it why others are not written.
 
     Args:
         figures: those of metrics/export.json.
@@ -19,8 +19,8 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
         "size",
         "a single image",
         "32 at a time",
-        "largest difference",
-        "mean",
+        "mean difference",
+        "largest",
         "same class",
         "resizing",
     ]
@@ -33,14 +33,19 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
                 f"{found['bytes'] / 1e6:.1f} MB",
                 f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
                 f"{spent['images_per_second_batch_32']:.0f} images/s",
-                f"{found['largest_difference']:.1e} (tolerated: {found['tolerated_difference']:g})",
-                f"{found['mean_difference']:.1e}",
+                f"{found['mean_difference']:.1e} (tolerated: {found['tolerated_mean_difference']:g})",
+                f"{found['largest_difference']:.1e}",
                 f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "
                 f"{found['tolerated_agreement']:.0%})",
                 "outside" if resizing is None else f"within {resizing:.1e}",
             ]
         )
-    return markdown_table(header, rows)
+    use = ", ".join(f"`{name}`" for name in figures["formats"]) or "another model"
+    missing = [
+        f"`{name}` is not written: {found['reason']}. Use {use}."
+        for name, found in figures.get("not_written", {}).items()
+    ]
+    return "\n\n".join([markdown_table(header, rows), *missing])
 
 
 def export_report(contract: Contract, figures: dict[str, Any], cost: dict[str, Any]) -> str:

@@ -1,6 +1,10 @@
 """Export the winner in all formats, and hold each against Keras."""
 
+import contextlib
+import shutil
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -8,7 +12,7 @@ import numpy as np
 
 from transfer.core.arrays import Pixels
 from transfer.core.cards import Card
-from transfer.core.errors import UserError
+from transfer.core.errors import UserError, one_line
 from transfer.core.params import Format
 from transfer.core.spec import Conversion, Spec
 from transfer.export.calibrated import Calibrated
@@ -54,24 +58,84 @@ def representative(records: Path, spec: Spec) -> Pixels:
     return np.stack(images)
 
 
-def write(network: Calibrated, formats: Sequence[Format], images: Callable[[], Pixels], folder: Path) -> None:
-    """Write the formats into an empty folder. `images` gives the representative ones, if they are needed.
+@dataclass(frozen=True)
+class Exported:
+    """What became of the formats: the figures of those that are written, and of the others why not (`reason`), with
+    their figures as far as they were measured.
+    """
+
+    written: dict[Format, dict[str, Any]]
+    not_written: dict[Format, dict[str, Any]]
+
+    def require_fastest(self) -> None:
+        """Check that the format that `predict` takes, the first of `FORMATS`, is among what is written.
+
+        Raises:
+            UserError: it is not.
+        """
+        fastest = next(name for name in FORMATS if name in {**self.written, **self.not_written})
+        if fastest in self.not_written:
+            raise UserError(
+                f"export: {fastest}, the format that `predict` takes, is not written: "
+                f"{self.not_written[fastest]['reason']}; leave it out of export.formats (params.yaml), or export "
+                "another model"
+            )
+
+
+def export(
+    network: Calibrated, formats: Sequence[Format], images: Callable[[], Pixels], expected: Reference, folder: Path
+) -> Exported:
+    """Write the formats into an empty folder, and hold each against Keras; what is too far from it is not left there.
+
+    Args:
+        network: what is exported.
+        formats: in which.
+        images: gives the representative ones, if they are needed.
+        expected: what Keras says.
+        folder: where to.
+    """
+    done = Exported({}, {})
+    for name in formats:
+        path, figures = folder / FORMATS[name].place, {}
+        try:
+            write(network, name, images, path)
+            found = compare(open_classifier(folder, name), path, expected)
+            figures = found.figures(name)
+            check(found, name)
+        except UserError as error:
+            clear_format(path)
+            done.not_written[name] = {"reason": str(error), **figures}
+            print(f"       WARNING: {name} is not written: {error}", file=sys.stderr, flush=True)
+        else:
+            done.written[name] = figures
+            print(f"       {name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
+    return done
+
+
+def clear_format(path: Path) -> None:
+    """Remove the file, or the folder, of a format, and the folder that it has to itself, if it is empty then."""
+    for file in (path, path.with_suffix(".bin")):
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others are in it
+        path.parent.rmdir()
+
+
+def write(network: Calibrated, name: Format, images: Callable[[], Pixels], path: Path) -> None:
+    """Write a format.
 
     Raises:
-        UserError: a format's converter cannot write this network.
+        UserError: its converter cannot write this network.
     """
-    for name in formats:
-        path = folder / FORMATS[name].place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(network, name, images, path)
-        except (UserError, MemoryError, OSError):
-            raise
-        except Exception as error:  # each converter has errors of its own
-            raise UserError(
-                f"{path}: expected a network that can be written as {name}, received from its converter: "
-                f"{' '.join(str(error).split())[:200]}; leave {name} out of export.formats (params.yaml)"
-            ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(network, name, images, path)
+    except (UserError, MemoryError, OSError):
+        raise
+    except Exception as error:  # each converter has errors of its own
+        raise UserError(f"its converter cannot write this network: {one_line(error, 200)}") from error
 
 
 def _write(network: Calibrated, name: Format, images: Callable[[], Pixels], path: Path) -> None:
@@ -84,19 +148,3 @@ def _write(network: Calibrated, name: Format, images: Callable[[], Pixels], path
     else:
         kind = name.removeprefix("litert_")
         write_litert(network, path, kind, images() if kind == "int8" else None)
-
-
-def hold_against_keras(formats: Sequence[Format], folder: Path, expected: Reference) -> dict[str, dict[str, Any]]:
-    """Compare what was written with Keras.
-
-    Raises:
-        UserError: a format differs by more than is tolerated.
-    """
-    figures: dict[str, dict[str, Any]] = {}
-    for name in formats:
-        path = folder / FORMATS[name].place
-        found = compare(open_classifier(folder, name), path, expected)
-        figures[name] = found.figures(name)
-        print(f"       {name}: " + ", ".join(f"{key} {value}" for key, value in figures[name].items()), flush=True)
-        check(found, name, path)
-    return figures

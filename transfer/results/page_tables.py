@@ -253,10 +253,11 @@ def exports(figures: dict[str, Any], costs: dict[str, Any]) -> PageTable | None:
     """Return a row for each exported file, with all figures that there are of it; None where there are none.
 
     Args:
-        figures: metrics/export.json, which has a mapping of formats to their figures under `formats`.
+        figures: metrics/export.json, which has a mapping of formats to their figures under `formats`, and of those
+            that are not written under `not_written`.
         costs: what measuring them cost: such a mapping, with or without other figures beside it; may be empty.
     """
-    formats, cost = figures.get("formats", {}), costs.get("formats", costs)
+    formats, cost = {**figures.get("formats", {}), **figures.get("not_written", {})}, costs.get("formats", costs)
     merged = {name: {**found, **cost.get(name, {})} for name, found in formats.items()}
     columns = list(
         dict.fromkeys(

@@ -228,7 +228,7 @@ def train(job: Job, batches: Batches, validation: Batches) -> Outcome:
         UserError: the loss becomes infinite or NaN, or class weights do not fit the classes.
     """
     before = job.checkpoint.read() if job.checkpoint else None
-    seconds_before = before.facts["elapsed_s"] if before else 0.0
+    seconds_before, done = (before.facts["elapsed_s"], len(before.facts["seconds"])) if before else (0.0, 0)
     started = time.perf_counter() - seconds_before
     weights = class_weights(job.recipe.class_weights, job.spec.classes, batches.targets)
     _compile(job, len(batches), weights)
@@ -247,7 +247,7 @@ def train(job: Job, batches: Batches, validation: Batches) -> Outcome:
         one_class_epochs=best.one_class,
         stopped=best.stopped,
         collapsed=_collapse(best, chance),
-        resumed_after=len(before.facts["seconds"]) if before else 0,
+        resumed_after=done,
         seconds_before=seconds_before,
     )
 

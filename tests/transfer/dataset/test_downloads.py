@@ -463,11 +463,11 @@ def test_too_little_space_is_an_error_before_anything_is_fetched(
 ) -> None:
     part(target).write_bytes(CONTENT[:HALF])
     usage = shutil.disk_usage(target.parent)
-    monkeypatch.setattr("transfer.dataset.downloads.shutil.disk_usage", lambda _: usage._replace(free=SIZE - HALF - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=SIZE - HALF - 1))
     with pytest.raises(UserError, match=r"expected 1.5 MB of free space, received 1.5 MB"):
         download(server.url, SIZE, SHA256, target, QUICK)
     assert server.ranges == []
-    monkeypatch.setattr("transfer.dataset.downloads.shutil.disk_usage", lambda _: usage._replace(free=SIZE - HALF))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=SIZE - HALF))
     fetch(server, target, whole)
 
 

@@ -118,6 +118,7 @@ DIFFERENT: dict[str, tuple[Callable[[], list[bytes]], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DIFFERENT)
 def test_images_that_share_their_background_are_not_taken_for_copies(kind: str) -> None:
     make, most = DIFFERENT[kind]

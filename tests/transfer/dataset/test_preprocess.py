@@ -275,6 +275,7 @@ def test_however_the_work_is_divided_the_bytes_are_the_same(raw: Path, monkeypat
     assert divided.figures() == whole.figures()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_beam_gives_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     monkeypatch.chdir(raw)
@@ -290,6 +291,7 @@ def test_beam_gives_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch, w
         pd.testing.assert_frame_equal(getattr(by_beam, name), getattr(whole, name))
 
 
+@pytest.mark.slow
 def test_beam_says_what_is_wrong_with_a_shard(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(raw)
     table = raw / "raw/labels.csv"
@@ -371,6 +373,7 @@ def _nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     classes=st.lists(PARTS, min_size=2, max_size=2, unique_by=_nfc),

@@ -129,6 +129,7 @@ export(Path(sys.argv[1]), 1, 2)
 """
 
 
+@pytest.mark.slow
 def test_the_same_network_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     written = []
     for seed in ("1", "2"):  # of the order of Python's sets
@@ -149,7 +150,7 @@ def test_constants_that_a_layer_holds_are_no_inputs(tmp_path: Path) -> None:
     x = layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])(entry)  # as in EfficientNetV2
     whole = keras.Model(entry, layers.Softmax()(layers.Dense(2)(layers.Flatten()(x))))
     contract = Contract("m", ("a", "b"), 8, 3, True, "look at it", 1, 1.0, "d", "l", "c")
-    write(Calibrated(whole, contract), ["onnx"], lambda: images_of(1, 3), tmp_path)
+    write(Calibrated(whole, contract), "onnx", lambda: images_of(1, 3), tmp_path / "model.onnx")
     images = images_of(4, 3, (8, 8))
     received = open_classifier(tmp_path, "onnx").probabilities(images)
     np.testing.assert_allclose(received, whole(normalise(images)).numpy(), atol=1e-6)

@@ -10,9 +10,10 @@ from keras import layers
 
 from tests.transfer.conftest import SIZE, images_of, small_network
 from transfer.core.errors import UserError
+from transfer.core.params import Format
 from transfer.export.calibrated import Calibrated
 from transfer.export.classifiers import open_classifier
-from transfer.export.write import write
+from transfer.export.write import Exported, clear_format, write
 
 
 def _network(function: Callable[[keras.KerasTensor], keras.KerasTensor]) -> Calibrated:
@@ -26,16 +27,45 @@ def _network(function: Callable[[keras.KerasTensor], keras.KerasTensor]) -> Cali
 def test_an_exact_gelu_is_the_same_in_onnx(tmp_path: Path) -> None:
     """As in a Vision Transformer: TensorFlow computes it with Erfc, which ONNX has not."""
     network, images = _network(lambda x: keras.activations.gelu(x, approximate=False)), images_of(8, 3)
-    write(network, ["onnx"], lambda: images, tmp_path)
+    write(network, "onnx", lambda: images, tmp_path / "model.onnx")
     expected = network.probabilities(images).numpy()
     assert np.ptp(expected, axis=0).min() > 1e-3
     np.testing.assert_allclose(open_classifier(tmp_path, "onnx").probabilities(images), expected, atol=1e-5)
 
 
-def test_a_network_that_a_converter_cannot_write_is_a_line_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError,
-        match=r"model\.onnx: expected a network that can be written as onnx, received .*Erfinv.*; leave onnx out of "
-        r"export\.formats",
-    ):
-        write(_network(lambda x: keras.ops.erfinv(x / 100)), ["onnx"], lambda: images_of(1, 3), tmp_path)
+FIGURES = {"largest_difference": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("written", "not_written", "fails"),
+    [
+        (["openvino"], ["litert_int8"], False),
+        (["litert_float32"], ["openvino"], True),
+        (["litert_float16"], ["litert_float32"], True),
+        ([], ["onnx"], True),
+    ],
+)
+def test_only_the_format_that_predict_takes_has_to_be_there(
+    written: list[Format], not_written: list[Format], fails: bool
+) -> None:
+    done = Exported(dict.fromkeys(written, FIGURES), {name: {"reason": "it is bad"} for name in not_written})
+    if not fails:
+        done.require_fastest()
+        return
+    with pytest.raises(UserError, match=f"export: {not_written[0]}, the format that .* takes, is not written: it is b"):
+        done.require_fastest()
+
+
+def test_a_network_that_a_converter_cannot_write_is_a_line(tmp_path: Path) -> None:
+    network = _network(lambda x: keras.ops.erfinv(x / 100))
+    with pytest.raises(UserError, match=r"^its converter cannot write this network: .*Erfinv"):
+        write(network, "onnx", lambda: images_of(1, 3), tmp_path / "model.onnx")
+
+
+def test_a_format_is_removed_with_all_that_it_has(tmp_path: Path) -> None:
+    for place in ("openvino/model.xml", "openvino/model.bin", "litert/a.tflite", "litert/b.tflite", "saved/x/y"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    for place in ("openvino/model.xml", "litert/a.tflite", "saved", "never/there.onnx"):
+        clear_format(tmp_path / place)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["litert", "litert/b.tflite"]

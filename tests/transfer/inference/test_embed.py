@@ -96,6 +96,7 @@ def test_however_the_rows_are_divided_the_bytes_are_the_same(split_across: Path,
         assert (divided.folder / name).read_bytes() == (work.folder / name).read_bytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_beam_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     monkeypatch.chdir(tmp_path)

@@ -33,7 +33,13 @@ def _difference(received: Array, expected: Array) -> float:
     return float(np.max(np.abs(received - expected)) / np.max(np.abs(expected)))
 
 
-@pytest.fixture(scope="module", params=tuple(CUTS))
+QUICK = ("efficientnet_lite0", "mobilenetv2", "vit_base_patch16")
+"""One of each module of `networks.backbones`; the others are left to `make test-all`."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CUTS]
+)
 def name(request: pytest.FixtureRequest) -> str:
     """One backbone after the other, with all the tests of one together."""
     return str(request.param)
@@ -164,6 +170,7 @@ def test_a_trained_network_is_whole_saved_and_loaded(trained: Trained, tmp_path:
     np.testing.assert_allclose(again, logits.numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cut", "on_the_fly"),
     [("efficientnetb0", "block6", True), ("mobilenetv3_large", "input", False)],
