@@ -28,7 +28,7 @@ report = status=$$?; if dvc status --quiet --with-deps compare; then cat metrics
 # Two at a time: much of their time is the start of a process.
 pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run preset report serve test test-all durations lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme clean
+.PHONY: run preset report serve test test-all durations lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme docs clean
 
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.lock_file
@@ -103,8 +103,12 @@ peers: $(VENV)/test $(PEERS_VENV)/run  ## what a user would pick instead, three 
 	PYTHONPATH=$$(echo $(CURDIR)/$(PEERS_VENV)/lib/python*/site-packages) python -m pytest tests/benchmarks/peers
 	python -m benchmarks.peers $(PEERS)
 
-readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md
+readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md and docs/
 	python -m benchmarks.readme
+
+docs: $(VENV)/docs  ## the documentation as a site, in site/; needs nothing of the pipeline
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
+	@echo "python -m http.server --directory site  # shows it at http://127.0.0.1:8000/"
 
 $(VENV)/run: requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(install)
@@ -122,9 +126,13 @@ $(VENV)/serve: requirements/serve.txt requirements.txt requirements/lock.txt | $
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/test: requirements/dev.txt requirements/beam.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
+$(VENV)/docs: requirements/docs.txt requirements/lock.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(VENV)/test: requirements/dev.txt requirements/beam.txt requirements/docs.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(install)
-	touch $@ $(VENV)/run $(VENV)/beam $(VENV)/remotes $(VENV)/serve
+	touch $@ $(VENV)/run $(VENV)/beam $(VENV)/docs $(VENV)/remotes $(VENV)/serve
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(VENV)/bin/python
 	$(call create,$(PEERS_VENV))
@@ -135,4 +143,4 @@ $(VENV)/bin/python:
 	$(call create,$(VENV))
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) .report .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS_VENV) .report site .mypy_cache .pytest_cache .ruff_cache .hypothesis

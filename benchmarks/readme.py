@@ -1,28 +1,27 @@
-"""Copy figures from metrics/, plots/ and benchmarks/results into README.md: python -m benchmarks.readme
+"""Copy figures from metrics/, plots/ and benchmarks/results into README.md and docs/: python -m benchmarks.readme
 
-A figure in README.md between <!-- NAME --> and <!-- end --> comes from a file, and a test checks that it still does.
+What a page has between <!-- NAME --> and <!-- end --> comes from a file, and a test checks that it still does.
 """
 
 import re
-import statistics
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import annotated_types
 import pandas as pd
 import yaml
 
 from transfer.core.cuts import CUTS, DEFAULT_CUTS
 from transfer.core.files import read_json
+from transfer.core.params import WEIGHTS, Params
 from transfer.evaluation.markdown import markdown_table
 from transfer.export.table import exported_markdown
-from transfer.results.delong import AreaComparison
-from transfer.results.performance import MODELS, verdicts
+from transfer.results.performance import MODELS
 from transfer.results.report import performance_markdown
-from transfer.results.statistics import Comparison
 
-README = Path("README.md")
 WEIGHT_KINDS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
 BLOCK = re.compile(r"(<!-- ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -32,13 +31,6 @@ TEST_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1
 
 def _performance(root: Path) -> str:
     return performance_markdown(pd.read_csv(root / "plots/performance_table.csv"))
-
-
-def _verdicts(root: Path) -> str:
-    figures = read_json(root / "metrics/compare.json")
-    pairs = [Comparison(**pair) for pair in figures["pairs"]]
-    areas = [AreaComparison(**pair) for pair in figures["areas"]]
-    return "\n".join(f"- {line}" for line in verdicts(pairs, areas))
 
 
 def _seeds(root: Path) -> str:
@@ -186,39 +178,6 @@ def _augment(root: Path) -> str:
     return markdown_table(header, rows)
 
 
-TRY_SCORES = {"accuracy, 1 view / 8": "accuracy", "F1": "f1", "ROC AUC": "auc", "log loss": "log_loss"}
-
-
-def _try_cells(found: dict[str, Any]) -> list[str]:
-    """Return each of `TRY_SCORES`, in one view and, where it was judged so, in the mean of all."""
-    scores = [found[views] for views in ("one_view", "all_views") if views in found]
-    return [" / ".join(f"{score[key]:.3f}" for score in scores) for key in TRY_SCORES.values()]
-
-
-def _tries(root: Path) -> str:
-    header = ["try: what it lays over params.yaml", "images", *TRY_SCORES]
-    rows = []
-    for name, found in read_json(root / "benchmarks/results/tries.json").items():
-        seconds = statistics.median(fold["seconds_per_epoch"] for fold in found["folds"])
-        rows.append(
-            [f"`{name}`: {', '.join(found['changes'])}", str(found["images"]), *_try_cells(found), f"{seconds:.0f} s"]
-        )
-    return markdown_table([*header, "an epoch"], rows)
-
-
-def gpu_tries_markdown(results: dict[str, Any]) -> str:
-    """Return a table with a row for each try, and what labels that are sure and unsure bear."""
-    rows = [[found["title"], *_try_cells(found)] for found in results["tries"].values()]
-    (low, high), (lowest, highest) = (results[kind]["accuracy"] for kind in ("certain", "uncertain"))
-    count = results["uncertain"]["images"]
-    said = (
-        f"Of the {results['images']} images, {count} have a defect probability of 1/3 or 2/3. With eight views, the "
-        f"single networks are right in {lowest:.1%} to {highest:.1%} of these, and in {low:.1%} to {high:.1%} of the "
-        "others."
-    )
-    return f"{markdown_table(['try', *TRY_SCORES], rows)}\n\n{said}"
-
-
 def _sweep(root: Path) -> str:
     path = root / "benchmarks/results/sweep.json"
     if not path.exists():
@@ -233,7 +192,7 @@ def _sweep(root: Path) -> str:
         ["this pipeline, frozen pass included", f"{sweep + parts['embed']:,.0f}", f"{ratio['with_embed']:.1f}"],
         ["this pipeline, where the frozen pass is cached", f"{sweep:,.0f}", f"{ratio['without_embed']:.1f}"],
     ]
-    picture = "![Validation loss and accuracy of each setting](benchmarks/results/sweep.png)"
+    picture = "![Validation loss and accuracy of each setting](../../benchmarks/results/sweep.png)"
     return "\n\n".join([markdown_table(header, rows), f"{_estimated(loop, count)} {_best(results)}", picture])
 
 
@@ -267,7 +226,7 @@ def _learning_curve(root: Path) -> str:
     rows = [[f"{size:,}", *(_mean_error(of_size.get(size)) for of_size in summaries.values())] for size in sizes]
     table = markdown_table(["training images", *(f"`{model}`" for model in models)], rows)
     said = [f"`{model}`: {curve['conclusion']}" for model, curve in models.items()]
-    picture = "![Validation error over the training-set size](benchmarks/results/learning_curve.png)"
+    picture = "![Validation error over the training-set size](../../benchmarks/results/learning_curve.png)"
     return "\n\n".join([table, *said, picture])
 
 
@@ -359,7 +318,7 @@ def load_markdown(results: dict[str, Any]) -> str:
 
 
 def beam_markdown(results: dict[str, Any]) -> str:
-    """Return a table with a row for each runner and stage, and what the rates say of many machines."""
+    """Return a table with a row for each runner and stage."""
     titles = {"preprocess": "preprocess: photographs", "embed": "embed: views of solar cells"}
     header = [
         f"on {results['cores']} cores",
@@ -375,30 +334,7 @@ def beam_markdown(results: dict[str, Any]) -> str:
     ]
     same = all(results[stage]["same_bytes"] for stage in titles)
     said = "All wrote the same bytes." if same else "They did **not** all write the same bytes."
-    return "\n\n".join([markdown_table(header, rows), said, _many_machines(results["estimate"])])
-
-
-def _many_machines(estimated: dict[str, float]) -> str:
-    """Say what an estimate says: hours, bytes, and what breaks first."""
-    moved = estimated["raw_bytes"] + 4 * estimated["record_bytes"] + estimated["activation_bytes"]
-    busy = estimated["preprocess_h"] + estimated["embed_h"]
-    rate = moved / estimated["machines"] / (busy * 3600)
-    header = [f"estimated for {estimated['images']:,.0f} photographs on {estimated['machines']} such machines", ""]
-    rows = [
-        ["preprocess: decode on all", f"{estimated['preprocess_h']:.1f} h"],
-        ["preprocess: look for duplicates in one process", f"{estimated['duplicates_h']:.1f} h"],
-        ["memory of that process", f"{estimated['driver_bytes'] / 1e9:,.0f} GB"],
-        ["embed on all, 8 views, at the head's cut", f"{estimated['embed_h']:.1f} h"],
-        ["data/raw, read once", f"{estimated['raw_bytes'] / 1e12:.1f} TB"],
-        [
-            "records, written to the pool, copied, read by embed",
-            f"{estimated['record_bytes'] / 1e12:.1f} TB, four times, in {estimated['record_shards']:,.0f} shards",
-        ],
-        ["activations, written once", f"{estimated['activation_bytes'] / 1e12:.1f} TB"],
-        ["moved by each machine while it computes", f"{rate / 1e6:.0f} MB/s"],
-        ["items of embed, two small files each", f"{estimated['embed_items']:,.0f}"],
-    ]
-    return markdown_table(header, rows)
+    return f"{markdown_table(header, rows)}\n\n{said}"
 
 
 def killed_markdown(results: dict[str, Any]) -> str:
@@ -484,11 +420,6 @@ def _if_measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callab
     return block
 
 
-def _dag(root: Path) -> str:
-    graph = subprocess.run(["dvc", "dag", "--mermaid"], cwd=root, check=True, capture_output=True, text=True)
-    return f"```mermaid\n{graph.stdout.expandtabs(2).strip()}\n```"
-
-
 def _packages(root: Path) -> str:
     """What a change in a package runs again, by dvc.yaml, and how long that took where each stage was killed once."""
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -507,9 +438,107 @@ def _packages(root: Path) -> str:
     return markdown_table(header, sorted(rows, key=lambda row: -int(row[2].split()[0])))
 
 
+def _run(root: Path) -> str:
+    """What the committed run took: the stages that measure themselves, and what DVC keeps of all."""
+    spent = sum(read_json(path)["seconds"] for path in root.glob("metrics/cost/*.json"))
+    stages = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    sizes = {out["path"]: out["size"] for stage in stages.values() for out in stage["outs"]}
+    cached = sum(size for path, size in sizes.items() if path.startswith("data/activations/"))
+    return (
+        f"In the committed run, embedding, training and evaluation took {spent / 60:.0f} minutes, and all outputs take "
+        f"{sum(sizes.values()) / 1e9:.1f} GB on disk, {cached / 1e9:.1f} GB of it cached activations."
+    )
+
+
+PARAMETER = re.compile(r"^( *)(?:([a-z_]+):|(- )).*?(?:#\s*(.*))?$")
+"""A line of params.yaml: indentation, key or dash, comment."""
+READ_BY_HAND = {"weights": f"{', '.join(WEIGHTS)}, or a file with its SHA-256", "class_weights": "none, balanced, or a "
+                "number above 0 for each class"}  # fmt: skip
+"""Types of params that are read by a function of their own."""
+WORDS = {int: "integer", float: "number", str: "text"}
+SIGNS = {annotated_types.Gt: (">", "gt"), annotated_types.Ge: ("≥", "ge"), annotated_types.Lt: ("<", "lt"),
+         annotated_types.Le: ("≤", "le")}  # fmt: skip
+
+
+def _parameters(root: Path) -> str:
+    """Every key of params.yaml: its type by transfer/core/params.py, its default and its comment by the file."""
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    comments = comments_of(text)
+    rows = []
+    for key, kind, default in _keys(Params, yaml.safe_load(text), ""):
+        shown = "" if is_dataclass(kind) else f"`{_yaml(default)}`"
+        said = "" if is_dataclass(kind) else READ_BY_HAND.get(key) or type_words(kind)
+        rows.append([f"**`{key}`**" if is_dataclass(kind) else f"`{key}`", said, shown, comments.get(key, "")])
+    lines = [["key", "type", "default", "what it is"], ["---"] * 4, *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def _keys(schema: Any, values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    """Every key in the file's order with its type and value; a section comes before its keys."""
+    hints = get_type_hints(schema, include_extras=True)
+    assert {field.name for field in fields(schema)} == set(values)
+    for name, value in values.items():
+        yield f"{prefix}{name}", hints[name], value
+        if is_dataclass(hints[name]):
+            yield from _keys(hints[name], value, f"{prefix}{name}.")
+
+
+def _yaml(value: Any) -> str:
+    """Write a value on one line, as params.yaml would."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return "null" if value is None else str(value)
+
+
+def comments_of(text: str) -> dict[str, str]:
+    """Return the comment of each key that has one: behind it, or else on the line above it."""
+    found: dict[str, str] = {}
+    path: list[str] = []
+    above = ""
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            above = line.lstrip("# ")
+        elif match := PARAMETER.match(line):
+            indentation, name, _, comment = match.groups()
+            if name:
+                path = [*path[: len(indentation) // 2], name]
+                if said := comment or above:
+                    found[".".join(path)] = said
+            above = ""
+    return found
+
+
+def type_words(kind: Any) -> str:
+    """Say what values a type of params.py takes."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if kind in WORDS:
+        return WORDS[kind]
+    if origin is Annotated:
+        bounds = [bound for part in inside[1:] for bound in _bounds(part)]
+        return " ".join([type_words(inside[0]), ", ".join(bounds)]).strip()
+    if origin is Literal:
+        return ", ".join(str(value) for value in inside)
+    if origin is tuple:
+        return f"list of: {type_words(inside[0])}"
+    assert origin in (Union, UnionType), kind
+    return ", or ".join("null" if part is NoneType else type_words(part) for part in inside)
+
+
+def _bounds(part: Any) -> list[str]:
+    """Return what a part of an annotation says of a number's size."""
+    parts = getattr(part, "metadata", [part])
+    return [
+        f"{sign} {getattr(bound, name):,}"
+        for bound in parts
+        for kind, (sign, name) in SIGNS.items()
+        if isinstance(bound, kind)
+    ]
+
+
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "performance": _performance,
-    "verdicts": _verdicts,
+    "run": _run,
+    "parameters": _parameters,
     "seeds": _seeds,
     "speed": _speed,
     "accelerator": _if_measured("accelerator", accelerator_markdown),
@@ -517,8 +546,6 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "backbones": _backbones,
     "matrix": _matrix,
     "augment": _augment,
-    "tries": _tries,
-    "gpu-tries": _if_measured("tries-gpu", gpu_tries_markdown),
     "sweep": _sweep,
     "learning-curve": _learning_curve,
     "peers": _if_measured("peers", peers_markdown),
@@ -529,16 +556,21 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "serving": _if_measured("serving", serving_markdown),
     "exports": _if_measured("exports", exports_markdown),
     "beam": _if_measured("beam", beam_markdown),
-    "dag": _dag,
     "packages": _packages,
     "exported": _exported,
 }
 
 
+def pages(root: Path) -> list[Path]:
+    """Return the pages with blocks: README.md and those of the documentation."""
+    return [root / "README.md", *sorted(root.glob("docs/**/*.md"))]
+
+
 def render(text: str, root: Path) -> str:
-    """Return README.md's text with the figures that the files below `root` hold now."""
+    """Return a page's text with the figures that the files below `root` hold now."""
     return BLOCK.sub(lambda match: f"{match[1]}{BLOCKS[match[2]](root)}\n{match[3]}", text)
 
 
 if __name__ == "__main__":
-    README.write_text(render(README.read_text(encoding="utf-8"), Path()), encoding="utf-8")
+    for page in pages(Path()):
+        page.write_text(render(page.read_text(encoding="utf-8"), Path()), encoding="utf-8")

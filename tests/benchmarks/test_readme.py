@@ -1,22 +1,35 @@
-"""README.md says what the files say."""
+"""README.md and the documentation say what the files say."""
 
 import re
 
-from benchmarks.readme import BLOCKS, accelerator_markdown, gpu_tries_markdown, render
+import pytest
+
+from benchmarks.readme import BLOCKS, accelerator_markdown, comments_of, pages, render, type_words
 from tests.declared import ROOT
+from transfer.core.params import Count, Rate, Units, Views
+
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in pages(ROOT)}
 
 
-def test_the_figures_in_readme_are_those_of_the_files() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- ([a-z-]+) -->\n", text)) - {"end"} == set(BLOCKS)
-    assert render(text, ROOT) == text
+@pytest.mark.parametrize("page", PAGES)
+def test_the_figures_of_a_page_are_those_of_the_files(page: str) -> None:
+    assert render(PAGES[page], ROOT) == PAGES[page]
+
+
+def test_every_block_stands_in_a_page() -> None:
+    used = {name for text in PAGES.values() for name in re.findall(r"<!-- ([a-z-]+) -->\n", text)}
+    assert used - {"end"} == set(BLOCKS)
 
 
 def test_a_figure_that_differs_is_found() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = PAGES["README.md"]
     changed = re.sub(r"\*\*0\.\d+\*\*", "**0.999**", text, count=1)
     assert changed != text
     assert render(changed, ROOT) == text
+
+
+def test_the_front_door_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 150
 
 
 def test_a_cut_that_was_not_trained_on_a_device_is_not_measured() -> None:
@@ -25,15 +38,19 @@ def test_a_cut_that_was_not_trained_on_a_device_is_not_measured() -> None:
     assert table.splitlines()[2] == "| H200, jax | 3,000 | 9,000 | 1,000 | not measured | 16 s |"
 
 
-def test_tries_have_both_ways_to_predict_and_say_what_the_labels_bear() -> None:
-    one = {"accuracy": 0.9, "f1": 0.8, "auc": 0.93, "log_loss": 0.3}
-    results = {
-        "images": 100,
-        "certain": {"accuracy": [0.92, 0.94]},
-        "uncertain": {"images": 15, "accuracy": [0.7, 0.75]},
-        "tries": {"a": {"title": "lower", "one_view": one, "all_views": {**one, "auc": 0.94}}},
-    }
-    table, said = gpu_tries_markdown(results).split("\n\n")
-    assert table.splitlines()[2] == "| lower | 0.900 / 0.900 | 0.800 / 0.800 | 0.930 / 0.940 | 0.300 / 0.300 |"
-    assert said.startswith("Of the 100 images, 15 have a defect probability of 1/3 or 2/3.")
-    assert said.endswith("are right in 70.0% to 75.0% of these, and in 92.0% to 94.0% of the others.")
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Count | None, "integer ≥ 1, or null"),
+        (Rate, "number > 0, ≤ 1"),
+        (Units, "list of: integer ≥ 1"),
+        (Views, "all, 1, 2, 4, 8"),
+    ],
+)
+def test_types_of_params_are_said_in_words(kind: object, words: str) -> None:
+    assert type_words(kind) == words
+
+
+def test_a_comment_belongs_to_the_key_before_it_or_below_it() -> None:
+    text = "# Of the file.\na: 1  # one\nb:  # two\n  # three\n  c:\n  - x\n  d: 2\ne: 3\n"
+    assert comments_of(text) == {"a": "one", "b": "two", "b.c": "three"}

@@ -41,7 +41,7 @@ def machines(original: Clone, remote: Remote, tmp_path: Path) -> tuple[Clone, Cl
 
 
 def _queue(machine: Clone, rates: str) -> None:
-    """Queue an experiment for each of the rates, as README.md says."""
+    """Queue an experiment for each of the rates, as docs/team-cache.md says."""
     few = ("-S", "head.epochs=2")
     machine.dvc("exp", "run", "--queue", "--pull", "--allow-missing", "-S", f"head.lr={rates}", *few, "train_head")
 

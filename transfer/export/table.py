@@ -1,4 +1,4 @@
-"""What was exported, as a table: metrics/EXPORT.md, and a part of README.md."""
+"""What was exported, as a table: metrics/EXPORT.md, and a part of docs/deploy.md."""
 
 from typing import Any
 
