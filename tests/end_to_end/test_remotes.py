@@ -108,6 +108,7 @@ def test_without_a_lock_file_all_is_restored_from_the_run_cache(original: Clone,
     (clone.folder / "dvc.lock").unlink()
     for folder in ("metrics", "plots"):
         shutil.rmtree(clone.folder / folder)
+    clone.git("checkout", "plots/dvc.yaml")
     ran = clone.dvc("repro", "--pull")
     assert (ran.stages, len(ran.restored)) == ([], STAGES)
     assert clone.hashes() == original.hashes()

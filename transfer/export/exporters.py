@@ -25,6 +25,7 @@ from transfer.core.arrays import Pixels
 from transfer.export.calibrated import Calibrated
 from transfer.export.contract import INPUT, OUTPUT, Contract, preprocessing
 from transfer.export.formats import CONTRACT_ASSET, METADATA_NAME
+from transfer.inference.engines import convert
 
 OPSET = 18
 """Of ONNX: the first in which Resize filters over the area that a pixel comes from."""
@@ -123,7 +124,7 @@ def _replace(field: Any, messages: Iterable[Any]) -> None:
 
 def write_openvino(network: Calibrated, path: Path) -> None:
     """Write OpenVINO's IR, an .xml and a .bin, the contract as rt_info. Its own resize computes as Pillow does."""
-    model = openvino.convert_model(network.of_one_size().get_concrete_function())
+    model = convert(network.of_one_size().get_concrete_function())
     processor = PrePostProcessor(model)
     entry = processor.input()
     layout = openvino.Layout("NHWC")

@@ -1,12 +1,14 @@
 """Engines that compute a frozen network: OpenVINO, the fastest on CPUs, and TensorFlow."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
 import openvino
 import tensorflow as tf
+from openvino.frontend.tensorflow import utils
 
 from transfer.core.arrays import Floats
 from transfer.core.errors import UserError
@@ -50,6 +52,17 @@ def to_openvino(model: keras.Model) -> openvino.Model:
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(
         tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     )
+    return convert(concrete)
+
+
+def convert(concrete: Any) -> openvino.Model:
+    """Convert a concrete function of TensorFlow to OpenVINO's representation.
+
+    From Python 3.13 on, OpenVINO 2026.4.1 does not find TensorFlow's version: it runs `import tensorflow` and then
+    `del tensorflow` by exec, which no longer share their names (PEP 667). So it is told.
+    """
+    if sys.version_info >= (3, 13):
+        utils.get_environment_setup = lambda _: {"tensorflow": tf.__version__}
     return openvino.convert_model(concrete)
 
 

@@ -21,7 +21,7 @@ from transfer.serving.limits import Limits
 from transfer.serving.measures import Measures
 from transfer.serving.page import render
 from transfer.serving.predict import Prediction, ranked
-from transfer.serving.schema import Answer, Health, Said, image_body, problems
+from transfer.serving.schema import Health, PredictResponse, Said, image_body, problems
 from transfer.serving.service import Classifiers, Service
 from transfer.serving.uploads import Upload, read_uploads
 
@@ -36,7 +36,7 @@ class _Routes:
     service: Service
     limits: Limits
 
-    async def predict(self, request: Request) -> Answer:
+    async def predict(self, request: Request) -> PredictResponse:
         """Say what the images of a request show."""
         service = self.service
         with service.places.take(1):
@@ -51,7 +51,7 @@ class _Routes:
             said.append(
                 Said.model_validate({"image": upload.name, "class": likely[0][0], "probabilities": dict(likely)})
             )
-        return Answer(model=service.contract.model, predictions=said)
+        return PredictResponse(model=service.contract.model, predictions=said)
 
     async def explain(self, request: Request, wanted: str | None) -> Response:
         """Draw what in an image speaks for a class."""
@@ -127,7 +127,7 @@ def _add_images(app: FastAPI, routes: _Routes) -> None:
     statuses = (400, 408, 413, 415, 422, 500, 503)
 
     @app.post("/predict", responses=problems(*statuses), openapi_extra=image_body(many=True))
-    async def predict(request: Request) -> Answer:
+    async def predict(request: Request) -> PredictResponse:
         """Say what images show: the calibrated probability of each class. All of them, or an error that names those
         that cannot be read.
         """

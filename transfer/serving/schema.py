@@ -19,7 +19,7 @@ class Said(BaseModel):
     )
 
 
-class Answer(BaseModel):
+class PredictResponse(BaseModel):
     """What is said of the images of a request, in their order."""
 
     model: str = Field(description="Its name in the pipeline.")

@@ -298,7 +298,7 @@ def test_the_interface_is_described(client: TestClient) -> None:
         assert "multipart/form-data" in post["requestBody"]["content"]
         assert "image/png" in post["requestBody"]["content"]
     assert said["paths"]["/explain"]["post"]["parameters"][0]["schema"]["enum"] == list(CLASSES)
-    assert {"Health", "Predictions", "Problem", "Said"} <= set(said["components"]["schemas"])
+    assert {"Health", "PredictResponse", "Problem", "Said"} <= set(said["components"]["schemas"])
     assert client.get("/docs").status_code == 404
 
 

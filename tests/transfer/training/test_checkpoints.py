@@ -81,13 +81,15 @@ def test_the_fingerprint_depends_on_code_and_versions(
     prints = [fingerprint(inputs)]
     monkeypatch.setattr(checkpoints, "version", lambda name: f"another {name}")
     prints.append(fingerprint(inputs))
-    (tmp_path / "transfer").mkdir()
+    for folder in ("training", "results"):
+        (tmp_path / "transfer" / folder).mkdir(parents=True)
     (tmp_path / "transfer/training/loop.py").write_text("one = 1", encoding="utf-8")
     monkeypatch.setattr(checkpoints, "ROOT", tmp_path)
     prints.append(fingerprint(inputs))
     (tmp_path / "transfer/training/loop.py").write_text("one = 2", encoding="utf-8")
     prints.append(fingerprint(inputs))
     assert len(set(prints)) == 4
+    (tmp_path / "transfer/results/report.py").write_text("of no training", encoding="utf-8")
     assert fingerprint(inputs) == prints[-1]
 
 

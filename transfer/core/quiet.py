@@ -1,0 +1,73 @@
+"""Keep from the terminal what TensorFlow's libraries print about themselves while it is imported.
+
+They write it to standard error before any of their settings counts, TF_CPP_MIN_LOG_LEVEL included.
+"""
+
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+NAME = "tensorflow"
+NOTICE = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} [\d:.]+ +\d+ \S+:\d+\] ")
+"""How a line of theirs begins that is information or a warning: as absl logs it."""
+
+
+@contextmanager
+def without_notices() -> Iterator[None]:
+    """Hold back what is written to standard error, also by C++, and pass on what is no notice; all, after an error."""
+    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as terminal:
+        _flush()
+        os.dup2(held.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            _flush()
+            os.dup2(terminal.fileno(), 2)
+            held.seek(0)
+            terminal.writelines(line for line in held if failed or not NOTICE.match(line))
+
+
+def _flush() -> None:
+    if sys.stderr is not None:  # as where the shell closed it
+        sys.stderr.flush()
+
+
+class QuietImport:
+    """A finder for `sys.meta_path`, which stands aside once TensorFlow is imported."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find TensorFlow, to be imported without notices; leave all else to others."""
+        if name != NAME:
+            return None
+        with suppress(ValueError):
+            sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Quiet(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+class _Quiet:
+    """A loader that runs another one without notices."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module's code."""
+        with without_notices():
+            self._loader.exec_module(module)
