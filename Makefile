@@ -22,9 +22,6 @@ create = @if [ -n "$(PYTHON)" ]; then $(PYTHON) -m venv $(1); \
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
 install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.results.plots_page
 
-# The report, where there is one of this run, also if a later stage failed; then the status of the run.
-report = status=$$?; if dvc status --quiet --with-deps compare; then cat metrics/REPORT.md; fi; exit $$status
-
 # Two at a time: much of their time is the start of a process.
 pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -33,11 +30,13 @@ pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-re
 run: $(VENV)/run  ## the whole pipeline, or what of it has changed
 	python -m transfer.lock_file
 	python -m transfer.check
-	dvc repro; $(report)
+	dvc repro; status=$$?; if dvc status --quiet --with-deps compare; then cat metrics/REPORT.md; fi; exit $$status
 
 preset: $(VENV)/run  ## the pipeline with presets/$(PRESET).yaml laid over params.yaml, as an experiment of DVC
 	python -m transfer.lock_file
-	python -m transfer.preset presets/$(PRESET).yaml; $(report)
+	touch $(VENV)/started
+	python -m transfer.preset presets/$(PRESET).yaml; status=$$?; \
+	  if [ $$status = 0 ] || [ metrics/REPORT.md -nt $(VENV)/started ]; then cat metrics/REPORT.md; fi; exit $$status
 
 report: $(VENV)/run  ## the results as one HTML file, .report/index.html; after run
 	python -m transfer.results.page

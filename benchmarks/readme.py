@@ -16,8 +16,9 @@ import yaml
 
 from transfer.core.cuts import CUTS, DEFAULT_CUTS
 from transfer.core.files import read_json
-from transfer.core.params import WEIGHTS, Params
+from transfer.core.params import WEIGHTS, Format, Params
 from transfer.evaluation.markdown import markdown_table
+from transfer.export.formats import FORMATS
 from transfer.export.table import exported_markdown
 from transfer.results.performance import MODELS
 from transfer.results.report import performance_markdown
@@ -391,18 +392,20 @@ def serving_markdown(results: dict[str, Any]) -> str:
 
 
 def exports_markdown(results: dict[str, Any]) -> str:
-    """Return a table with a row for each backbone: by format, the largest difference from Keras, or what went wrong."""
+    """Return a table with a row for each backbone: by format, the mean difference from Keras, or what went wrong."""
     backbones = results["backbones"]
     formats = list(dict.fromkeys(name for found in backbones.values() for name in found))
-    rows = [[f"`{name}`", *(_export_cell(found[kind]) for kind in formats)] for name, found in backbones.items()]
-    return markdown_table(["largest difference of a probability", *(f"`{kind}`" for kind in formats)], rows)
+    rows = [[f"`{name}`", *(_export_cell(found[kind], kind) for kind in formats)] for name, found in backbones.items()]
+    return markdown_table(["mean difference of a probability", *(f"`{kind}`" for kind in formats)], rows)
 
 
-def _export_cell(found: dict[str, Any]) -> str:
-    if "largest_difference" not in found:
-        return f"**no**: {found['status'].split('converter: ')[-1][:50]}…"
-    beyond = "" if found["status"] == "ok" else ", **too much**"
-    return f"{found['largest_difference']:.0e}{beyond}"
+def _export_cell(found: dict[str, Any], kind: Format) -> str:
+    """A difference, and whether the stage export would leave the format out: by the difference, or by the classes."""
+    if "mean_difference" not in found:
+        return f"**no**: {re.split('converter: |network: ', found['status'])[-1][:50]}…"
+    tolerated = FORMATS[kind]
+    bad = found["mean_difference"] > tolerated.difference or found["agreement_where_sure"] < tolerated.agreement
+    return f"{found['mean_difference']:.0e}{', **too far**' if bad else ''}"
 
 
 def _exported(root: Path) -> str:
@@ -434,7 +437,7 @@ def _packages(root: Path) -> str:
         again = round(sum(value for name, value in seconds.items() if name.split("@")[0] in declared))
         said = "all" if len(declared) == len(stages) else ", ".join(declared) or "none"
         rows.append([f"`{package}`", said, f"{again} s" if declared else "0 s"])
-    header = ["a change in", "runs again", "that took"]
+    header = ["a change in", "runs again", "time of those stages"]
     return markdown_table(header, sorted(rows, key=lambda row: -int(row[2].split()[0])))
 
 

@@ -18,8 +18,9 @@ Shown = dict[str, tuple[float, float]]
 def remote(original: Clone, tmp_path: Path) -> Iterator[Remote]:
     """A remote to which the results of `original` were pushed, and nothing of its run cache."""
     with folder_remote(tmp_path) as remote:
-        remote.add_to(original)
-        original.dvc("push")
+        source = original.copy(tmp_path / "source")
+        remote.add_to(source)
+        source.dvc("push")
         yield remote
 
 

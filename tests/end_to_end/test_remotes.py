@@ -18,9 +18,10 @@ def remote(
     """A remote to which the results of `original` were pushed, run cache included."""
     kind: str = request.param
     with REMOTES[kind](tmp_path_factory.mktemp(kind)) as remote:
-        remote.add_to(original)
-        assert "files pushed" in original.dvc("push").output
-        original.run("python", "-m", "transfer.share", "--push")
+        source = original.copy(tmp_path_factory.mktemp(kind) / "source")
+        remote.add_to(source)
+        assert "files pushed" in source.dvc("push").output
+        source.run("python", "-m", "transfer.share", "--push")
         yield remote
 
 

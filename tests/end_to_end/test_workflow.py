@@ -103,15 +103,16 @@ def checkout(original: Clone, tmp_path: Path) -> Clone:
     clone.set_params(lr=1e-4)
     clone.commit("A lower learning rate")
     (clone.folder / ".venv").symlink_to(ENVIRONMENT)
-    for path in clone.folder.glob("requirements*.txt"):
+    for path in (clone.folder / "requirements.txt", *clone.folder.glob("requirements/*.txt")):
         os.utime(path, (0, 0))
     return clone
 
 
 def test_a_pull_request_is_reproduced_shared_and_commented_on(original: Clone, checkout: Clone, tmp_path: Path) -> None:
     remote = tmp_path / "remote"
-    Remote(str(remote), {}, {}).add_to(original)
-    original.dvc("push")
+    source = original.copy(tmp_path / "source")
+    Remote(str(remote), {}, {}).add_to(source)
+    source.dvc("push")
     before = sum(path.is_file() for path in remote.rglob("*"))
     runner = _Runner(checkout, tmp_path / "tools", str(remote), "main")
     ran = {step.name: runner.run(step) for step in _steps()}

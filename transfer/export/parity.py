@@ -89,8 +89,14 @@ def reference(whole: keras.Model, contract: Contract, records: Path, spec: Spec)
 
 
 def compare(classifier: Classifier, path: Path, expected: Reference) -> Parity:
-    """Hold a classifier, read from `path`, against Keras."""
+    """Hold a classifier, read from `path`, against Keras.
+
+    Raises:
+        UserError: it gives NaN or infinite probabilities.
+    """
     received = np.concatenate([classifier.probabilities(pixels) for pixels in expected.batches()])
+    if wrong := int(np.sum(~np.isfinite(received).all(axis=1))):
+        raise UserError(f"it gives no finite probabilities for {wrong} of {len(received)} images")
     differences = np.abs(received - expected.probabilities).max(axis=1)
     same = received.argmax(axis=1) == expected.probabilities.argmax(axis=1)
     ordered = np.sort(expected.probabilities, axis=1)
@@ -99,7 +105,7 @@ def compare(classifier: Classifier, path: Path, expected: Reference) -> Parity:
     return Parity(
         bytes=size(path),
         largest_difference=_largest(differences),
-        mean_difference=float(np.mean(np.nan_to_num(differences, nan=1.0))),
+        mean_difference=float(np.mean(differences)),
         agreement=float(np.mean(same)),
         agreement_where_sure=float(np.mean(same[sure])) if sure.any() else 1.0,
         resize_difference=_resize_difference(classifier, first) if classifier.contract.resizes else None,
@@ -155,6 +161,6 @@ def check(found: Parity, name: Format) -> None:
         )
     if not found.agreement_where_sure >= tolerated.agreement:
         raise UserError(
-            f"it gives the class that Keras gives to {found.agreement_where_sure:.1%} of the images that Keras is sure "
-            f"of; at least {tolerated.agreement:.0%} is demanded"
+            f"it agrees with Keras on only {found.agreement_where_sure:.1%} of the images that Keras is sure of; at "
+            f"least {tolerated.agreement:.0%} is required"
         )

@@ -42,7 +42,7 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
         )
     use = ", ".join(f"`{name}`" for name in figures["formats"]) or "another model"
     missing = [
-        f"`{name}` is not written: {found['reason']}. Use {use}."
+        f"`{name}` was not written: {found['reason']}. Use {use}."
         for name, found in figures.get("not_written", {}).items()
     ]
     return "\n\n".join([markdown_table(header, rows), *missing])

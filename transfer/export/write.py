@@ -16,7 +16,7 @@ from transfer.core.errors import UserError, one_line
 from transfer.core.params import Format
 from transfer.core.spec import Conversion, Spec
 from transfer.export.calibrated import Calibrated
-from transfer.export.classifiers import open_classifier
+from transfer.export.classifiers import is_installed, open_classifier
 from transfer.export.contract import Contract, preprocessing
 from transfer.export.exporters import write_litert, write_onnx, write_openvino, write_saved_model
 from transfer.export.formats import FORMATS
@@ -76,7 +76,7 @@ class Exported:
         fastest = next(name for name in FORMATS if name in {**self.written, **self.not_written})
         if fastest in self.not_written:
             raise UserError(
-                f"export: {fastest}, the format that `predict` takes, is not written: "
+                f"export: {fastest}, the format that `predict` takes, was not written: "
                 f"{self.not_written[fastest]['reason']}; leave it out of export.formats (params.yaml), or export "
                 "another model"
             )
@@ -93,7 +93,15 @@ def export(
         images: gives the representative ones, if they are needed.
         expected: what Keras says.
         folder: where to.
+
+    Raises:
+        UserError: a package that runs a format is not installed.
     """
+    if missing := {FORMATS[name].package for name in formats if not is_installed(FORMATS[name].package)}:
+        raise UserError(
+            f"export.formats: expected the packages {', '.join(sorted(missing))}, received none: pip install them, or "
+            "leave out the formats that they run (params.yaml)"
+        )
     done = Exported({}, {})
     for name in formats:
         path, figures = folder / FORMATS[name].place, {}
@@ -105,7 +113,7 @@ def export(
         except UserError as error:
             clear_format(path)
             done.not_written[name] = {"reason": str(error), **figures}
-            print(f"       WARNING: {name} is not written: {error}", file=sys.stderr, flush=True)
+            print(f"       WARNING: {name} was not written: {error}", file=sys.stderr, flush=True)
         else:
             done.written[name] = figures
             print(f"       {name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()), flush=True)

@@ -227,9 +227,9 @@ def _winner_first(evidence: Evidence) -> list[str]:
     return [winner, *(model for model in (*reversed(TRANSFER), *reversed(BASELINES)) if model != winner)]
 
 
-def _exports() -> page_tables.PageTable | None:
+def _exports() -> list[page_tables.PageTable]:
     if not EXPORT.exists():
-        return None
+        return []
     return page_tables.exports(read_json(EXPORT), read_json(EXPORT_COST) if EXPORT_COST.exists() else {})
 
 

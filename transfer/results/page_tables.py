@@ -249,15 +249,15 @@ def duplicates(data: dict[str, Any], table: pd.DataFrame) -> list[PageTable]:
     return tables
 
 
-def exports(figures: dict[str, Any], costs: dict[str, Any]) -> PageTable | None:
-    """Return a row for each exported file, with all figures that there are of it; None where there are none.
+def exports(figures: dict[str, Any], costs: dict[str, Any]) -> list[PageTable]:
+    """Return a row for each exported file, with all figures that there are of it, and why other formats are not there.
 
     Args:
         figures: metrics/export.json, which has a mapping of formats to their figures under `formats`, and of those
             that are not written under `not_written`.
         costs: what measuring them cost: such a mapping, with or without other figures beside it; may be empty.
     """
-    formats, cost = {**figures.get("formats", {}), **figures.get("not_written", {})}, costs.get("formats", costs)
+    formats, cost = figures.get("formats", {}), costs.get("formats", costs)
     merged = {name: {**found, **cost.get(name, {})} for name, found in formats.items()}
     columns = list(
         dict.fromkeys(
@@ -267,12 +267,15 @@ def exports(figures: dict[str, Any], costs: dict[str, Any]) -> PageTable | None:
             if isinstance(value, str | int | float | None)
         )
     )
-    if not columns:
-        return None
     rows: list[list[str]] = [
         [code(name), *(_figure(found.get(column)) for column in columns)] for name, found in merged.items()
     ]
-    return PageTable("Exported models", ("format", *(column.replace("_", " ") for column in columns)), rows)
+    missing: list[list[str]] = [[code(name), found["reason"]] for name, found in figures.get("not_written", {}).items()]
+    header = ("format", *(column.replace("_", " ") for column in columns))
+    tables = [PageTable("Exported models", header, rows)] if columns else []
+    return tables + (
+        [PageTable("Formats that were not written", ("format", "reason"), missing, text=True)] if missing else []
+    )
 
 
 def _figure(value: str | float | None) -> str:

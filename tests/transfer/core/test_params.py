@@ -14,7 +14,8 @@ from tests.conftest import ROOT
 from transfer.core.cuts import CUTS
 from transfer.core.errors import UserError
 from transfer.core.params import Params, WeightsFile, read_params
-from transfer.core.strict import load_yaml
+from transfer.core.strict import load_yaml, validate
+from transfer.overrides import overlaid
 
 REAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -52,6 +53,8 @@ def test_formats_are_known_and_named_once(tmp_path: Path, formats: str, said: st
 
 def test_the_projects_own_files_are_valid() -> None:
     assert read_params(ROOT / "params.yaml").finetune.cut == "auto"
+    small = overlaid(load_yaml(ROOT / "params.yaml"), ROOT / ".ci/params.yaml", [])
+    assert validate(Params, small, ROOT / ".ci/params.yaml").max_images == 320
 
 
 @pytest.mark.parametrize(

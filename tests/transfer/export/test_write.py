@@ -52,7 +52,9 @@ def test_only_the_format_that_predict_takes_has_to_be_there(
     if not fails:
         done.require_fastest()
         return
-    with pytest.raises(UserError, match=f"export: {not_written[0]}, the format that .* takes, is not written: it is b"):
+    with pytest.raises(
+        UserError, match=f"export: {not_written[0]}, the format that .* takes, was not written: it is b"
+    ):
         done.require_fastest()
 
 

@@ -279,11 +279,14 @@ def test_a_few_classes_have_a_curve_each(make: Make) -> None:
 def test_a_table_of_exports_is_there_once_there_are_exports(make: Make) -> None:
     document = make(("a", "b"), "b", 12)
     assert "Exported models" not in document.text
-    _write(Path("metrics/export.json"), json.dumps({"tolerance": 0.01, "formats": {"onnx": {"bytes": 12345}}}))
+    left_out = {"litert_int8": {"reason": "it is <far> off"}}
+    figures = {"tolerance": 0.01, "formats": {"onnx": {"bytes": 12345}}, "not_written": left_out}
+    _write(Path("metrics/export.json"), json.dumps(figures))
     _write(Path("metrics/export-cost.json"), json.dumps({"seconds": 3.0, "onnx": {"latency_ms": 1.25}}))
     page.main()
     document = parse(page.PAGE.read_text(encoding="utf-8"))
     assert document.table("Exported models") == [["format", "bytes", "latency ms"], ["onnx", "12,345", "1.25"]]
+    assert document.table("Formats that were not written")[1] == ["litert_int8", "it is <far> off"]
 
 
 def test_what_is_missing_is_said_with_what_to_do(committed: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tests of transfer/backbones/efficientnet_lite.py with the real weights."""
+"""Tests of transfer/networks/backbones/efficientnet_lite.py with the real weights."""
 
 from dataclasses import replace
 from pathlib import Path
