@@ -377,6 +377,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 FULL = Recipe(epochs=7, lr=0.05, warmup_epochs=2.5, weight_decay=0.1, label_smoothing=0.1, class_weights="balanced")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("averaging", [0.0, 0.8])
 @pytest.mark.parametrize("breaks", [[1], [3], [6], [7], [2, 1, 3]])
 def test_training_that_was_cut_off_ends_with_the_same_bits(
@@ -398,6 +399,7 @@ def test_training_that_was_cut_off_ends_with_the_same_bits(
     assert (whole.outcome.resumed_after, whole.outcome.seconds_before) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_before_a_break_is_kept(inputs: list[Path], tmp_path: Path) -> None:
     recipe = Recipe(epochs=5, lr=0.2)
     whole = _run(tmp_path, recipe, None, wrong=True)

@@ -83,6 +83,7 @@ def trained(folder: Path, devices: list[str], averaging: float) -> dict[str, Any
     return {"replicas": replicas, "curves": curves, "best": outcome.best, "weights": weights.tolist()}
 
 
+@pytest.mark.slow
 def test_two_devices_come_to_the_losses_and_weights_of_one(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True

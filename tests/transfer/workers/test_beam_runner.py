@@ -72,6 +72,7 @@ def test_two_workers_do_each_item_once_and_results_come_in_order(place: Path) ->
     assert [path.name for path in Path(".beam").iterdir()] == ["log"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_what_was_done_stays(place: Path) -> None:
     runs = BeamRunner(TWO).run(Squares(place, fatal=3, deaths=1, seconds=0.1), range(12), 12, "square")
     assert _squares(runs) == [number**2 for number in range(12)]
@@ -81,6 +82,7 @@ def test_a_worker_that_is_killed_is_replaced_and_what_was_done_stays(place: Path
     assert "Worker subprocess exited" in Path(".beam/log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_item_that_kills_every_worker_ends_the_run_with_a_line(place: Path) -> None:
     with pytest.raises(
         UserError,
@@ -95,6 +97,7 @@ def test_what_the_user_got_wrong_is_said_as_it_is_here(place: Path) -> None:
         BeamRunner(ONE).run(Squares(place, wrong=1), range(3), 3, "square")
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_work_is_named(place: Path) -> None:
     with pytest.raises(UserError, match=r"received a pipeline that ended, with status 1, .*no luck with 1"):
         BeamRunner(ONE).run(Squares(place, broken=1), range(2), 2, "square")
@@ -166,6 +169,7 @@ def job_server() -> Iterator[str]:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_pipeline_can_be_given_to_a_job_server(place: Path, job_server: str) -> None:
     options = ["--runner=PortableRunner", f"--job_endpoint={job_server}", "--environment_type=LOOPBACK"]
     runs = BeamRunner(options).run(Squares(place), range(8), 8, "square")
