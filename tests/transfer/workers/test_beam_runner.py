@@ -130,9 +130,7 @@ def test_an_option_without_dashes_is_an_error() -> None:
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(
-        UserError, match=r"runner: beam: expected the Python package apache-beam.*requirements/beam.txt$"
-    ):
+    with pytest.raises(UserError, match=r"runner: beam needs the Python package apache-beam.*requirements/beam.txt$"):
         BeamRunner([])
 
 
