@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.preprocess import SIZE, apart, raw
-from transfer.core.files import read_json, write_json
+from transfer.core.files import read_json, sha256_of, write_json
 from transfer.core.params import read_params
 from transfer.core.spec import Spec
 from transfer.dataset.duplicates import find_same
@@ -94,8 +94,7 @@ def _digest(folder: Path) -> str:
     """Return a hash over all files below a folder."""
     total = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            total.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        total.update(f"{path.relative_to(folder)} {sha256_of(path)}\n".encode())
     return total.hexdigest()
 
 

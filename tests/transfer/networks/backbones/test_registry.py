@@ -6,8 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from transfer.core.arrays import Floats
 from transfer.core.cuts import CUTS, DEFAULT_CUTS, SIZE_MULTIPLES, resolve_cut
 from transfer.core.errors import UserError
 from transfer.inference.engines import check_agreement, make_engine
@@ -26,10 +26,8 @@ TOLERANCE = 1e-3  # of the largest value; float32 through up to 80 convolutions 
 TRAINED_ABOVE = dict.fromkeys(("efficientnetb1", "efficientnetb2", "efficientnetb3"), "block6")
 """Cuts of the training test where it is not the default: these differ from EfficientNet-B0 in size only."""
 
-Array = NDArray[np.float32]
 
-
-def _difference(received: Array, expected: Array) -> float:
+def _difference(received: Floats, expected: Floats) -> float:
     return float(np.max(np.abs(received - expected)) / np.max(np.abs(expected)))
 
 
@@ -112,14 +110,14 @@ class Trained:
     architecture: Architecture
     cut: str
     network: Network
-    before: dict[str, Array]
+    before: dict[str, Floats]
 
 
-def _variables(network: Network) -> dict[str, Array]:
+def _variables(network: Network) -> dict[str, Floats]:
     return {variable.path: np.array(variable) for variable in network.whole.variables}
 
 
-def _step(top: keras.Model, inputs: Array) -> None:
+def _step(top: keras.Model, inputs: Floats) -> None:
     """Train one step. Nothing decays, so that only a gradient changes a variable."""
     compiled(top, Recipe(epochs=1, lr=1e-2), steps=1).fit(inputs, ONE_HOT, batch_size=len(inputs), verbose=0)
 
@@ -135,7 +133,7 @@ def trained(name: str, backbone: keras.Model) -> Trained:
     return Trained(architecture, cut, network, before)
 
 
-def _assert_only_what_is_above_changed(network: Network, before: dict[str, Array], cut: str) -> None:
+def _assert_only_what_is_above_changed(network: Network, before: dict[str, Floats], cut: str) -> None:
     """Nothing below the cut and no moving average changed; every kernel above did."""
     below = {variable.path for variable in network.trunk.variables}
     assert below or cut == "input"
