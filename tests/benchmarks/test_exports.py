@@ -34,7 +34,7 @@ def test_a_format_that_says_what_keras_says_is_ok(calibrated: Calibrated, expect
     found = exports.tried("openvino", calibrated, images_of(8, 3), expected, tmp_path / "export")
     assert found["status"] == "ok"
     assert found["largest_difference"] < 1e-4
-    assert f"{found['largest_difference']:.0e} |" in exports_markdown({"backbones": {"a": {"openvino": found}}})
+    assert f"{found['mean_difference']:.0e} |" in exports_markdown({"backbones": {"a": {"openvino": found}}})
 
 
 def test_a_difference_and_a_failure_are_named(calibrated: Calibrated, expected: Reference, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_difference_and_a_failure_are_named(calibrated: Calibrated, expected: 
     failed = exports.tried("litert_int8", calibrated, images_of(8, 1), expected, tmp_path / "export")  # grey ones
     assert failed["status"] != "ok"
     shown = exports_markdown({"backbones": {"a": {"openvino": found, "litert_int8": failed}}})
-    assert (shown.count("**too much**"), shown.count("**no**")) == (1, 1)
+    assert (shown.count("**too far**"), shown.count("**no**")) == (1, 1)
 
 
 def test_networks_with_random_weights_tell_images_apart() -> None:

@@ -148,4 +148,4 @@ def test_results_are_drawn_and_shown_in_the_readme(tmp_path: Path) -> None:
     assert lines[5] == "| 400 | 19.9 % (1 trained) | 19.9 % (1 trained) |"
     assert lines[7].startswith("`head`: A power law through the errors")
     assert lines[9] == "`finetuned`: No power law could be fitted."
-    assert lines[-1] == "![Validation error over the training-set size](benchmarks/results/learning_curve.png)"
+    assert lines[-1] == "![Validation error over the training-set size](../../benchmarks/results/learning_curve.png)"

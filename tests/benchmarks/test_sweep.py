@@ -150,7 +150,7 @@ def test_the_readme_says_what_was_measured_and_what_was_estimated(tmp_path: Path
         "all validation steps in each of 2 of the 4 settings. Chosen: `head.lr=0.2`, `head.epochs=5`, with a "
         "validation loss of 0.250 and accuracy of 0.750. 2 settings failed or collapsed.",
         "",
-        "![Validation loss and accuracy of each setting](benchmarks/results/sweep.png)",
+        "![Validation loss and accuracy of each setting](../../benchmarks/results/sweep.png)",
     ]
     results["tutorial"]["estimated"] = False
     write_json(results, path)
