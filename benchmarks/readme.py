@@ -21,7 +21,7 @@ from transfer.evaluation.markdown import markdown_table
 from transfer.export.formats import FORMATS
 from transfer.export.table import exported_markdown
 from transfer.results.performance import MODELS
-from transfer.results.report import performance_markdown
+from transfer.results.tables import performance
 
 WEIGHT_KINDS = {"packaged": "ImageNet", "none": "random"}  # as params.yaml names them, and as the table does
 BLOCK = re.compile(r"(<!-- ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -31,7 +31,7 @@ TEST_SCORES = {"accuracy": "test accuracy", "weighted": "weighted accuracy", "f1
 
 
 def _performance(root: Path) -> str:
-    return performance_markdown(pd.read_csv(root / "plots/performance_table.csv"))
+    return performance(pd.read_csv(root / "plots/performance_table.csv"))
 
 
 def _seeds(root: Path) -> str:

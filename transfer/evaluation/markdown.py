@@ -1,16 +1,28 @@
-"""Tables in Markdown, and how figures are written in them and elsewhere."""
+"""Tables in Markdown, and how figures and names are written in them and elsewhere."""
+
+import re
+from collections.abc import Collection
 
 import pandas as pd
 
 LONG_NUMBER = 5  # characters: 0.333 is not shortened
 
 SMALLEST_P = 1e-300
+MARKUP = re.compile(r"[\\`*\[\]<&]|(?<![^\W_])_|_(?![^\W_])")
+"""What CommonMark may take for markup inside a line; an underscore between letters or digits is not."""
 
 
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table: the first column to the left, the others to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+def plain(text: str) -> str:
+    """Escape text that is not ours, such as the name of a class, so that Markdown shows it as it is, in one line."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def markdown_table(header: list[str], rows: list[list[str]], text: Collection[int] = ()) -> str:
+    """Return a Markdown table: the first column, and those whose numbers `text` gives, to the left, others right."""
+    rule = ["---" if column in (0, *text) else "---:" for column in range(len(header))]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in [header, rule, *rows]
+    )
 
 
 def p_value(p: float) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transfer.evaluation.markdown import markdown_table
+from transfer.evaluation.markdown import markdown_table, plain
 from transfer.export.contract import Contract
 from transfer.export.formats import FORMATS
 
@@ -42,7 +42,7 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
         )
     use = ", ".join(f"`{name}`" for name in figures["formats"]) or "another model"
     missing = [
-        f"`{name}` was not written: {found['reason']}. Use {use}."
+        f"`{name}` was not written: {plain(found['reason'])}. Use {use}."
         for name, found in figures.get("not_written", {}).items()
     ]
     return "\n\n".join([markdown_table(header, rows), *missing])
@@ -54,11 +54,11 @@ def export_report(contract: Contract, figures: dict[str, Any], cost: dict[str, A
     return f"""# Exported: `{contract.model}`
 
 The model with the highest accuracy on the validation split, from uint8 images (n, height, width, {contract.channels})
-to probabilities of {", ".join(contract.classes)}, calibrated (temperature {contract.temperature:g}).
+to probabilities of {", ".join(map(plain, contract.classes))}, calibrated (temperature {contract.temperature:g}).
 Differences are those of an image's probabilities from Keras' on all {figures["images"]} images of the validation split.
 Keras is *sure* where the most likely class leads by 0.1 or more.
 *Resizing* says by how much they change where the model resizes larger images to {size}, and not Pillow;
-LiteRT has no resize that filters as Pillow's does, and takes that size only. Images: {contract.licence}.
+LiteRT has no resize that filters as Pillow's does, and takes that size only. Images: {plain(contract.licence)}.
 
 {exported_markdown(figures, cost)}
 """

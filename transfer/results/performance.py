@@ -1,4 +1,4 @@
-"""The Model Performance Table and the report that goes with it."""
+"""The Model Performance Table, and which model is better than which."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -205,12 +205,15 @@ def _verdict(pair: Comparison) -> str:
     sure = pair.p_holm < SIGNIFICANCE
     better = "is better than" if pair.difference > 0 else "is worse than"
     said = f"`{pair.second}` {better if sure else 'is not shown to be better than'} `{pair.first}`"
-    chance = "a difference that chance hardly explains" if sure else "which may be chance"
     return (
         f"{said}: {100 * pair.difference:+.1f} points of test accuracy (95 %: {100 * pair.low:+.1f} to "
-        f"{100 * pair.high:+.1f}), {chance} (exact McNemar, {pair.only_second} against {pair.only_first} images that "
-        f"only one has right, p {p_value(pair.p_holm)} after Holm's correction)"
+        f"{100 * pair.high:+.1f}), {_significant(pair.p_holm)} (exact McNemar, {pair.only_second} against "
+        f"{pair.only_first} images that only one gets right, Holm-adjusted p {p_value(pair.p_holm)})"
     )
+
+
+def _significant(p: float) -> str:
+    return "significant" if p < SIGNIFICANCE else "not significant"
 
 
 def _area_verdict(pair: AreaComparison | None) -> str:
@@ -218,11 +221,15 @@ def _area_verdict(pair: AreaComparison | None) -> str:
         return ""
     if pair.difference == pair.low == pair.high == 0:
         return "; their ROC AUC is equal"
-    sure = "which chance hardly explains" if pair.p_holm < SIGNIFICANCE else "which may be chance"
     return (
-        f"; {pair.difference:+.3f} of ROC AUC (95 %: {pair.low:+.3f} to {pair.high:+.3f}), {sure} (DeLong, "
-        f"p {p_value(pair.p_holm)} after Holm's correction)"
+        f"; {pair.difference:+.3f} of ROC AUC (95 %: {pair.low:+.3f} to {pair.high:+.3f}), "
+        f"{_significant(pair.p_holm)} (DeLong, Holm-adjusted p {p_value(pair.p_holm)})"
     )
+
+
+def ranking(results: Results) -> list[str]:
+    """Return the models by validation accuracy, the best first; of equals, the one that `MODELS` names first."""
+    return sorted(MODELS, key=lambda model: -results.scores[model]["val_accuracy"])
 
 
 def figures(results: Results, findings: Findings) -> dict[str, object]:
@@ -230,11 +237,10 @@ def figures(results: Results, findings: Findings) -> dict[str, object]:
 
     What is not defined is null.
     """
-    winner = max(MODELS, key=lambda model: results.scores[model]["val_accuracy"])
     intervals = [f"{name}{end}" for name in ("accuracy", "f1", "auc") for end in ("", "_low", "_high")]
     table = findings.table.to_dict("records")
     return {
-        "winner": winner,
+        "winner": ranking(results)[0],
         "intervals": {row["model"]: _defined({name: row[name] for name in intervals}) for row in table},
         "pairs": [asdict(pair) for pair in findings.pairs],
         "areas": [asdict(pair) for pair in findings.areas],

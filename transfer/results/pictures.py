@@ -9,26 +9,29 @@ from matplotlib.figure import Figure
 from transfer.evaluation.pictures import save
 
 
-def draw_performance(table: pd.DataFrame, path: Path) -> None:
+def draw_performance(table: pd.DataFrame, largest_class: float, path: Path) -> None:
     """Draw test accuracy and test F1 of the models as bars with their 95 % intervals.
 
     Args:
         table: a row for each model: model, accuracy, accuracy_low, accuracy_high, f1, f1_low, f1_high.
+        largest_class: accuracy of always answering the largest class.
         path: of the PNG.
     """
     figure = Figure(figsize=(8, 0.8 * len(table) + 1.6), layout="constrained")
     axis = figure.subplots()
     for offset, (name, label, colour) in enumerate((("accuracy", "accuracy", "#3b6ea5"), ("f1", "F1", "#c9822b"))):
         places = [row + 0.36 * offset for row in range(len(table))]
-        errors = [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
+        # Of few images a class, the percentiles of a mean F1 may both lie below it: see report.FEW_OF_A_CLASS.
+        errors = [(table[name] - table[f"{name}_low"]).clip(0), (table[f"{name}_high"] - table[name]).clip(0)]
         axis.barh(places, table[name], 0.34, xerr=errors, color=colour, label=label, error_kw={"capsize": 3})
         for place, value, high in zip(places, table[name], table[f"{name}_high"], strict=True):
             axis.text(high + 0.01, place, f"{value:.3f}", va="center", fontsize=9)
     axis.set_yticks([row + 0.18 for row in range(len(table))], list(table["model"]))
+    axis.axvline(largest_class, color="#444444", linewidth=1, linestyle="--", label="accuracy of the largest class")
     axis.invert_yaxis()
     axis.set_xlim(0, 1.1)
     axis.set_xlabel("on the test split, with 95 % bootstrap intervals")
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 

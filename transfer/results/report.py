@@ -1,6 +1,5 @@
-"""metrics/REPORT.md: the results, readable on their own."""
+"""metrics/REPORT.md: the results, readable on their own. The page (`results.page`) shows the same text with charts."""
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,208 +8,176 @@ import pandas as pd
 from transfer.core.cards import Card, Table
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import BINS, NOT_FITTED
-from transfer.evaluation.markdown import interval, markdown_table, short
+from transfer.evaluation.markdown import interval, markdown_table, p_value, plain
 from transfer.evaluation.scores import DIGITS
-from transfer.results import rows as result_rows
-from transfer.results.performance import MODELS, TWO, Findings, Results, verdicts
+from transfer.results import tables
+from transfer.results.performance import MODELS, SIGNIFICANCE, TWO, Findings, Results, ranking, verdicts
 
-MANY_CLASSES = 20  # more than these do not fit side by side
-AREA_OF_ONE = """
-A ROC AUC of 1 has an interval of no width, because the test images are too few to show an error, and not because there
-is none.
-"""
 FEW_OF_A_CLASS = 10
 """Test images of a class, on average, below which the bootstrap interval of F1 as a mean over the classes lies too low.
 Simulated, it held the true F1 in 95 % of samples of 66 images a class, in 75 % of 6.6 and in 48 % of 2."""
+OVERFITTED = 0.1  # difference of training and validation accuracy from which the report calls a model overfitted
 
 
-def performance_markdown(table: pd.DataFrame) -> str:
-    """Return the Model Performance Table in Markdown."""
-    header = ["model", "parameters", "trainable", "weights", "memory", "training", "prediction, 1 / 32 at a time"]
-    header += ["train acc.", "val. acc.", "test accuracy (95 %)", "test F1 (95 %)"]
-    rows = [
-        [
-            f"`{row['model']}`: {MODELS[row['model']]}",
-            f"{row['parameters']:,}",
-            f"{row['trainable']:,}",
-            f"{row['weights_mb']:.1f} MB",
-            f"{row['memory_mb']:.0f} MB",
-            f"{row['training_s']:.0f} s",
-            f"{row['prediction_ms']:.2f} / {row['prediction_ms_batch_32']:.2f} ms",
-            f"{row['train_accuracy']:.3f}",
-            f"{row['val_accuracy']:.3f}",
-            f"**{row['accuracy']:.3f}** ({row['accuracy_low']:.3f}–{row['accuracy_high']:.3f})",
-            f"**{row['f1']:.3f}** ({row['f1_low']:.3f}–{row['f1_high']:.3f})",
-        ]
-        for row in table.to_dict("records")
-    ]
-    return markdown_table(header, rows)
+@dataclass(frozen=True)
+class Pictures:
+    """Where the bar chart, the reliability diagrams and the winner's worst mistakes are, relative to the report."""
+
+    performance: str
+    reliability: str
+    mistakes: str
 
 
-def quoted(model: str) -> str:
-    """Write the short name of a model."""
-    return f"`{model}`"
+@dataclass(frozen=True)
+class Evidence:
+    """What the report is written from. `data` is metrics/data.json, `quarantine` data/quarantine.csv."""
+
+    backbone: str
+    card: Card
+    spec: Spec
+    data: dict[str, Any]
+    quarantine: pd.DataFrame
+    results: Results
+    findings: Findings
+
+    @property
+    def ranked(self) -> list[str]:
+        """The models, the winner first."""
+        return ranking(self.results)
+
+    @property
+    def positive(self) -> str | None:
+        """The class whose F1 is reported, where there are two and the card names one."""
+        return self.spec.positive if self.spec.positive_class is not None else None
 
 
-def _scores(results: Results, table: pd.DataFrame) -> str:
-    wanted = ("accuracy", "weighted", "weighted_alternative", "f1", "f1_macro", "log_loss", "auc_weighted")
-    return markdown_table(*result_rows.scores(results, table, quoted, wanted))
-
-
-def weighting(card: Card) -> str:
-    """Say how the weighted accuracies count, and which class uncertain images belong to in each."""
-    table = card.table
-    if table is None or not table.confidence:
-        return "The dataset's card gives no confidences of labels, so weighted scores equal the plain ones."
-    second = card.classes[1]
-    levels, weights = (", ".join(f"{value:.3g}" for value in column) for column in zip(*table.confidence, strict=True))
-    lines = (
-        "Weighted accuracy and weighted ROC AUC count each image by the confidence of its label, as the dataset's card "
-        f"gives it: {weights} where the probability of *{second}* is {levels}. They are not the plain ones, and not to "
-        "be set against them."
-    )
-    if len({weight for _, weight in table.confidence}) == 1:
-        lines = "The dataset's card gives every label the same confidence, so weighted scores equal the plain ones."
-    between = [level for level, _ in table.confidence if _uncertain(level, table)]
-    if table.alternative_threshold is None or not between:
-        return lines
-    low, high = sorted((table.threshold, table.alternative_threshold))
-    named = {table.threshold: "*weighted accuracy*", table.alternative_threshold: "*weighted, alternative*"}
-    uncertain = " and ".join(f"{level:.3g}" for level in between)
-    return (
-        f"{lines} Images of probability {uncertain} count as *{second}* in {named[low]}, and as *{card.classes[0]}* in "
-        f"{named[high]}. The models are the same in both, and call *{second}* what they give a probability above 0.5."
+def report(evidence: Evidence, pictures: Pictures) -> str:
+    """Return the report in Markdown."""
+    sections = {
+        "Summary": "\n".join(f"- {line}" for line in summary(evidence)),
+        "Model Performance Table": _performance(evidence, pictures.performance),
+        "Scores by class": _by_class(evidence),
+        "Confusion matrices": _confusion(evidence),
+        "Training": markdown_table(*tables.training(evidence.results), text=(4,)),
+        "ROC, precision and recall": _scores(evidence),
+        "Worst mistakes": _mistakes(evidence, pictures.mistakes),
+        "Every pair of models": _pairs(evidence.findings),
+        "Calibration": f"{calibration(evidence.results)}\n\n![Reliability diagrams]({pictures.reliability})",
+        "Operating threshold": threshold(evidence.results, evidence.spec),
+        "Subgroups of the test split": tables.subgroups(evidence.findings.subgroups, evidence.positive),
+        "Data": _data(evidence),
+        "Limits": "\n".join(f"- {line}" for line in limits(evidence)),
+    }
+    return f"# Model report: {plain(evidence.card.title)}\n\n" + "\n".join(
+        f"## {title}\n\n{text.strip()}\n" for title, text in sections.items()
     )
 
 
-def _uncertain(level: float, table: Table) -> bool:
-    """Say whether a level of the soft label is of different classes by the two thresholds."""
-    return table.alternative_threshold is not None and (level > table.threshold) != (
-        level > table.alternative_threshold
-    )
-
-
-def _pairs(findings: Findings) -> str:
-    pairs, areas = ([asdict(pair) for pair in found] for found in (findings.pairs, findings.areas))
-    note = (
-        ""
-        if areas
-        else (
-            "\n\nAreas under the ROC curve are not compared: DeLong's test is for two classes, and takes two test "
-            "images of each at least."
-        )
-    )
-    return markdown_table(*result_rows.pairs(pairs, areas, quoted)) + note
-
-
-def calibration(results: Results) -> str:
-    """Return the calibration before and after in Markdown, and name the models that no temperature was fitted for."""
-    table = markdown_table(*result_rows.calibration(results, quoted))
-    left = [quoted(model) for model in MODELS if results.scores[model]["temperature"] == NOT_FITTED]
-    if not left:
-        return table
-    return (
-        f"{table}\n\nThe validation split gives no better temperature than 1 for {', '.join(left)}: the model makes no "
-        "mistakes there to learn it from, or is no better than chance. Its probabilities are left as they are."
-    )
-
-
-def threshold(results: Results, spec: Spec) -> str:
-    """Return what the operating threshold does to the test scores, in Markdown, or why there is none."""
-    if spec.positive_class is None:
-        reason = "there are more than two classes" if len(spec.classes) > TWO else "the card names no positive class"
-        return f"No threshold is chosen, as {reason}: the most likely class is predicted."
-    return f"""The threshold of the probability of *{spec.positive}* with the highest F1 on the validation split (of
-equals the one nearest to 0.5), and the test scores at 0.5 → at that threshold. It rests on {spec.counts["validation"]}
-images, and need not be better on others. All other figures here are at 0.5.
-
-{markdown_table(*result_rows.operating_points(results, quoted))}"""
-
-
-def subgroup_tables(subgroups: pd.DataFrame, positive: str | None) -> str:
-    """Return the scores by subgroup in Markdown, a table for each column, of many values the most frequent ones."""
-    if subgroups.empty:
-        return (
-            "The dataset's card names no columns to stratify by, so that there are no subgroups but the classes: "
-            "metrics/evaluate/MODEL.txt has recall by class."
-        )
-    return "\n\n".join(
-        _subgroup_table(str(name), rows, positive) for name, rows in subgroups.groupby("column", sort=False)
-    )
-
-
-def _subgroup_table(column: str, rows: pd.DataFrame, positive: str | None) -> str:
-    sizes = rows.drop_duplicates("value")
-    shown = sizes if len(sizes) <= MANY_CLASSES else sizes.nlargest(MANY_CLASSES, "images")
-    lines = []
-    for value, images in zip(shown["value"], shown["images"], strict=True):
-        of_model = rows[rows["value"] == value].set_index("model")
-        cells = []
-        for model in MODELS:
-            found = of_model.loc[model]
-            cell = interval(found["accuracy"], found["accuracy_low"], found["accuracy_high"])
-            cells.append(cell + (f"; F1 {found['f1']:.3f}" if pd.notna(found["f1"]) else ""))
-        lines.append([short(value), str(images), *cells])
-    title = f"By *{column}*: accuracy (95 %, exact binomial)"
-    title += f", and F1 of *{positive}* where the subgroup has images of both classes" if positive else ""
-    if len(shown) < len(sizes):
-        title += f"; the {len(shown)} largest of {len(sizes)} subgroups, all are in metrics/compare.json"
-    return f"{title}\n\n{markdown_table([column, 'images', *(f'`{model}`' for model in MODELS)], lines)}"
-
-
-def limits(data: dict[str, Any], pairs: int, spec: Spec) -> list[str]:
-    """Say what the figures do not show. `data` is metrics/data.json, `pairs` the number of pairs compared."""
-    few = "F1 is a mean over classes with few test images each: its interval lies too low."
-    small = spec.positive_class is None and spec.counts["test"] < FEW_OF_A_CLASS * len(spec.classes)
-    groups = (
-        f"The {data['groups']} groups that the dataset names lie whole in one split, but images of one group are alike"
-        if data["groups"]
-        else "The dataset names no groups, and images may belong together all the same (one module, patient or place)"
-    )
+def summary(evidence: Evidence) -> list[str]:
+    """Say in six lines which model is best, how good it is, where it is weak, how sure that is, and what to do next."""
+    winner, size, table = evidence.ranked[0], evidence.spec.image_size, evidence.findings.table
+    row = next(row for row in table.to_dict("records") if row["model"] == winner)
+    scores = [f"**F1**, {_f1_of(evidence)}: {interval(row['f1'], row['f1_low'], row['f1_high'])}"]
+    if pd.notna(row["auc"]):
+        scores.append(f"**ROC AUC**: {interval(row['auc'], row['auc_low'], row['auc_high'])}")
     return [
-        "Intervals and p-values are about other test images, drawn as these were. They say nothing of other splits or "
-        "of other seeds: whether a recipe is better takes several of them (`python -m benchmarks.seeds 1 2 3`).",
-        "*May be chance* does not mean equal: the interval says which differences the test images leave open. Whether "
-        "the intervals of two models overlap is no test; the interval of their difference is.",
-        f"p is corrected for the {pairs} pairs, the intervals are those of one pair alone: at the margin, an interval "
-        "may leave 0 out where the corrected p is above 0.05.",
-        f"Images count as independent. {groups}, which makes intervals too narrow and p too small.",
-        "Figures published elsewhere are comparable only if they count alike (plain or weighted, and by which labels) "
-        "and come from a split made alike.",
-        "Subgroups, calibration and thresholds are described, not tested: there are many of them, and some rest on few "
-        "images.",
-        *([few] if small else []),
+        f"**Winner**: `{winner}` ({MODELS[winner]}), by validation accuracy. Backbone {evidence.backbone}, "
+        f"{size} × {size} pixels.",
+        f"**Test accuracy**: {row['accuracy']:.3f} (95 %: {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}) on "
+        f"{evidence.spec.counts['test']} images. {largest_class(evidence.results, table)}",
+        "; ".join(scores) + ".",
+        f"**Weakest class**: {weakest_class(evidence.results.predictions[winner])}",
+        f"**Better than the others?** {superiority(winner, evidence.findings)}",
+        f"**Next**: {next_step(evidence)}",
     ]
 
 
-def _confusion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> str:
-    """Return the confusion matrix; of many classes, the most frequent confusions."""
-    if len(classes) > MANY_CLASSES:
-        wrong = predictions[predictions["actual"] != predictions["predicted"]]
-        pairs = Counter(zip(wrong["actual"], wrong["predicted"], strict=True))
-        named = [[actual, predicted, str(count)] for (actual, predicted), count in pairs.most_common(MANY_CLASSES)]
-        return markdown_table(["actual", "predicted", "test images"], named)
-    counts = pd.crosstab(predictions["actual"], predictions["predicted"]).reindex(
-        index=list(classes), columns=list(classes), fill_value=0
-    )
-    rows = [[f"actual {name}", *(str(value) for value in counts.loc[name])] for name in classes]
-    return markdown_table(["", *classes], rows)
+def _f1_of(evidence: Evidence) -> str:
+    return f"that of *{plain(evidence.positive)}*" if evidence.positive else "averaged over the classes"
 
 
 def largest_class(results: Results, table: pd.DataFrame) -> str:
     """Say what always answering the largest class is worth, and name the models that do no better."""
-    counts = next(iter(results.predictions.values()))["actual"].value_counts()
-    share = round(counts.iloc[0] / counts.sum(), DIGITS)
-    models = [quoted(model) for model in table["model"][table["accuracy"] <= share]]
+    name, share = tables.largest_class(results)
+    share = round(share, DIGITS)
+    models = [f"`{model}`" for model in table["model"][table["accuracy"] <= share]]
     no_better = ""
     if len(models) == len(table):
         no_better = ": no model does better"
     elif models:
         no_better = f": {' and '.join(models)} {'does' if len(models) == 1 else 'do'} no better"
-    return (
-        f"Always answering *{counts.index[0]}*, the largest class, is right for {share:.3f} of the test images"
-        f"{no_better}."
-    )
+    return f"Always answering *{plain(name)}*, the largest class, would be right for {share:.3f}{no_better}."
+
+
+def weakest_class(predictions: pd.DataFrame) -> str:
+    """Name the class that a model recognises worst, and what it takes it for."""
+    worst = tables.class_scores(predictions).sort_values(["recall", "class"]).iloc[0]
+    of_class = predictions[predictions["actual"] == worst["class"]]
+    wrong = of_class[of_class["predicted"] != worst["class"]]["predicted"]
+    if wrong.empty:
+        return "none; no test image is misclassified."
+    taken = wrong.value_counts()
+    most = f", most often for *{plain(taken.index[0])}* ({taken.iloc[0]})" if taken.iloc[0] < len(wrong) else ""
+    return f"misses {len(wrong)} of {len(of_class)} images of *{plain(worst['class'])}*{most}."
+
+
+def superiority(winner: str, findings: Findings) -> str:
+    """Say which models the winner is significantly more accurate than, and which not."""
+    better: dict[str, float] = {}
+    others: dict[str, float] = {}
+    for pair in findings.pairs:
+        if winner in (pair.first, pair.second):
+            other, sign = (pair.first, 1) if pair.second == winner else (pair.second, -1)
+            sure = pair.p_holm < SIGNIFICANCE and sign * pair.difference > 0
+            (better if sure else others)[f"`{other}`"] = pair.p_holm
+    said = []
+    if better:
+        largest = p_value(max(better.values())).replace("=", "≤")
+        said.append(f"Significantly better than {_listed(better)} (exact McNemar test, Holm-adjusted p {largest}).")
+    if others:
+        smallest = p_value(min(others.values())).replace("=", "≥")
+        said.append(f"Not shown to be better than {_listed(others)} (Holm-adjusted p {smallest}).")
+    return " ".join(said)
+
+
+def _listed(names: dict[str, float]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def next_step(evidence: Evidence) -> str:
+    """Suggest what is most likely to help, by the first rule that applies."""
+    winner, results = evidence.ranked[0], evidence.results
+    scores = results.scores[winner]
+    if evidence.findings.table["accuracy"].max() <= tables.largest_class(results)[1]:
+        return "no model has learnt more than the largest class; check the labels, and look at data/raw."
+    if winner in ("ann", "cnn"):
+        return "pre-trained features do not help here; try another backbone, or fine-tune all of it: `make preset`."
+    if winner == "head":
+        tuned, head = (results.training[model]["validation"]["loss"] for model in ("finetuned", "head"))
+        return (
+            f"fine-tuning did not improve on the head (validation loss {tuned:.3f} against {head:.3f}); try a lower "
+            "learning rate: `dvc exp run -S lr=1e-4`."
+        )
+    if scores["train_accuracy"] - scores["val_accuracy"] > OVERFITTED:
+        return (
+            "the model overfits; add images, or train on random changes: `dvc exp run -S finetune.augment=on_the_fly`."
+        )
+    return "look at the worst mistakes below; `make preset` fine-tunes the whole backbone, which takes longer."
+
+
+def _performance(evidence: Evidence, picture: str) -> str:
+    results, table = evidence.results, evidence.findings.table
+    engine = results.costs["evaluate-head"]["prediction"]["engine"]
+    return f"""{tables.performance(table)}
+
+![Test accuracy and F1 of the models]({picture})
+
+F1 is {_f1_of(evidence)}. Intervals are bootstrap percentiles over the test images, at 95 %. Training time includes
+the frozen backbone's pass over all images, and for `finetuned` the training of the head it starts from. Prediction
+time, an image, is the median after warm-up with {engine}, for one image and for 32 at a time, from decoded pixels;
+memory is the peak resident memory of that process.
+{without_error(table, evidence.spec.counts["test"])}"""
 
 
 def without_error(table: pd.DataFrame, images: int) -> str:
@@ -219,144 +186,195 @@ def without_error(table: pd.DataFrame, images: int) -> str:
     Resampling images without an error gives an interval of no width. The true accuracy that gives `images` right ones
     with a probability of 5 % is 0.05^(1 / images) (Clopper and Pearson 1934).
     """
-    if (table["accuracy"] < 1).all():
-        return AREA_OF_ONE if (table["auc"] == 1).any() else ""
-    return f"""
-A model without an error has an interval of no width, because {images} test images are too few to show an error, and not
-because there is none: its accuracy on other images may be as low as {0.05 ** (1 / images):.3f} (exact binomial, 95 %).
-"""
+    if (table["accuracy"] == 1).any():
+        return (
+            f"\nAn accuracy of 1 has an interval of no width, as {images} test images are too few to show an error: "
+            f"elsewhere it may be as low as {0.05 ** (1 / images):.3f} (exact binomial, 95 %)."
+        )
+    if (table["auc"] == 1).any():
+        return "\nA ROC AUC of 1 has an interval of no width because the test images are too few to show an error."
+    return ""
+
+
+def _by_class(evidence: Evidence) -> str:
+    winner = evidence.ranked[0]
+    return f"""`{winner}`{_worst_of(evidence.spec, "classes with the lowest recall")}, on the test split.
+
+{markdown_table(*tables.by_class(evidence.results.predictions[winner]))}
+
+The other models': metrics/evaluate/MODEL.txt."""
+
+
+def _worst_of(spec: Spec, what: str) -> str:
+    many = len(spec.classes) > tables.MANY
+    return f", the {tables.MANY} of {len(spec.classes)} {what}" if many else ""
+
+
+def _confusion(evidence: Evidence) -> str:
+    predictions, classes = evidence.results.predictions, evidence.spec.classes
+    found = "\n\n".join(
+        f"### {'Winner' if rank == 0 else 'Runner-up'}: `{model}`\n\n{tables.confusion(predictions[model], classes)}"
+        for rank, model in enumerate(evidence.ranked[:2])
+    )
+    if len(classes) > tables.MANY:
+        return f"The most frequent confusions. plots/predictions/MODEL.csv has all predictions.\n\n{found}"
+    return f"Test images. The other models': metrics/evaluate/MODEL.txt.\n\n{found}"
+
+
+def _scores(evidence: Evidence) -> str:
+    weights = weighting(evidence.card)
+    table = markdown_table(*tables.scores(evidence.results, evidence.findings.table, weighted=bool(weights)))
+    return f"{table}\n\n{weights}"
+
+
+def weighting(card: Card) -> str:
+    """Say how the weighted scores count, and which class uncertain images belong to in each; empty if all count alike.
+
+    All count alike where the card gives no confidences of labels, or every label the same one.
+    """
+    table = card.table
+    if table is None or not _weighted(table):
+        return ""
+    second, levels = plain(card.classes[1]), ", ".join(f"{level:.3g}" for level, _ in table.confidence)
+    weights = ", ".join(f"{weight:.3g}" for _, weight in table.confidence)
+    said = (
+        f"Weighted scores count each image by the confidence of its label, from the dataset's card: {weights} where "
+        f"the probability of *{second}* is {levels}. Do not compare them with plain ones."
+    )
+    between = [level for level, _ in table.confidence if _uncertain(level, table)]
+    if table.alternative_threshold is None or not between:
+        return said
+    low, high = sorted((table.threshold, table.alternative_threshold))
+    named = {table.threshold: "*weighted accuracy*", table.alternative_threshold: "*weighted, alternative*"}
+    uncertain = " and ".join(f"{level:.3g}" for level in between)
+    return (
+        f"{said} Images of probability {uncertain} count as *{second}* in {named[low]}, and as "
+        f"*{plain(card.classes[0])}* in {named[high]}; the models' predictions are the same in both."
+    )
+
+
+def _weighted(table: Table) -> bool:
+    uncertain = any(_uncertain(level, table) for level, _ in table.confidence)
+    return uncertain or len({weight for _, weight in table.confidence}) > 1
+
+
+def _uncertain(level: float, table: Table) -> bool:
+    """Say whether a level of the soft label is of different classes by the two thresholds."""
+    other = table.alternative_threshold
+    return other is not None and (level > table.threshold) != (level > other)
+
+
+def _mistakes(evidence: Evidence, picture: str) -> str:
+    winner = evidence.ranked[0]
+    rows = tables.mistakes(evidence.results.predictions[winner])
+    if not rows[1]:
+        return "No test image is misclassified."
+    return f"""The test images that `{winner}` got wrong with the highest probability, before calibration. The heat maps
+show which parts of an image spoke for the wrong class: each part is blurred in turn, and the model asked again.
+
+![The worst mistakes, with heat maps]({picture})
+
+{markdown_table(*rows, text=(1, 2))}"""
+
+
+def _pairs(findings: Findings) -> str:
+    no_areas = "ROC AUCs are compared only where there are two classes, with two test images of each (DeLong's test)."
+    lines = "\n".join(f"- {line}" for line in verdicts(findings.pairs, findings.areas))
+    pairs, areas = ([asdict(pair) for pair in found] for found in (findings.pairs, findings.areas))
+    return f"""{lines}
+
+{markdown_table(*tables.pairs(pairs, areas))}
+
+Intervals of accuracy are paired bootstrap percentiles: each resample draws the same images for both models.
+{"" if findings.areas else no_areas}"""
+
+
+def calibration(results: Results) -> str:
+    """Return the calibration before and after in Markdown, and name the models that no temperature was fitted for."""
+    left = [f"`{model}`" for model in MODELS if results.scores[model]["temperature"] == NOT_FITTED]
+    not_fitted = (
+        f"\n\nNo temperature was fitted for {', '.join(left)}: on the validation split the model makes no mistakes, or "
+        "is no better than chance. Its probabilities are unchanged."
+    )
+    return f"""{markdown_table(*tables.calibration(results))}
+
+Before → after temperature scaling (Guo et al. 2017), fitted on the validation split: above 1 the model was
+overconfident, below 1 underconfident. It changes no prediction. ECE is the mean difference of confidence and accuracy
+over {BINS} bins; with few images it is above 0 even for a perfectly calibrated model. The epoch was chosen on the
+validation split too, so the temperature may be slightly too low.{not_fitted if left else ""}"""
+
+
+def threshold(results: Results, spec: Spec) -> str:
+    """Return what the operating threshold does to the test scores, in Markdown, or why there is none."""
+    if spec.positive is None or spec.positive_class is None:
+        reason = "there are more than two classes" if len(spec.classes) > TWO else "the card names no positive class"
+        return f"None, as {reason}: the most likely class is predicted."
+    return f"""The threshold of the uncalibrated probability of *{plain(spec.positive)}* with the highest F1 on the
+validation split ({spec.counts["validation"]} images; of equals, the one nearest to 0.5). Test scores at 0.5 → at the
+threshold; all other figures here are at 0.5.
+
+{markdown_table(*tables.operating_points(results))}"""
+
+
+def _data(evidence: Evidence) -> str:
+    card, spec, data = evidence.card, evidence.spec, evidence.data
+    colour = "grey" if spec.channels == 1 else "colour"
+    parts = [
+        f"{plain(card.title)}. Licence: {plain(card.licence)}. Citation: {plain(card.citation)}",
+        f"{data['images']:,} images, {colour}, resized to {spec.image_size} × {spec.image_size} pixels. Symmetry: "
+        f"{spec.symmetry} (the views of an image that keep its class).",
+        f"### Images by class and split\n\n{tables.class_counts(data, spec)}",
+        _same(data),
+    ]
+    if data["quarantined"]:
+        parts += [
+            f"### Quarantine\n\n{data['quarantined']:,} images could not be used (data/quarantine.csv lists them):",
+            markdown_table(*tables.quarantine(evidence.quarantine)),
+        ]
+    return "\n\n".join(parts)
 
 
 def _same(data: dict[str, Any]) -> str:
     """Say what was done so that no image, and no group, is in two splits."""
-    same = data["duplicates"]
+    same, groups = data["duplicates"], data["groups"]
     lines = [
-        f"{same['identical']} images are identical to another and {same['near']} nearly so (data/duplicates.csv): they "
-        "lie in one split, and so do the images of a group "
-        + (f"({data['groups']} groups)." if data["groups"] else "(the dataset names none).")
+        f"{same['identical']} images are identical to another and {same['near']} nearly so (data/duplicates.csv); such "
+        "images share a split."
+        if same["identical"] or same["near"]
+        else "No image is identical, or nearly so, to another."
     ]
+    if groups:
+        lines.append(f"Images of one group share a split; there are {groups} groups.")
     if same["identical_with_several_labels"]:
-        lines.append(f"Of the identical ones, {same['identical_with_several_labels']} have several labels.")
+        lines.append(f"{same['identical_with_several_labels']} identical images have several labels.")
     if same["taken_out_of_given_splits"]:
         lines.append(
-            f"{same['taken_out_of_given_splits']} were left out of the splits that the dataset gives, because another "
-            "split holds the same image (data/quarantine.csv)."
+            f"{same['taken_out_of_given_splits']} were left out of the splits that the dataset gives, as another split "
+            "holds the same image (data/quarantine.csv)."
         )
-    return "\n".join(lines)
+    return " ".join(lines)
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Where the bar chart and the reliability diagrams are, relative to the report."""
-
-    performance: str
-    reliability: str
-
-
-def report(
-    card: Card, spec: Spec, data: dict[str, Any], results: Results, findings: Findings, pictures: Pictures
-) -> str:
-    """Return the report in Markdown. `data` is metrics/data.json."""
-    parts = (
-        _performance(spec, data, results, findings, pictures),
-        _conclusions(spec, data, findings),
-        _details(card, spec, results, findings, pictures),
-        _background(card, spec, data, results),
+def limits(evidence: Evidence) -> list[str]:
+    """Say what the figures do not show."""
+    spec, groups = evidence.spec, evidence.data["groups"]
+    small = spec.positive_class is None and spec.counts["test"] < FEW_OF_A_CLASS * len(spec.classes)
+    grouped = (
+        f"Each of the {groups} groups lies in one split, but images of one group are alike"
+        if groups
+        else "The dataset names no groups, yet some images may belong together (one module, patient or place)"
     )
-    return f"# Model report: {card.title}\n\n" + "\n".join(parts)
-
-
-def _performance(spec: Spec, data: dict[str, Any], results: Results, findings: Findings, pictures: Pictures) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in spec.counts.items())
-    engine = results.costs["evaluate-head"]["prediction"]["engine"]
-    positive = f"F1 is that of the class *{spec.positive}*." if spec.positive else "F1 is the mean over the classes."
-    more = ", …" if len(spec.classes) > MANY_CLASSES else ""
-    names = ", ".join(spec.classes[:MANY_CLASSES]) + more
-    size = f"{spec.image_size} × {spec.image_size}"
-    return f"""Made by `dvc repro`; do not edit. {data["images"]} images ({counts}) of {size} pixels,
-{len(spec.classes)} classes ({names}); {data["quarantined"]} images could not be used. {positive}
-
-## Model Performance Table
-
-{performance_markdown(findings.table)}
-
-![Test accuracy and F1 of the models]({pictures.performance})
-
-Memory is the peak resident memory of a process that predicts, and prediction time the median for an image, one or 32
-at a time, both with {engine}, after warm-up, from decoded pixels. Training time counts everything that a model needs:
-the pass of the frozen trunk over all images and views, and for `finetuned` the training of the head that it starts
-from. Intervals are bootstrap percentiles over the test images. {largest_class(results, findings.table)}
-{without_error(findings.table, spec.counts["test"])}"""
-
-
-def _conclusions(spec: Spec, data: dict[str, Any], findings: Findings) -> str:
-    said, not_said = (
-        "\n".join(f"- {line}" for line in lines)
-        for lines in (verdicts(findings.pairs, findings.areas), limits(data, len(findings.pairs), spec))
-    )
-    return f"""## What may be concluded
-
-{said}
-
-The test split was read by the stage evaluate alone; epochs were chosen by validation loss, temperatures and thresholds
-on the validation split.
-
-## What may not be concluded
-
-{not_said}
-
-## Every pair on the test split
-
-{_pairs(findings)}
-
-Intervals of accuracy are bootstrap percentiles, paired: the same images are drawn for both models.
-"""
-
-
-def _details(card: Card, spec: Spec, results: Results, findings: Findings, pictures: Pictures) -> str:
-    positive = spec.positive if spec.positive_class is not None else None
-    return f"""## Scores on the test split
-
-{_scores(results, findings.table)}
-
-{weighting(card)}
-
-## Calibration
-
-{calibration(results)}
-
-Before → after a temperature that divides the logits (Guo et al. 2017), fitted on the validation split: above 1 the
-model was too sure, below 1 not sure enough. It changes no prediction. ECE is the mean distance between confidence and
-accuracy over {BINS} bins; of few images it is above 0 for a perfectly calibrated model, too. As epochs were chosen on
-the validation split as well, the temperature may be a little low for other images.
-
-![Reliability diagrams of the models]({pictures.reliability})
-
-## Operating threshold
-
-{threshold(results, spec)}
-
-## Subgroups of the test split
-
-{subgroup_tables(findings.subgroups, positive)}
-"""
-
-
-def _background(card: Card, spec: Spec, data: dict[str, Any], results: Results) -> str:
-    confusion = "\n\n".join(
-        f"`{model}` (columns: predicted)\n\n{_confusion(results.predictions[model], spec.classes)}" for model in MODELS
-    )
-    return f"""## Training
-
-{markdown_table(*result_rows.training(results, quoted))}
-
-## Confusion matrices
-
-{confusion}
-
-## Data
-
-{card.title}. Licence: {card.licence}. Citation: {card.citation}
-
-{_same(data)}
-"""
+    return [
+        "Only the stage evaluate reads the test split; epochs, temperatures and thresholds are chosen on the "
+        "validation split.",
+        "Intervals and p-values describe other test images drawn the same way, not other splits or seeds: to compare "
+        "settings, run several seeds.",
+        "*Not shown to be better* does not mean equal. The interval of the difference shows what the test images leave "
+        "open; whether two models' own intervals overlap is no test.",
+        f"p-values are adjusted for all {len(evidence.findings.pairs)} pairs, intervals are not: at the margin an "
+        "interval may exclude 0 where the adjusted p is above 0.05.",
+        f"Images count as independent. {grouped}: intervals are then too narrow and p-values too small.",
+        "Published figures are comparable only if they weight images alike and come from the same kind of split.",
+        "Subgroups, calibration and thresholds are described, not tested; some rest on few images.",
+        *(["F1 is a mean over classes with few test images each: its interval lies too low."] if small else []),
+    ]

@@ -2,11 +2,29 @@
 
 import pytest
 
-from transfer.evaluation.markdown import markdown_table, short
+from transfer.evaluation.markdown import markdown_table, plain, short
 
 
 def test_a_class_name_cannot_break_a_table() -> None:
     assert markdown_table(["a|b"], [["c"]]).splitlines()[0] == "| a&#124;b |"
+
+
+def test_columns_of_text_are_to_the_left() -> None:
+    assert markdown_table(["a", "b", "c"], [], text=(2,)).splitlines()[1] == "| --- | ---: | --- |"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("*a* `b` [c](d) <e> &amp;", r"\*a\* \`b\` \[c\](d) \<e> \&amp;"),
+        ("snake_case_7", "snake_case_7"),
+        ("_a_ b_", r"\_a\_ b\_"),
+        ("two\nlines", "two lines"),
+        ("C:\\x", r"C:\\x"),
+    ],
+)
+def test_markup_in_names_is_escaped(name: str, written: str) -> None:
+    assert plain(name) == written
 
 
 @pytest.mark.parametrize(

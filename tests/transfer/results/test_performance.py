@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from transfer.core.errors import UserError
 from transfer.core.spec import Spec
@@ -54,7 +55,12 @@ def make_results(spec: Spec, folder: Path, skill: dict[str, float] = SKILL) -> R
             ends = ("", "_at_threshold")
             scores |= {f"{name}{end}": 0.5 for name in ("accuracy", "precision", "recall", "f1") for end in ends}
             scores["threshold"] = 0.4321
-        _write_json(folder / f"evaluated/{model}.json", {**scores, "accuracy": accuracy})
+        macro = float(f1_score(columns["actual"], columns["predicted"], average="macro", zero_division=0.0))
+        f1 = macro
+        if spec.positive_class is not None:
+            f1 = float(f1_score(columns["actual"], columns["predicted"], pos_label=spec.positive, zero_division=0.0))
+        scores |= {"accuracy": accuracy, "f1": round(f1, 4), "f1_macro": round(macro, 4)}
+        _write_json(folder / f"evaluated/{model}.json", scores)
         losses = {"validation": {"loss": 0.5}, "epochs": 9, "best_epoch": 3, "chance_loss": 0.7}
         losses |= {"collapsed": None, "stopped": None, "one_class_epochs": []}
         _write_json(folder / f"trained/{model}.json", {"parameters": 10, "trainable": 5, **losses})
@@ -141,13 +147,13 @@ def test_models_that_saw_different_images_are_an_error(tmp_path: Path) -> None:
         (
             0.02,
             0.01,
-            "`head` is better than `ann`: +2.0 points of test accuracy (95 %: +1.0 to +3.0), a difference that",
+            "`head` is better than `ann`: +2.0 points of test accuracy (95 %: +1.0 to +3.0), significant (exact",
         ),
         (-0.02, 0.01, "`head` is worse than `ann`: -2.0 points"),
         (
             0.02,
             0.05,
-            "`head` is not shown to be better than `ann`: +2.0 points of test accuracy (95 %: +1.0 to +3.0), wh",
+            "`head` is not shown to be better than `ann`: +2.0 points of test accuracy (95 %: +1.0 to +3.0), not signi",
         ),
         (0.0, 1.0, "`head` is not shown to be better than `ann`: +0.0 points"),
     ],
@@ -156,10 +162,10 @@ def test_a_verdict_says_no_more_than_the_test(difference: float, p: float, said:
     pairs = [Comparison(*names, 1, 9, difference, difference - 0.01, difference + 0.01, p, p) for names in PAIRED]
     line = verdicts(pairs, [])[0]
     assert line.startswith(said)
-    assert line.endswith(f"p = {p:.2g} after Holm's correction).")
+    assert line.endswith(f"Holm-adjusted p = {p:.2g}).")
     area = AreaComparison("ann", "head", 0.0123, -0.001, 0.0256, 0.06, 0.06)
     assert verdicts(pairs, [area])[0].endswith(
-        "; +0.012 of ROC AUC (95 %: -0.001 to +0.026), which may be chance (DeLong, p = 0.06 after Holm's correction)."
+        "; +0.012 of ROC AUC (95 %: -0.001 to +0.026), not significant (DeLong, Holm-adjusted p = 0.06)."
     )
 
 
@@ -177,4 +183,4 @@ def test_models_that_are_right_about_the_same_images_are_not_said_to_differ(tmp_
 def test_a_p_too_small_to_write_is_not_zero(tmp_path: Path) -> None:
     pairs = [Comparison(*names, 0, 9, 1.0, 1.0, 1.0, 0.0, 0.0) for names in PAIRED]
     line = verdicts(pairs, [AreaComparison("ann", "head", 1.0, 1.0, 1.0, 0.0, 0.0)])[0]
-    assert line.count("p < 1e-300 after Holm's correction") == 2
+    assert line.count("Holm-adjusted p < 1e-300") == 2

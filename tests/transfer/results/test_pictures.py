@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from transfer.results.pictures import draw_reliability
+from transfer.results.pictures import draw_performance, draw_reliability
+
+
+def test_an_interval_that_leaves_its_score_out_is_drawn(tmp_path: Path) -> None:
+    table = pd.DataFrame({"model": ["ann"], "accuracy": [0.5], "accuracy_low": [0.4], "accuracy_high": [0.6]})
+    draw_performance(table.assign(f1=0.5, f1_low=0.3, f1_high=0.45), 0.4, tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as picture:
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10  # not blank
 
 
 def test_a_diagram_for_each_model_the_same_bytes_each_time(tmp_path: Path) -> None:

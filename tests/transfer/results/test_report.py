@@ -1,36 +1,154 @@
 """Tests of transfer/results/report.py."""
 
 import dataclasses
-import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.conftest import ROOT
 from tests.transfer.results.test_performance import make_findings, make_results, make_spec
 from transfer.core.cards import Card, read_card
 from transfer.results.report import (
+    Evidence,
     Pictures,
-    _confusion,
     calibration,
     largest_class,
     limits,
+    next_step,
     report,
-    subgroup_tables,
+    summary,
+    superiority,
     threshold,
+    weakest_class,
     weighting,
     without_error,
 )
-from transfer.results.subgroups import subgroups
 
-DATA = {
+DATA: dict[str, Any] = {
     "images": 318,
     "quarantined": 0,
     "groups": 0,
+    "splits": {"train": 9, "validation": 9, "test": 300},
+    "classes": {},
     "duplicates": {"identical": 0, "near": 0, "identical_with_several_labels": 0, "taken_out_of_given_splits": 0},
 }
-PICTURES = Pictures("bars.png", "diagrams.png")
+PICTURES = Pictures("bars.png", "diagrams.png", "mistakes.png")
+
+
+def make_evidence(
+    folder: Path,
+    classes: tuple[str, ...] = ("7", "NA"),
+    positive: str | None = "NA",
+    images: int = 300,
+) -> Evidence:
+    """Evidence of models that are made up, the validation accuracy of which is in the order of `MODELS`."""
+    folder.mkdir(exist_ok=True)
+    spec = make_spec(classes, positive, images)
+    made = make_results(spec, folder)
+    for rank, scores in enumerate(made.scores.values()):
+        scores["val_accuracy"] = 0.5 + 0.1 * rank
+    card = Card(title="t", classes=classes, positive=positive)
+    findings = make_findings(spec, made, pd.DataFrame({"kind": ["one"] + ["rest"] * (images - 1)}))
+    quarantine = pd.DataFrame({"image": ["a.png"], "reason": ["empty"]})
+    return Evidence("tiny", card, spec, DATA, quarantine, made, findings)
+
+
+def test_the_report_says_first_what_matters_and_last_what_it_does_not_show(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path)
+    text = report(evidence, PICTURES)
+    assert [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")] == [
+        "Summary", "Model Performance Table", "Scores by class", "Confusion matrices", "Training",
+        "ROC, precision and recall", "Worst mistakes", "Every pair of models", "Calibration", "Operating threshold",
+        "Subgroups of the test split", "Data", "Limits",
+    ]  # fmt: skip
+    assert text.count("`head` is better than `ann`: +") == 1
+    assert "| `head` − `ann` | +" in text
+    assert "### Winner: `finetuned`" in text
+    assert "### Runner-up: `head`" in text
+    assert all(f"]({picture})" in text for picture in dataclasses.astuple(PICTURES))
+    assert "probability of *NA* with the highest F1" in text
+    assert "| one | 1 | " in text
+    assert "weighted" not in text
+    assert "could not be used" not in text
+    assert "nan" not in text
+    left_out = dataclasses.replace(evidence, data={**DATA, "quarantined": 1, "groups": 44})
+    text = report(left_out, PICTURES)
+    assert "1 images could not be used" in text
+    assert "| empty | 1 | a.png |" in text
+    assert "Images of one group share a split; there are 44 groups." in text
+
+
+def test_the_summary_has_six_lines_with_the_figures_of_the_tables(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path)
+    row = evidence.findings.table.set_index("model").loc["finetuned"]
+    lines = summary(evidence)
+    assert len(lines) == 6
+    assert lines[0].startswith("**Winner**: `finetuned` (fine-tuned backbone), by validation accuracy. Backbone tin")
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    assert lines[1].startswith(f"**Test accuracy**: {row['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on 300 im")
+    assert lines[2].startswith(f"**F1**, that of *NA*: {row['f1']:.3f} (")
+    assert f"**ROC AUC**: {row['auc']:.3f} (" in lines[2]
+
+
+def test_of_many_classes_the_report_says_what_is_left_out(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path, tuple(f"class {i}" for i in range(200)), None, 400)
+    text = report(evidence, PICTURES)
+    assert "ROC AUCs are compared only where there are two classes" in text
+    assert "None, as there are more than two classes" in text
+    assert "the 20 of 200 classes with the lowest recall" in text
+    assert "| all 200 classes | 9 | 9 | 300 | 318 |" in text
+    assert "averaged over the classes" in text
+    assert "nan" not in text
+
+
+def test_the_largest_class_is_what_a_model_has_to_beat(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path, ("a", "b"), "b", 200)
+    for table in evidence.results.predictions.values():
+        table["actual"] = ["a"] * 150 + ["b"] * 50
+    found = evidence.findings.table
+    found["accuracy"] = [0.7, 0.75, 0.8, 0.9]
+    said = "Always answering *a*, the largest class, would be right for 0.750"
+    assert largest_class(evidence.results, found) == f"{said}: `ann` and `cnn` do no better."
+    found["accuracy"] = [0.5, 0.6, 0.7, 0.7]
+    assert largest_class(evidence.results, found) == f"{said}: no model does better."
+    assert "no model has learnt more than the largest class" in next_step(evidence)
+    found["accuracy"] = 0.8
+    assert largest_class(evidence.results, found) == f"{said}."
+    assert said in report(evidence, PICTURES)
+
+
+def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
+    actual, predicted = ["a"] * 5 + ["b"] * 4, ["a"] * 5 + ["a", "c", "c", "b"]
+    table = pd.DataFrame({"actual": actual, "predicted": predicted})
+    assert weakest_class(table) == "misses 3 of 4 images of *b*, most often for *c* (2)."
+    assert weakest_class(table.iloc[:6]) == "misses 1 of 1 images of *b*."
+    assert weakest_class(table.iloc[:5]) == "none; no test image is misclassified."
+
+
+def test_the_winner_is_called_better_only_where_the_test_says_so(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path)
+    said = superiority("finetuned", evidence.findings)
+    assert said.startswith("Significantly better than `ann` and `cnn` (exact McNemar test, Holm-adjusted p ≤ ")
+    assert "Not shown to be better than `head` (Holm-adjusted p ≥ " in said
+    assert superiority("ann", evidence.findings).startswith("Not shown to be better than `cnn`, `head` and `finetuned`")
+
+
+@pytest.mark.parametrize(
+    ("winner", "train_accuracy", "said"),
+    [
+        ("cnn", 0.9, "pre-trained features do not help here"),
+        ("head", 0.9, "fine-tuning did not improve on the head (validation loss 0.500 against 0.500)"),
+        ("finetuned", 1.0, "the model overfits"),
+        ("finetuned", 0.9, "look at the worst mistakes below"),
+    ],
+)
+def test_the_next_step_follows_from_the_results(winner: str, train_accuracy: float, said: str, tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path)
+    evidence.results.scores[winner] |= {"val_accuracy": 0.85, "train_accuracy": train_accuracy}
+    assert next_step(evidence).startswith(said)
 
 
 def test_a_score_without_an_error_is_said_to_prove_little() -> None:
@@ -46,94 +164,22 @@ def test_an_area_of_one_is_said_to_prove_little() -> None:
     assert "exact binomial" not in said
 
 
-def test_the_report_says_which_models_do_not_beat_the_largest_class(tmp_path: Path) -> None:
-    spec = make_spec(("a", "b"), "b", 200)
-    results = make_results(spec, tmp_path, {"ann": 0.0, "cnn": 0.0, "head": 3.0, "finetuned": 3.0})
-    for table in results.predictions.values():
-        table["actual"] = ["a"] * 150 + ["b"] * 50
-    findings = make_findings(spec, results)
-    findings.table["accuracy"] = [0.7, 0.75, 0.8, 0.9]
-    said = "Always answering *a*, the largest class, is right for 0.750 of the test images"
-    assert f"{said}: `ann` and `cnn` do no better." in largest_class(results, findings.table)
-    findings.table["accuracy"] = [0.5, 0.6, 0.7, 0.7]
-    assert f"{said}: no model does better." in largest_class(results, findings.table)
-    findings.table["accuracy"] = 0.8
-    assert f"{said}." in largest_class(results, findings.table)
-    text = report(Card(title="t", classes=("a", "b"), positive="b"), spec, DATA, results, findings, PICTURES)
-    assert said in text
+def test_few_images_of_a_class_make_the_interval_of_a_mean_f1_doubtful(tmp_path: Path) -> None:
+    few, many = (make_evidence(tmp_path / str(n), ("a", "b", "c"), None, n) for n in (24, 300))
+    assert any("too low" in line for line in limits(few))
+    assert not any("too low" in line for line in limits(many))
+    assert not any("too low" in line for line in limits(make_evidence(tmp_path / "two", images=8)))
+    assert "p-values are adjusted for all 6 pairs" in limits(few)[3]
+    assert "The dataset names no groups" in limits(few)[4]
+    assert "Each of the 44 groups" in limits(dataclasses.replace(few, data={**DATA, "groups": 44}))[4]
 
 
-def test_equal_confidences_make_no_difference() -> None:
+def test_confidences_that_are_equal_make_no_weighted_scores() -> None:
+    assert weighting(Card(title="t")) == ""
     card, _ = read_card(ROOT / "data/cards/elpv.yaml")
     assert card.table is not None
-    equal = dataclasses.replace(card.table, confidence=tuple((level, 1.0) for level, _ in card.table.confidence))
-    said = weighting(dataclasses.replace(card, table=equal))
-    assert "not to be set against" not in said
-    assert said.startswith(
-        "The dataset's card gives every label the same confidence, so weighted scores equal the plain"
-    )
-    assert "count as *defective* in *weighted, alternative*" in said
-
-
-def test_few_images_of_a_class_make_the_interval_of_a_mean_f1_doubtful(tmp_path: Path) -> None:
-    few, many = (make_spec(("a", "b", "c"), None, images) for images in (24, 300))
-    assert any("too low" in line for line in limits(DATA, 6, few))
-    assert not any("too low" in line for line in limits(DATA, 6, many))
-    assert not any("too low" in line for line in limits(DATA, 6, make_spec(("a", "b"), "b", 8)))
-
-
-def test_of_many_classes_the_most_frequent_confusions_are_shown() -> None:
-    classes = tuple(f"class {i}" for i in range(30))
-    rows = [("class 1", "class 2")] * 3 + [("class 2", "class 1")] * 2 + [("class 3", "class 3")] * 9
-    predictions = pd.DataFrame(rows, columns=["actual", "predicted"])
-    shown = _confusion(predictions, classes).splitlines()
-    assert shown[2:] == ["| class 1 | class 2 | 3 |", "| class 2 | class 1 | 2 |"]
-
-
-def test_the_report_says_what_may_be_concluded_and_what_not(tmp_path: Path) -> None:
-    spec = make_spec(("7", "NA"), "NA", 300)
-    results = make_results(spec, tmp_path)
-    findings = make_findings(spec, results, pd.DataFrame({"kind": ["one"] + ["rest"] * 299}))
-    text = report(Card(title="t", classes=("7", "NA"), positive="NA"), spec, DATA, results, findings, PICTURES)
-    headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    assert headings == [
-        "Model Performance Table", "What may be concluded", "What may not be concluded", "Every pair on the test split",
-        "Scores on the test split", "Calibration", "Operating threshold", "Subgroups of the test split", "Training",
-        "Confusion matrices", "Data",
-    ]  # fmt: skip
-    assert "- `head` is better than `ann`: +" in text
-    assert "p is corrected for the 6 pairs" in text
-    assert "The dataset names no groups" in text
-    assert "| `head` − `ann` | +" in text
-    assert "![Reliability diagrams of the models](diagrams.png)" in text
-    assert "The threshold of the probability of *NA*" in text
-    assert "| one | 1 | " in text
-    assert "nan" not in text
-    grouped = report(Card(title="t"), spec, {**DATA, "groups": 44}, results, findings, PICTURES)
-    assert "The 44 groups that the dataset names lie whole in one split" in grouped
-
-
-def test_of_many_classes_the_report_says_what_is_left_out(tmp_path: Path) -> None:
-    spec = make_spec(tuple(f"class {i}" for i in range(200)), None, 400)
-    results = make_results(spec, tmp_path)
-    text = report(Card(title="t"), spec, DATA, results, make_findings(spec, results), PICTURES)
-    assert "Areas under the ROC curve are not compared" in text
-    assert "No threshold is chosen, as there are more than two classes" in text
-    assert "so that there are no subgroups but the classes" in text
-    assert "gives no confidences of labels, so weighted scores equal the plain ones" in text
-    assert "nan" not in text
-
-
-def test_two_classes_of_which_none_is_positive_have_no_threshold(tmp_path: Path) -> None:
-    spec = make_spec(("a", "b"), None, 12)
-    assert "as the card names no positive class" in threshold(make_results(spec, tmp_path), spec)
-
-
-def test_where_no_temperature_could_be_fitted_the_report_says_so(tmp_path: Path) -> None:
-    results = make_results(make_spec(("a", "b"), "b", 12), tmp_path)
-    assert "as they are" not in calibration(results)
-    results.scores["cnn"]["temperature"] = 1.0
-    assert "The validation split gives no better temperature than 1 for `cnn`" in calibration(results)
+    equal = dataclasses.replace(card.table, confidence=((0.0, 1.0), (1.0, 1.0)))
+    assert weighting(dataclasses.replace(card, table=equal)) == ""
 
 
 def test_the_report_says_which_class_an_uncertain_image_counts_as() -> None:
@@ -145,11 +191,22 @@ def test_the_report_says_which_class_an_uncertain_image_counts_as() -> None:
     )
 
 
-def test_of_many_subgroups_the_largest_are_shown() -> None:
-    strata = pd.DataFrame({"patient": [f"p{i:02}" for i in range(30)] + ["p29"]})
-    predictions = pd.DataFrame({"actual": ["a"] * 31, "predicted": ["a"] * 31})
-    models = dict.fromkeys(("ann", "cnn", "head", "finetuned"), predictions)
-    shown = subgroup_tables(subgroups(models, strata, None), None)
-    assert "the 20 largest of 30 subgroups" in shown
-    assert "| p29 | 2 | 1.000 (0.158 to 1.000) |" in shown
-    assert len(re.findall(r"\n\| p\d", shown)) == 20
+def test_two_classes_of_which_none_is_positive_have_no_threshold(tmp_path: Path) -> None:
+    spec = make_spec(("a", "b"), None, 12)
+    assert "as the card names no positive class" in threshold(make_results(spec, tmp_path), spec)
+
+
+def test_where_no_temperature_could_be_fitted_the_report_says_so(tmp_path: Path) -> None:
+    results = make_results(make_spec(("a", "b"), "b", 12), tmp_path)
+    assert "unchanged" not in calibration(results)
+    results.scores["cnn"]["temperature"] = 1.0
+    assert "No temperature was fitted for `cnn`: on the validation split" in calibration(results)
+
+
+def test_names_of_the_dataset_are_text(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path, ("*a*", "[b](c)"), "[b](c)")
+    evidence = dataclasses.replace(evidence, card=Card(title="<i>`x`"))
+    text = report(evidence, PICTURES)
+    assert text.startswith("# Model report: \\<i>\\`x\\`\n")
+    assert "| \\*a\\* |" in text
+    assert "[b](c)" not in text
