@@ -88,7 +88,7 @@ def _describe_tables(tokens: list[Token], title: str) -> None:
         elif token.type == "table_close":
             table = tokens[begin : index + 1]
             matrix = _text(table[4]) == MATRIX  # the fifth token: table, head, row, cell, text
-            label = escape(name if names[name] == 1 else f"{name} ({names[name]})")
+            label = escape(f"{name}: table {names[name]}" if names[name] > 1 else f"{name}: table")
             _scroll(table, label, matrix=matrix)
             for row in _rows(table):
                 _head(row)
