@@ -12,6 +12,7 @@ from tests.transfer.conftest import Exported, images_of
 from transfer.core.params import Format
 from transfer.dataset.decode import decode_pixels
 from transfer.export.classifiers import open_classifier
+from transfer.export.model_card import PROGRAM
 
 PROGRAMS: dict[str, Format] = {
     "ONNX Runtime": "onnx",
@@ -38,12 +39,17 @@ def model(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     exif = Image.Exif()
     exif[ORIENTATION] = LEFT_90
-    Image.fromarray(images_of(1, 3, (97, 41))[0]).save("cell.png", exif=exif)
+    Image.fromarray(images_of(1, 3, (97, 41))[0]).save("image.png", exif=exif)
     return exported
 
 
 def test_there_is_a_program_for_each_runtime() -> None:
     assert list(programs()) == list(PROGRAMS)
+
+
+def test_the_model_card_has_the_program_for_onnx_runtime() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", PROGRAM, re.DOTALL)
+    assert program == programs()["ONNX Runtime"].replace("models/export/", "")
 
 
 @pytest.mark.parametrize("heading", PROGRAMS)
@@ -57,7 +63,7 @@ def test_a_program_prints_the_calibrated_probabilities(
     assert tuple(printed) == contract.classes
     received = [float(probability) for probability in printed.values()]
 
-    pixels = decode_pixels(Path("cell.png").read_bytes(), contract.image_size, contract.channels, contract.conversion)
+    pixels = decode_pixels(Path("image.png").read_bytes(), contract.image_size, contract.channels, contract.conversion)
     (expected,) = open_classifier(model.folder, PROGRAMS[heading]).probabilities(pixels[None])
     assert np.ptp(expected) > 0.1  # or any order of the classes would do
     # Half a unit of the last digit where the program resizes as the pipeline does, a grey level where the model does.
