@@ -3,6 +3,7 @@
 https://huggingface.co/docs/hub/model-cards
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
 from transfer.core.cards import Card
-from transfer.core.params import Format
+from transfer.core.params import Format, WeightsFile
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import temper
 from transfer.evaluation.markdown import interval, markdown_table, short
@@ -19,24 +20,77 @@ from transfer.export.contract import Contract
 
 METRICS = {"accuracy": ("accuracy", "accuracy"), "f1": ("f1", "F1"), "auc": ("roc_auc", "ROC AUC")}
 """Scores that have intervals: what Hugging Face calls them, and what they are called here."""
+LICENCES = (
+    "apache-2.0", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "c-uda", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0",
+    "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc0-1.0",
+    "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "mit", "odbl", "odc-by", "pddl",
+)  # fmt: skip
+"""Identifiers of Hugging Face of licences that images have: https://huggingface.co/docs/hub/repositories-licenses."""
+BASE_MODELS = {f"efficientnet_lite{number}": f"timm/tf_efficientnet_lite{number}.in1k" for number in range(3)}
+"""Models on Hugging Face with the packaged weights of a backbone. Both are ports of the checkpoints that the authors of
+the network published; they were not compared."""
+PROGRAM = """With ONNX Runtime, NumPy and Pillow, for an 8-bit image without transparency:
+
+```python
+import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+contract = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+
+image = ImageOps.exif_transpose(Image.open("image.png")).convert("L" if contract["channels"] == 1 else "RGB")
+pixels = np.asarray(image).reshape(1, image.height, image.width, contract["channels"])
+(probabilities,) = session.run(["probabilities"], {"pixels": pixels})
+for name, probability in zip(contract["classes"], probabilities[0]):
+    print(f"{name}: {probability:.4f}")
+```
+
+"""
 
 
 @dataclass(frozen=True)
 class CardFigures:
     """What is known of the model: `intervals` its entry of them in metrics/compare.json, `scores` its
     metrics/evaluate/MODEL.json, `data` metrics/data.json, and `subgroups` its rows of those in metrics/compare.json.
+    `base` is what it was fine-tuned from, on Hugging Face, if that is there.
     """
 
     intervals: dict[str, Any]
     scores: dict[str, float]
     data: dict[str, Any]
     subgroups: list[dict[str, Any]]
+    base: str | None
 
 
-def of_model(model: str, compare: dict[str, Any], scores: dict[str, float], data: dict[str, Any]) -> CardFigures:
+def of_model(
+    model: str, compare: dict[str, Any], scores: dict[str, float], data: dict[str, Any], base: str | None
+) -> CardFigures:
     """Pick what belongs to a model."""
     rows = [row for row in compare["subgroups"] if row["model"] == model]
-    return CardFigures(compare["intervals"][model], scores, data, rows)
+    return CardFigures(compare["intervals"][model], scores, data, rows, base)
+
+
+def base_model(backbone: str, weights: str | WeightsFile) -> str | None:
+    """Return the identifier on Hugging Face of the weights that training began with; None where none is known."""
+    return BASE_MODELS.get(backbone) if weights == "packaged" else None
+
+
+def licence_metadata(licence: str) -> dict[str, Any]:
+    """Return the keys of a licence in words: its identifier, if the words begin with that of `LICENCES`.
+
+    Of another licence, its name in the form of an identifier, and the link that the words have.
+    """
+    words = re.sub(r"[\s-]+(licen[cs]e[\s-]+)?", "-", licence.lower())
+    known = [name for name in LICENCES if re.match(rf"{re.escape(name)}(?!\w|\.\d|-0)", words)]
+    if known or licence == "not stated":
+        return {"license": max(known, key=len, default="unknown")}
+    link = re.search(r"https?://[^\s)>,]+", licence)
+    name = re.sub(r"(https?:\S+|[^a-z0-9.])+", "-", licence.lower()).strip("-")
+    return {"license": "other", "license_name": name, **({"license_link": link.group()} if link else {})}
 
 
 def _metadata(contract: Contract, evidence: CardFigures) -> str:
@@ -55,8 +109,8 @@ def _metadata(contract: Contract, evidence: CardFigures) -> str:
         for name, (kind, title) in known.items()
     ]
     card = ModelCardData(
-        license="other",
-        license_name=contract.licence,
+        **licence_metadata(contract.licence),
+        base_model=evidence.base,
         library_name="openvino",
         pipeline_tag="image-classification",
         tags=["image-classification", "transfer-learning", "onnx", "openvino", "tflite", "tf-keras"],
@@ -141,8 +195,8 @@ An image classifier: uint8 images (n, height, width, {contract.channels}) to cal
 
 {listed}
 
-Class names, input size, preprocessing and temperature are inside each file. With the pipeline that made it, from a
-folder with this card in it:
+{PROGRAM if "onnx" in formats else ""}Class names, input size, preprocessing and temperature are inside each file.
+With the pipeline that made it, from a folder with this card in it:
 
 ```
 python -m transfer predict --model FOLDER IMAGE

@@ -11,7 +11,7 @@ from transfer.core.cards import Card
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import temper
 from transfer.export.contract import Contract
-from transfer.export.model_card import CardFigures, model_card, of_model
+from transfer.export.model_card import PROGRAM, CardFigures, base_model, licence_metadata, model_card, of_model
 
 CONTRACT = Contract(
     "head", ("no", "yes: <b>"), 32, 3, True, "Look at it.", 1, 0.75, "Pictures: many", "CC0: really", "somebody"
@@ -49,16 +49,51 @@ def _card(evidence: CardFigures, spec: Spec = SPEC) -> str:
 
 @pytest.fixture
 def evidence() -> CardFigures:
-    return of_model("head", COMPARE, SCORES, DATA)
+    return of_model("head", COMPARE, SCORES, DATA, "timm/tf_efficientnet_lite0.in1k")
 
 
 def test_metadata_are_what_hugging_face_reads(evidence: CardFigures) -> None:
     data: Any = ModelCard(_card(evidence)).data
-    assert data.license_name == "CC0: really"
+    assert (data.license, data.license_name) == ("other", "cc0-really")
+    assert data.base_model == "timm/tf_efficientnet_lite0.in1k"
     assert data.pipeline_tag == "image-classification"
     results = {result.metric_type: result.metric_value for result in data.eval_results}
     assert results == {"accuracy": 0.89, "f1": 0.8, "roc_auc": 0.94}
     assert {(result.dataset_name, result.dataset_split) for result in data.eval_results} == {("Pictures: many", "test")}
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("CC BY-NC-SA 4.0 (images and labels; no commercial use)", {"license": "cc-by-nc-sa-4.0"}),
+        ("CC BY 2.0, photograph by photograph", {"license": "cc-by-2.0"}),
+        ("CC0-1.0", {"license": "cc0-1.0"}),
+        ("MIT License", {"license": "mit"}),
+        ("Apache License 2.0.", {"license": "apache-2.0"}),
+        ("BSD 3-Clause Clear", {"license": "bsd-3-clause-clear"}),
+        ("ODbL 1.0", {"license": "odbl"}),
+        ("not stated", {"license": "unknown"}),
+        ("MIT-0", {"license": "other", "license_name": "mit-0"}),
+        ("CC BY-SA 2.0", {"license": "other", "license_name": "cc-by-sa-2.0"}),
+        ("Mitteilung (https://a.org/x)",
+         {"license": "other", "license_name": "mitteilung", "license_link": "https://a.org/x"}),
+    ],
+)  # fmt: skip
+def test_a_licence_has_the_identifier_of_hugging_face(licence: str, expected: dict[str, str]) -> None:
+    assert licence_metadata(licence) == expected
+
+
+def test_the_base_model_is_named_where_its_weights_are_on_hugging_face(evidence: CardFigures) -> None:
+    assert base_model("efficientnet_lite2", "packaged") == "timm/tf_efficientnet_lite2.in1k"
+    for backbone, weights in (("efficientnet_lite2", "none"), ("vgg16", "imagenet"), ("", "packaged")):
+        assert base_model(backbone, weights) is None
+    assert "base_model" not in _card(replace(evidence, base=None))
+
+
+def test_the_program_is_there_if_its_format_is(evidence: CardFigures) -> None:
+    assert PROGRAM in _card(evidence)
+    only: Any = {"openvino": "openvino/model.xml"}
+    assert "onnxruntime" not in model_card(CONTRACT, CARD, SPEC, evidence, only)
 
 
 def test_scores_are_those_of_the_model_with_their_intervals(evidence: CardFigures) -> None:
