@@ -1,6 +1,5 @@
 """Compute the activations of a frozen trunk, once for every image and view: see `records.activations`."""
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.core.errors import UserError
-from transfer.core.files import require_space, write_json
+from transfer.core.files import require_space, sha256_of, write_json
 from transfer.core.packages import require_sha256
 from transfer.core.params import Pooling
 from transfer.core.spec import Spec
@@ -65,9 +64,7 @@ class BackboneTrunk:
 
 def backbone_trunk(backbone: str, image_size: int, weights: Path, cut: str, pooling: Pooling) -> BackboneTrunk:
     """Say how a trunk is made with the weights that are in a file now."""
-    with weights.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return BackboneTrunk(backbone, image_size, weights, sha256, cut, pooling)
+    return BackboneTrunk(backbone, image_size, weights, sha256_of(weights), cut, pooling)
 
 
 class _Ready:
