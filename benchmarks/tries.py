@@ -34,7 +34,8 @@ from transfer.overrides import overlaid
 from transfer.records.activations import Activations, open_activations
 from transfer.records.tfrecords import read_records
 from transfer.training.batches import EVALUATION_BATCH, ViewBatches
-from transfer.training.loop import Job, predict, train
+from transfer.training.loop import predict, train
+from transfer.training.recipe import Job
 from transfer.training.targets import make_targets
 from transfer.workers.runners import LocalRunner
 

@@ -10,10 +10,10 @@ from transfer.networks.model_files import ModelFiles, load
 from transfer.networks.network import from_pixels
 from transfer.networks.seeds import fix_seeds
 from transfer.records.activations import make_plan
+from transfer.training.batches import Batching
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit
-from transfer.training.loop import Job
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Job, Recipe
 from transfer.training.record_batches import training_data
 from transfer.training.strategy import training_on
 
@@ -61,9 +61,8 @@ def main() -> None:
     print(f"train on {plan.describe()}")
     with training_on(params.precision):
         network = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
-        records, augmentation = (TRAIN, VALIDATION), finetune.augmentation
-        rest = params.labels, params.batch_size, params.seed
-        data = partial(training_data, plan, ACTIVATIONS, records, spec, augmentation, *rest)
+        batching = Batching(params.labels, params.batch_size, params.seed, finetune.augmentation)
+        data = partial(training_data, plan, ACTIVATIONS, (TRAIN, VALIDATION), spec, batching)
         around = from_pixels(network) if plan.from_pixels else None
         job = Job("finetuned", network.top, spec, recipe_of(params), CURVES, around, Checkpoint("finetuned", INPUTS))
         fit(job, network, data, outputs, may_collapse=params.weights == "none")

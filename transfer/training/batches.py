@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -9,8 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.core.arrays import Floats
+from transfer.core.params import Augmentation, LabelKind
 
 EVALUATION_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How images become batches.
+
+    Args:
+        labels: the kind of targets: see `training.targets`.
+        batch_size: images in a batch; the last one of an epoch may be smaller.
+        seed: with the number of the epoch it fixes order, views and changes, whatever came before. None keeps the
+            order, for validation.
+        augmentation: changes of pixels on the fly; None for none.
+    """
+
+    labels: LabelKind
+    batch_size: int
+    seed: int | None
+    augmentation: Augmentation | None = None
 
 
 class Batches(Protocol):
@@ -37,19 +57,14 @@ class ViewBatches(keras.utils.PyDataset):
     Args:
         views: for each view an array of all images (n, …); they may lie on disk.
         targets: a probability of each class for each image, float32 (n, classes): see `training.targets`.
-        batch_size: images in a batch; the last one of an epoch may be smaller.
-        seed: with the number of the epoch it fixes order and views, whatever came before. None keeps the order and
-            takes the first view, for validation.
+        batch_size: see `Batching`.
+        seed: see `Batching`; without one, the first view is taken.
     """
 
     steps = None
 
     def __init__(
-        self,
-        views: Sequence[NDArray[np.floating]],
-        targets: Floats,
-        batch_size: int,
-        seed: int | None,
+        self, views: Sequence[NDArray[np.floating]], targets: Floats, batch_size: int, seed: int | None
     ) -> None:
         super().__init__()
         self._views, self._batch_size, self._seed = views, batch_size, seed
