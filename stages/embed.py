@@ -7,7 +7,7 @@ from transfer.core.declared import fill, reads, writes
 from transfer.core.errors import argument, run
 from transfer.core.params import read_params
 from transfer.core.spec import Spec
-from transfer.inference.embed import backbone_trunk, embed_splits
+from transfer.inference.embed import TrunkEngine, backbone_trunk, embed_splits
 from transfer.records.activations import make_plan
 from transfer.workers.runners import make_runner
 
@@ -35,7 +35,8 @@ def main() -> None:
     runner = make_runner(params.runner, params.beam_options)
     with measured(fill(COST, item)) as cost:
         trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, plan.cut, params.head.pooling)
-        cost["images"] = embed_splits(runner, trunk, (TRAIN, VALIDATION), spec, plan, params.engine, folder)
+        engine = TrunkEngine(trunk, params.engine, TRAIN, spec)
+        cost["images"] = embed_splits(runner, engine, (TRAIN, VALIDATION), plan, folder)
     print(f"read   {TRAIN.parent}: {spec.counts['train']} images to train on, {spec.counts['validation']} to validate")
     print(f"wrote  {folder}: {plan.cached} views at the cut {plan.cut}")
 
