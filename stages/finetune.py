@@ -10,6 +10,7 @@ from transfer.networks.model_files import ModelFiles, load
 from transfer.networks.network import from_pixels
 from transfer.networks.seeds import fix_seeds
 from transfer.records.activations import make_plan
+from transfer.records.views import count_views
 from transfer.training.batches import Batching
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit
@@ -56,7 +57,8 @@ def main() -> None:
     finetune = params.finetune
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
-    plan = make_plan(params.backbone, finetune.cut, finetune.augment, finetune.views, spec.symmetry, "finetune")
+    views = count_views(finetune.views, spec.symmetry, "finetune.views")
+    plan = make_plan(params.backbone, finetune.cut, finetune.augment, views)
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), METRICS, COST)
     print(f"train on {plan.describe()}")
     with training_on(params.precision):

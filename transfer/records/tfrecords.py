@@ -131,9 +131,9 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
 
 
 def noted(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
-    """Pass batches on, and note them without their pixels."""
+    """Pass batches on, and note them without their pixels, which are too many to keep."""
     for batch in batches:
-        seen.append(replace(batch, pixels=batch.pixels[:0]))
+        seen.append(replace(batch, pixels=batch.pixels[:0].copy()))  # a mere slice would keep all of them
         yield batch
 
 

@@ -31,7 +31,7 @@ def test_a_view_that_misses_rows_is_an_error(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_only_what_training_reads_is_cached(cut: str, augment: str, train: int, validation: int) -> None:
-    plan = make_plan("efficientnet_lite0", cut, augment, "all", "dihedral", "finetune")
+    plan = make_plan("efficientnet_lite0", cut, augment, 8)
     assert plan.cached == {"train": train, "validation": validation}
     assert plan.from_pixels == (train == 0)
     assert plan.views == (1 if augment == "none" else 8)
