@@ -38,7 +38,7 @@ class Batches(Protocol):
 
     @property
     def targets(self) -> Floats:
-        """A probability of each class for each image, in the order of the records: float32 (n, classes)."""
+        """A probability of each class for each image, unmixed, in the records' order: float32 (n, classes)."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -68,14 +68,9 @@ class ViewBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         self._views, self._batch_size, self._seed = views, batch_size, seed
-        self._targets = targets
+        self.targets = targets
         self._epoch = 0
         self._draw()
-
-    @property
-    def targets(self) -> Floats:
-        """A probability of each class for each image, in order: float32 (n, classes)."""
-        return self._targets
 
     def feed(self, first_epoch: int = 0) -> "ViewBatches":
         """Return these batches: see `Batches`."""
@@ -85,21 +80,21 @@ class ViewBatches(keras.utils.PyDataset):
 
     def _draw(self) -> None:
         if self._seed is None:
-            self._order = np.arange(len(self._targets))
-            self._view = np.zeros(len(self._targets), np.int64)
+            self._order = np.arange(len(self.targets))
+            self._view = np.zeros(len(self.targets), np.int64)
             return
         random = np.random.default_rng([self._seed, self._epoch])
-        self._order = random.permutation(len(self._targets))
-        self._view = random.integers(len(self._views), size=len(self._targets))
+        self._order = random.permutation(len(self.targets))
+        self._view = random.integers(len(self._views), size=len(self.targets))
 
     def on_epoch_end(self) -> None:
         self._epoch += 1
         self._draw()
 
     def __len__(self) -> int:
-        return math.ceil(len(self._targets) / self._batch_size)
+        return math.ceil(len(self.targets) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Floats, Floats]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
-        return inputs.astype(np.float32), self._targets[rows]
+        return inputs.astype(np.float32), self.targets[rows]

@@ -64,16 +64,11 @@ class RecordBatches:
         self._augmenter = Augmenter(batching.augmentation or OFF, views)
         columns = [(batch.labels, batch.soft_labels) for batch in read_records(records, spec, BATCH)]
         labels, soft_labels = (np.concatenate(column) for column in zip(*columns, strict=True))
-        self._targets: Floats = make_targets(labels, soft_labels, spec.classes, batching.labels)
+        self.targets: Floats = make_targets(labels, soft_labels, spec.classes, batching.labels)
         self._places = record_places(records)
 
-    @property
-    def targets(self) -> Floats:
-        """A probability of each class for each image, unmixed, in the order of the records: float32 (n, classes)."""
-        return self._targets
-
     def __len__(self) -> int:
-        return math.ceil(len(self._targets) / self._batching.batch_size)
+        return math.ceil(len(self.targets) / self._batching.batch_size)
 
     @property
     def steps(self) -> int | None:
@@ -82,7 +77,7 @@ class RecordBatches:
 
     def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the order of an epoch and a seed for each image."""
-        count = len(self._targets)
+        count = len(self.targets)
         if self._batching.seed is None:
             return np.arange(count), np.zeros(count, np.int64)
         random = np.random.default_rng([self._batching.seed, epoch])
@@ -94,7 +89,7 @@ class RecordBatches:
             shard, start, length = self._places[row]
             with shard.open("rb") as file:
                 file.seek(start)
-                yield file.read(length), self._targets[row], seed
+                yield file.read(length), self.targets[row], seed
 
     def _decode(self, record: tf.Tensor, target: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Turn a record into pixels float32 (S, S, 3), changed at random; target and seed go along."""
