@@ -51,11 +51,8 @@ def representative(records: Path, spec: Spec) -> Pixels:
     """Return training images, evenly spread over the records: uint8 (n, S, S, channels)."""
     count = spec.counts[records.name]
     chosen = set(np.linspace(0, count - 1, min(count, REPRESENTATIVE)).round().astype(int).tolist())
-    images, start = [], 0
-    for batch in read_records(records, spec, BATCH):
-        images += [batch.pixels[row] for row in range(len(batch.labels)) if start + row in chosen]
-        start += len(batch.labels)
-    return np.stack(images)
+    images = (image for batch in read_records(records, spec, BATCH) for image in batch.pixels)
+    return np.stack([image for number, image in enumerate(images) if number in chosen])
 
 
 @dataclass(frozen=True)
