@@ -23,7 +23,7 @@ from transfer.evaluation.prediction_cost import measure
 from transfer.evaluation.scores import DIGITS, Predictions, operating_point, score
 from transfer.inference.engines import EngineName, check_agreement, choose_engine, make_engine, to_openvino
 from transfer.networks.model_files import load
-from transfer.records.tfrecords import BATCH, Batch, network_inputs, normalise, noted, read_records
+from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, normalise, read_records
 
 CACHED_PATH_TOLERANCE = 0.02
 """Largest difference of a probability between the whole network from pixels and its top on cached activations, which
@@ -66,7 +66,7 @@ class Evaluator:
             check_agreement(self._run, self._network.whole, first)
             self._checked = True
         seen: list[Batch] = []
-        inputs = network_inputs(noted(read_records(records, spec, BATCH), seen), views)
+        inputs = network_inputs(collecting(read_records(records, spec, BATCH), seen), views)
         outputs = []
         with progress_bar(spec.counts[records.name] * views, f"predict {records.name}") as progress:
             for output in self._run.run(inputs):

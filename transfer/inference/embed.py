@@ -21,7 +21,7 @@ from transfer.networks.backbones.registry import trained_backbone
 from transfer.networks.network import frozen_trunk
 from transfer.networks.seeds import fix_seeds
 from transfer.records.activations import STORED, Plan, view_file
-from transfer.records.tfrecords import BATCH, Batch, network_inputs, noted, read_records
+from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, read_records
 from transfer.workers.work import Progress, Runner
 
 BATCHES = 8  # in an item of work: seconds of it, so that the start of each costs little and the last one ends soon
@@ -139,7 +139,7 @@ class EmbedRows:
         rows = range(given[0].start, given[-1].stop)
         engine, difference = self.engine.ready()
         seen: list[Batch] = []
-        batches = noted(read_records(self.records, self.engine.spec, BATCH, rows), seen)
+        batches = collecting(read_records(self.records, self.engine.spec, BATCH, rows), seen)
         self._write(engine.run(network_inputs(batches, self.views)), rows, progress)
         labels = np.concatenate([batch.labels for batch in seen])
         soft_labels = np.concatenate([batch.soft_labels for batch in seen])

@@ -130,8 +130,8 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
         )
 
 
-def noted(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
-    """Pass batches on, and note them without their pixels, which are too many to keep."""
+def collecting(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
+    """Pass batches on, and collect in `seen` all of them but the pixels, which are too many to keep."""
     for batch in batches:
         seen.append(replace(batch, pixels=batch.pixels[:0].copy()))  # a mere slice would keep all of them
         yield batch

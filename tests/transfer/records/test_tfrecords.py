@@ -12,7 +12,7 @@ from tests.conftest import write_records
 from transfer.core.errors import UserError
 from transfer.core.spec import Spec
 from transfer.records import tfrecords as records
-from transfer.records.tfrecords import Example, network_inputs, normalise, noted, read_records
+from transfer.records.tfrecords import Example, collecting, network_inputs, normalise, read_records
 from transfer.records.views import apply_view
 
 SPEC = Spec(("no", "yes"), "yes", "none", 6, 1, {"train": 10})
@@ -59,7 +59,7 @@ def test_pixels_are_normalised_to_0_to_1() -> None:
 
 def test_a_network_is_given_every_view_of_a_batch_and_its_labels_are_kept_without_pixels(tmp_path: Path) -> None:
     seen: list[records.Batch] = []
-    given = list(network_inputs(noted(read_records(_write(tmp_path / "train"), SPEC, 6), seen), 2))
+    given = list(network_inputs(collecting(read_records(_write(tmp_path / "train"), SPEC, 6), seen), 2))
     assert [images.shape for images in given] == [(6, 6, 6, 3)] * 2 + [(4, 6, 6, 3)] * 2
     for view in range(2):
         np.testing.assert_array_equal(np.concatenate(given[view::2]), normalise(apply_view(PIXELS, view)))
