@@ -20,8 +20,8 @@ from transfer.core.files import read_json, write_json
 from transfer.core.spec import Spec
 from transfer.networks.network import Architecture, build
 from transfer.training.batches import EVALUATION_BATCH, ViewBatches
-from transfer.training.loop import Job, train
-from transfer.training.recipe import Recipe
+from transfer.training.loop import train
+from transfer.training.recipe import Job, Recipe
 
 RESULTS = ROOT / "benchmarks/results/accelerator.json"
 BACKBONE, IMAGE_SIZE, CLASSES = "efficientnet_lite0", 224, ("intact", "defective")

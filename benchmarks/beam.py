@@ -33,7 +33,7 @@ from transfer.core.spec import Spec
 from transfer.dataset.duplicates import find_same
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.preprocess import Settings, preprocess
-from transfer.inference.embed import BATCHES, EmbedRows, backbone_trunk, embed
+from transfer.inference.embed import BATCHES, EmbedRows, TrunkEngine, backbone_trunk, embed
 from transfer.records.tfrecords import BATCH, records_in_shard
 from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Item, Progress, Result, Runner, Work
@@ -59,7 +59,7 @@ class Clocked:
     def __call__(self, items: Iterable[Any], progress: Progress) -> Any:
         """Do the work; that this could be unpickled means that its modules are imported."""
         if isinstance(self.work, EmbedRows):
-            self.work.ready()
+            self.work.engine.ready()
         begun = time.time()
         result = self.work(items, progress)
         write_json([begun, time.time()], self.folder / f"{uuid.uuid4()}.json")
@@ -118,8 +118,9 @@ def _preprocess(workers: int) -> dict[str, Any]:
 def _embed(workers: int) -> dict[str, Any]:
     params, spec, runner = read_params(PARAMS), Spec.read(RECORDS / "spec.json"), Timed(_runner(workers))
     trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, "top", params.head.pooling)
-    work = EmbedRows(trunk, params.engine, RECORDS / "train", RECORDS / "train", spec, VIEWS, PLACE / "activations")
-    work.ready()  # what the stage itself builds is not counted
+    engine = TrunkEngine(trunk, params.engine, RECORDS / "train", spec)
+    work = EmbedRows(engine, RECORDS / "train", VIEWS, PLACE / "activations")
+    engine.ready()  # what the stage itself builds is not counted
     start = time.perf_counter()
     embed(runner, work)
     seconds = time.perf_counter() - start

@@ -19,15 +19,13 @@ from transfer.core.arrays import Pixels
 from transfer.core.cuts import CUTS
 from transfer.core.errors import UserError, run
 from transfer.core.files import read_json, write_json
-from transfer.core.params import Format
 from transfer.core.spec import Spec
 from transfer.dataset.pool import RecordPool
 from transfer.export.calibrated import Calibrated
-from transfer.export.classifiers import open_classifier
 from transfer.export.contract import Contract
 from transfer.export.formats import FORMATS
-from transfer.export.parity import Reference, check, compare, reference
-from transfer.export.write import write
+from transfer.export.parity import Reference, reference
+from transfer.export.write import export
 from transfer.networks.backbones.random_weights import build_random, noise_images
 from transfer.networks.backbones.registry import BACKBONES
 from transfer.networks.network import Architecture, Network, build
@@ -65,18 +63,13 @@ def network(backbone: str, images: Pixels) -> Network:
     return built
 
 
-def tried(name: Format, calibrated: Calibrated, images: Pixels, expected: Reference, folder: Path) -> dict[str, Any]:
-    """Export a network in one format and hold it against Keras; say what came of it, or the error."""
-    path, figures = folder / FORMATS[name].place, {}
-    try:
-        write(calibrated, name, lambda: images, path)
-        found = compare(open_classifier(folder, name), path, expected)
-        figures = found.figures(name)
-        check(found, name)
-    except Exception as error:  # noqa: BLE001 (each converter has errors of its own, and they are the result)
-        reason = " ".join(str(error).replace(f"{folder}/", "").split())
-        return {"status": f"{type(error).__name__}: {reason[:200]}", **figures}
-    return {"status": "ok", **figures}
+def tried(calibrated: Calibrated, images: Pixels, expected: Reference, folder: Path) -> dict[str, dict[str, Any]]:
+    """Export a network in all formats; of each say that it is ok, or why it is not written, with its figures."""
+    done = export(calibrated, list(FORMATS), lambda: images, expected, folder)
+    found: dict[str, dict[str, Any]] = {name: {"status": "ok", **figures} for name, figures in done.written.items()}
+    for name, figures in done.not_written.items():
+        found[name] = {"status": figures.pop("reason").replace(f"{folder}/", "")[:200], **figures}
+    return {name: found[name] for name in FORMATS}
 
 
 def measure(backbone: str) -> dict[str, Any]:
@@ -94,8 +87,7 @@ def measure(backbone: str) -> dict[str, Any]:
             pool.append(Example(f"{number}.png", image, number % 2, float("nan"), 1.0))
         pool.close()
         expected = reference(whole, contract, records, spec)
-        folder, calibrated = Path(temporary) / "export", Calibrated(whole, contract)
-        return {name: tried(name, calibrated, representative, expected, folder) for name in FORMATS}
+        return tried(Calibrated(whole, contract), representative, expected, Path(temporary) / "export")
 
 
 def main() -> None:

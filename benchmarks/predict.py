@@ -18,7 +18,7 @@ import openvino
 
 from transfer.core.errors import run
 from transfer.core.files import read_json, write_json
-from transfer.dataset.shards import image_names, open_shard, shards
+from transfer.dataset.shards import open_shard, shards
 from transfer.evaluation.calibration import Probabilities
 from transfer.export.formats import FORMATS
 
@@ -50,13 +50,14 @@ def ways() -> dict[str, list[str]]:
 
 def main() -> None:
     """Measure and write the results."""
-    options, images = ways(), sum(1 for _ in image_names(RAW))
+    options, images = ways(), 0
     taken: dict[str, list[float]] = {name: [] for name in options}
     said: dict[str, Probabilities] = {}
     with TemporaryDirectory() as temporary:
         for path in shards(RAW):
             with open_shard(path) as shard:
                 shard.extractall(temporary)
+                images += len(shard.namelist())
         for turn in range(ROUNDS):
             for name, chosen in options.items():
                 seconds, said[name] = predicted(Path(temporary), chosen)

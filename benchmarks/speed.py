@@ -26,7 +26,7 @@ from transfer.networks.model_files import load
 from transfer.networks.network import Network, frozen_trunk
 from transfer.networks.seeds import fix_seeds
 from transfer.records.tfrecords import normalise, read_records
-from transfer.training.batches import ViewBatches
+from transfer.training.batches import Batching, ViewBatches
 from transfer.training.budget import StepClock
 from transfer.training.cached_batches import view_batches
 from transfer.training.loop import compiled
@@ -135,7 +135,7 @@ def main() -> None:
     batches = list(read_records(RECORDS, spec, 32))
     pixels = np.concatenate([batch.pixels for batch in batches])
     activations = Path("data/activations/finetune")
-    cached, _ = view_batches(activations, spec.classes, params.labels, params.batch_size, params.seed)
+    cached, _ = view_batches(activations, spec.classes, Batching(params.labels, params.batch_size, params.seed))
     forward = frozen_pass(network, params, pixels)
     training = training_step(network.top, params, spec, cached)
     results = {

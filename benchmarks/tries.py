@@ -27,14 +27,15 @@ from transfer.core.spec import Spec
 from transfer.core.strict import load_yaml, validate
 from transfer.evaluation.judge import predictions_of
 from transfer.evaluation.scores import Predictions, score
-from transfer.inference.embed import EmbedRows, backbone_trunk, embed
+from transfer.inference.embed import EmbedRows, TrunkEngine, backbone_trunk, embed
 from transfer.networks.network import Network, build
 from transfer.networks.seeds import fix_seeds
 from transfer.overrides import overlaid
 from transfer.records.activations import Activations, open_activations
 from transfer.records.tfrecords import read_records
 from transfer.training.batches import EVALUATION_BATCH, ViewBatches
-from transfer.training.loop import Job, predict, train
+from transfer.training.loop import predict, train
+from transfer.training.recipe import Job
 from transfer.training.targets import make_targets
 from transfer.workers.runners import LocalRunner
 
@@ -110,7 +111,8 @@ def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Ac
         trunk = backbone_trunk(params.backbone, spec.image_size, weights, cut, params.head.pooling)
         train, validation = (clone / f"data/records/{folder.name}" for folder in folders)
         for records, folder in zip((train, validation), folders, strict=True):
-            embed(LocalRunner(), EmbedRows(trunk, params.engine, train, records, spec, VIEWS, folder))
+            engine = TrunkEngine(trunk, params.engine, train, spec)
+            embed(LocalRunner(), EmbedRows(engine, records, VIEWS, folder))
     return [open_activations(folder) for folder in folders]
 
 

@@ -7,8 +7,9 @@ from transfer.core.declared import fill, reads, writes
 from transfer.core.errors import argument, run
 from transfer.core.params import read_params
 from transfer.core.spec import Spec
-from transfer.inference.embed import backbone_trunk, embed_splits
+from transfer.inference.embed import TrunkEngine, backbone_trunk, embed_splits
 from transfer.records.activations import make_plan
+from transfer.records.views import count_views
 from transfer.workers.runners import make_runner
 
 PARAMS = reads("params.yaml")
@@ -24,18 +25,19 @@ def main() -> None:
     """Cut the backbone, check the engine, compute and write what training will read; images that it reads, not."""
     item = argument("head", "finetune")
     params = read_params(PARAMS)
-    cut, augment, views = {
+    cut, augment, wanted = {
         "head": ("top", "cached", params.head.views),
         "finetune": (params.finetune.cut, params.finetune.augment, params.finetune.views),
     }[item]
     spec = Spec.read(SPEC)
-    plan = make_plan(params.backbone, cut, augment, views, spec.symmetry, item)
+    plan = make_plan(params.backbone, cut, augment, count_views(wanted, spec.symmetry, f"{item}.views"))
     folder = fill(ACTIVATIONS, item)
     shutil.rmtree(folder, ignore_errors=True)
     runner = make_runner(params.runner, params.beam_options)
     with measured(fill(COST, item)) as cost:
         trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, plan.cut, params.head.pooling)
-        cost["images"] = embed_splits(runner, trunk, (TRAIN, VALIDATION), spec, plan, params.engine, folder)
+        engine = TrunkEngine(trunk, params.engine, TRAIN, spec)
+        cost["images"] = embed_splits(runner, engine, (TRAIN, VALIDATION), plan, folder)
     print(f"read   {TRAIN.parent}: {spec.counts['train']} images to train on, {spec.counts['validation']} to validate")
     print(f"wrote  {folder}: {plan.cached} views at the cut {plan.cut}")
 

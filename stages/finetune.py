@@ -10,10 +10,11 @@ from transfer.networks.model_files import ModelFiles, load
 from transfer.networks.network import from_pixels
 from transfer.networks.seeds import fix_seeds
 from transfer.records.activations import make_plan
+from transfer.records.views import count_views
+from transfer.training.batches import Batching
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit
-from transfer.training.loop import Job
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Job, Recipe
 from transfer.training.record_batches import training_data
 from transfer.training.strategy import training_on
 
@@ -56,14 +57,14 @@ def main() -> None:
     finetune = params.finetune
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
-    plan = make_plan(params.backbone, finetune.cut, finetune.augment, finetune.views, spec.symmetry, "finetune")
+    views = count_views(finetune.views, spec.symmetry, "finetune.views")
+    plan = make_plan(params.backbone, finetune.cut, finetune.augment, views)
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), METRICS, COST)
     print(f"train on {plan.describe()}")
     with training_on(params.precision):
         network = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
-        records, augmentation = (TRAIN, VALIDATION), finetune.augmentation
-        rest = params.labels, params.batch_size, params.seed
-        data = partial(training_data, plan, ACTIVATIONS, records, spec, augmentation, *rest)
+        batching = Batching(params.labels, params.batch_size, params.seed, finetune.augmentation)
+        data = partial(training_data, plan, ACTIVATIONS, (TRAIN, VALIDATION), spec, batching)
         around = from_pixels(network) if plan.from_pixels else None
         job = Job("finetuned", network.top, spec, recipe_of(params), CURVES, around, Checkpoint("finetuned", INPUTS))
         fit(job, network, data, outputs, may_collapse=params.weights == "none")

@@ -10,10 +10,10 @@ from transfer.networks.model_files import ModelFiles
 from transfer.networks.network import baseline_architecture, build
 from transfer.networks.seeds import fix_seeds
 from transfer.records.views import count_views
+from transfer.training.batches import Batching
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit, in_float32
-from transfer.training.loop import Job
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Job, Recipe
 from transfer.training.small_images import small_batches
 from transfer.training.strategy import training_on
 
@@ -49,8 +49,8 @@ def main() -> None:
     outputs = Outputs(model, fill(METRICS, item), fill(COST, item))
     with training_on(params.precision):
         network = build(architecture)
-        records, rest = (TRAIN, VALIDATION), (params.labels, params.batch_size, params.seed)
-        data = partial(small_batches, in_float32(network).trunk, records, spec, views, *rest)
+        batching = Batching(params.labels, params.batch_size, params.seed)
+        data = partial(small_batches, in_float32(network).trunk, (TRAIN, VALIDATION), spec, views, batching)
         job = Job(item, network.top, spec, recipe, fill(CURVES, item), checkpoint=Checkpoint(item, INPUTS))
         fit(job, network, data, outputs, may_collapse=True)
 

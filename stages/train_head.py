@@ -9,11 +9,11 @@ from transfer.core.spec import Spec
 from transfer.networks.model_files import ModelFiles
 from transfer.networks.network import Architecture, build
 from transfer.networks.seeds import fix_seeds
+from transfer.training.batches import Batching
 from transfer.training.cached_batches import view_batches
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit
-from transfer.training.loop import Job
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Job, Recipe
 from transfer.training.strategy import training_on
 
 PARAMS = reads("params.yaml")
@@ -59,7 +59,8 @@ def main() -> None:
     with training_on(params.precision):
         network = build(architecture_of(params, spec))
         network.backbone.load_weights(BACKBONE)
-        data = partial(view_batches, ACTIVATIONS, spec.classes, params.labels, params.batch_size, params.seed)
+        batching = Batching(params.labels, params.batch_size, params.seed)
+        data = partial(view_batches, ACTIVATIONS, spec.classes, batching)
         job = Job("head", network.top, spec, recipe_of(params), CURVES, checkpoint=Checkpoint("head", INPUTS))
         fit(job, network, data, outputs, may_collapse=params.weights == "none")
 

@@ -7,7 +7,8 @@ from types import TracebackType
 from transfer.core.quiet import QuietImport
 
 # Read by TensorFlow and Keras when they are first imported, so they have to be set before that.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
+    sys.meta_path.insert(0, QuietImport())
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # By itself TensorFlow uses oneDNN on recent processors only. Measured on one that has AVX2 and no AVX-512, where it
 # stays off: an epoch of fine-tuning takes 70 s without it and 27 s with it.
@@ -18,9 +19,6 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # OpenVINO reports its use to a web service unless somebody forbids it; without this package, it does not. Only the
 # stage download is to have a network.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-
-sys.meta_path.insert(0, QuietImport())
 
 
 def _say_interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -12,6 +12,7 @@ from tests.conftest import write_records
 from tests.transfer.conftest import images_of, small_network
 from transfer.core.spec import Spec
 from transfer.export.calibrated import Calibrated
+from transfer.export.formats import FORMATS
 from transfer.export.parity import Reference
 from transfer.records.tfrecords import Example
 
@@ -31,7 +32,7 @@ def expected(calibrated: Calibrated, tmp_path: Path) -> Reference:
 
 
 def test_a_format_that_says_what_keras_says_is_ok(calibrated: Calibrated, expected: Reference, tmp_path: Path) -> None:
-    found = exports.tried("openvino", calibrated, images_of(8, 3), expected, tmp_path / "export")
+    found = exports.tried(calibrated, images_of(8, 3), expected, tmp_path / "export")["openvino"]
     assert found["status"] == "ok"
     assert found["largest_difference"] < 1e-4
     assert f"{found['mean_difference']:.0e} |" in exports_markdown({"backbones": {"a": {"openvino": found}}})
@@ -39,11 +40,13 @@ def test_a_format_that_says_what_keras_says_is_ok(calibrated: Calibrated, expect
 
 def test_a_difference_and_a_failure_are_named(calibrated: Calibrated, expected: Reference, tmp_path: Path) -> None:
     other = replace(expected, probabilities=np.roll(expected.probabilities, 1, axis=1))
-    found = exports.tried("openvino", calibrated, images_of(8, 3), other, tmp_path / "export")
-    assert found["status"].startswith("UserError: its probabilities differ from those of Keras by")
+    found = exports.tried(calibrated, images_of(8, 3), other, tmp_path / "export")["openvino"]
+    assert found["status"].startswith("its probabilities differ from those of Keras by")
     assert found["largest_difference"] > 0.1
-    failed = exports.tried("litert_int8", calibrated, images_of(8, 1), expected, tmp_path / "export")  # grey ones
-    assert failed["status"] != "ok"
+    every = exports.tried(calibrated, images_of(8, 1), expected, tmp_path / "export")  # grey ones
+    assert list(every) == list(FORMATS)
+    assert {name for name, figures in every.items() if figures["status"] != "ok"} == {"litert_int8"}
+    failed = every["litert_int8"]
     shown = exports_markdown({"backbones": {"a": {"openvino": found, "litert_int8": failed}}})
     assert (shown.count("**too far**"), shown.count("**no**")) == (1, 1)
 

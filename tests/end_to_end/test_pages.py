@@ -111,7 +111,9 @@ def test_the_page_can_be_used_from_the_keyboard(shown: Clone, browser: Browser) 
         found.page.keyboard.press("Enter")
         assert found.page.evaluate("document.activeElement.id") == "main"
         found.page.keyboard.press("Tab")
-        assert found.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Model Performance Table: table"
+        assert (
+            found.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Model Performance Table: table"
+        )
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

@@ -1,13 +1,13 @@
 """Keep from the terminal what TensorFlow's libraries print about themselves while it is imported.
 
-They write it to standard error before any of their settings counts, TF_CPP_MIN_LOG_LEVEL included.
+They write it to standard error before any of their settings counts, TF_CPP_MIN_LOG_LEVEL included. Whoever sets that to
+0 wants to see it: then nothing is held back (see `transfer/__init__.py`).
 """
 
 import importlib.util
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
@@ -22,6 +22,8 @@ NOTICE = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IW]
 @contextmanager
 def without_notices() -> Iterator[None]:
     """Hold back what is written to standard error, also by C++, and pass on what is no notice; all, after an error."""
+    import tempfile  # 15 ms, of which a command that needs no TensorFlow has no use
+
     with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as terminal:
         _flush()
         os.dup2(held.fileno(), 2)

@@ -73,7 +73,8 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
     paths = _paths(left.values(), folder, table)
     lines = []
     for way in WAYS if left else ():
-        matched = _matched(way, left, paths, images, set(found.values()), table)
+        taken = set[str]() if way is WAYS[0] else set(found.values())
+        matched = _matched(way, left, paths, [file for file in images if file not in taken], table)
         if matched:
             line, file = next(iter(matched.items()))
             first = f"{left[line]!r} is {file}"
@@ -92,13 +93,12 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
 
 
 def _matched(
-    way: _Way, rows: dict[int, str], paths: dict[str, list[str]], images: list[str], taken: set[str], table: Path
+    way: _Way, rows: dict[int, str], paths: dict[str, list[str]], images: list[str], table: Path
 ) -> dict[int, str]:
     """Find the files of rows in one way."""
     by_key = defaultdict(list)
     for file in images:
-        if way is WAYS[0] or file not in taken:
-            by_key[way.of_file(file)].append(file)
+        by_key[way.of_file(file)].append(file)
     matched = {}
     for line, name in rows.items():
         fits = next((by_key[key] for path in paths[name] if (key := way.of_row(path)) in by_key), [])

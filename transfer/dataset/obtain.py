@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from pydantic_core import to_jsonable_python
 
 from transfer.core import packages
 from transfer.core.cards import (
@@ -125,7 +126,7 @@ def _written(done: Obtained, target: Path) -> Obtained:
     _find_groups(labels, done.card.group_pattern)
     labels.to_csv(target / "labels.csv", index=False)
     # All but ASCII is escaped: of what PyYAML writes as it is, it does not read U+0085 as such.
-    card_text = yaml.safe_dump(_plain(dataclasses.asdict(done.card)), sort_keys=False)
+    card_text = yaml.safe_dump(to_jsonable_python(done.card), sort_keys=False)
     (target / FOLDER_CARD).write_text(card_text, encoding="utf-8")
     return done
 
@@ -145,13 +146,6 @@ def _find_groups(labels: pd.DataFrame, pattern: str | None) -> None:
             f"all images are in one group, {group!r}, and so could only lie in one split; correct the card's "
             f"{'group_pattern' if pattern is not None else 'table.group'}, or leave it out"
         )
-
-
-def _plain(value: object) -> object:
-    """Turn tuples into lists, which YAML has a notation for."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _recorded(folder: str, recorded: dict[str, str]) -> dict[str, str]:

@@ -129,19 +129,12 @@ class LeftOut:
         """Say how many of each class are left out, and why; nothing where none is."""
         classes = [self.classes.get(image, "") for image in self.table["image"]]
         bad, copies = Counter(classes[: self.bad]), Counter(classes[self.bad :])
-        lines = [
-            (f"class {name!r}: " if name else "without a label: ")
-            + " and ".join(
-                filter(
-                    None,
-                    [
-                        _counted(bad[name], "unusable image", "unusable images"),
-                        _counted(copies[name], "removed copy", "removed copies"),
-                    ],
-                )
-            )
-            for name, _ in (bad + copies).most_common(SHOWN_CLASSES)
-        ]
+        lines = []
+        for name, _ in (bad + copies).most_common(SHOWN_CLASSES):
+            unusable = _counted(bad[name], "unusable image", "unusable images")
+            removed = _counted(copies[name], "removed copy", "removed copies")
+            whose = f"class {name!r}" if name else "without a label"
+            lines.append(f"{whose}: {' and '.join(filter(None, (unusable, removed)))}")
         if more := len(bad + copies) - len(lines):
             lines.append(f"and {more} more classes")
         return f"\n       Left out, as listed with reasons in {self.path}: {'; '.join(lines)}" if lines else ""

@@ -90,13 +90,6 @@ def shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.zip"))
 
 
-def image_names(folder: Path) -> Iterator[str]:
-    """Yield the paths of the images in all shards of a folder, in order."""
-    for path in shards(folder):
-        with open_shard(path) as shard:
-            yield from shard.namelist()
-
-
 def read_image(shard: ZipFile, name: str) -> bytes:
     """Read an image file from a shard.
 

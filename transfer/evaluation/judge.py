@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,7 @@ from transfer.evaluation.prediction_cost import measure
 from transfer.evaluation.scores import DIGITS, Predictions, operating_point, score
 from transfer.inference.engines import EngineName, check_agreement, choose_engine, make_engine, to_openvino
 from transfer.networks.model_files import load
-from transfer.records.tfrecords import BATCH, Batch, normalise, read_records
-from transfer.records.views import apply_view
+from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, normalise, read_records
 
 CACHED_PATH_TOLERANCE = 0.02
 """Largest difference of a probability between the whole network from pixels and its top on cached activations, which
@@ -62,21 +61,15 @@ class Evaluator:
         Raises:
             UserError: the engine does not agree with TensorFlow on the first batch, or records are damaged.
         """
+        if not self._checked:
+            first = next(network_inputs(read_records(records, spec, BATCH), 1))
+            check_agreement(self._run, self._network.whole, first)
+            self._checked = True
         seen: list[Batch] = []
-
-        def inputs() -> Iterator[NDArray[np.float32]]:
-            for batch in read_records(records, spec, BATCH):
-                pixels = normalise(batch.pixels)
-                if not self._checked:
-                    check_agreement(self._run, self._network.whole, pixels)
-                    self._checked = True
-                seen.append(dataclasses.replace(batch, pixels=batch.pixels[:0]))
-                for view in range(views):
-                    yield np.ascontiguousarray(apply_view(pixels, view))
-
+        inputs = network_inputs(collecting(read_records(records, spec, BATCH), seen), views)
         outputs = []
         with progress_bar(spec.counts[records.name] * views, f"predict {records.name}") as progress:
-            for output in self._run.run(inputs()):
+            for output in self._run.run(inputs):
                 outputs.append(output)
                 progress.update(len(output))
         return [predictions_of(seen, np.concatenate(outputs[view::views])) for view in range(views)]

@@ -176,10 +176,25 @@ def _limits(spec: Spec, evidence: CardFigures) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _use(contract: Contract, formats: Mapping[Format, str]) -> str:
+    """Say how the files are used, in Markdown."""
+    listed = "\n".join(f"- {name}: `{place}`" for name, place in formats.items())
+    return f"""{contract.preprocessing}
+
+{listed}
+
+{PROGRAM if "onnx" in formats else ""}Class names, input size, preprocessing and temperature are inside each file.
+With the pipeline that made it, from a folder with this card in it:
+
+```
+python -m transfer predict --model FOLDER IMAGE
+python -m transfer explain --model FOLDER IMAGE
+```"""
+
+
 def model_card(contract: Contract, card: Card, spec: Spec, evidence: CardFigures, formats: Mapping[Format, str]) -> str:
     """Return the card. `formats` are the places of what was exported, by format."""
     counts = ", ".join(f"{number:,} in {name}" for name, number in spec.counts.items())
-    listed = "\n".join(f"- {name}: `{place}`" for name, place in formats.items())
     return f"""---
 {_metadata(contract, evidence)}
 ---
@@ -191,17 +206,7 @@ An image classifier: uint8 images (n, height, width, {contract.channels}) to cal
 
 ## Use
 
-{contract.preprocessing}
-
-{listed}
-
-{PROGRAM if "onnx" in formats else ""}Class names, input size, preprocessing and temperature are inside each file.
-With the pipeline that made it, from a folder with this card in it:
-
-```
-python -m transfer predict --model FOLDER IMAGE
-python -m transfer explain --model FOLDER IMAGE
-```
+{_use(contract, formats)}
 
 ## Data
 

@@ -19,8 +19,7 @@ from transfer.export.classifiers import Classifier
 from transfer.export.contract import Contract
 from transfer.export.formats import FORMATS
 from transfer.inference.engines import TensorFlowEngine
-from transfer.records.tfrecords import BATCH, normalise, read_records
-from transfer.records.views import apply_view
+from transfer.records.tfrecords import BATCH, network_inputs, read_records
 
 LARGER = ((1.33, 1.49), (1.49, 1.33))
 """Heights and widths, as multiples of the network's size, of the images that resizing inside a model is tried on.
@@ -81,10 +80,8 @@ def reference(whole: keras.Model, contract: Contract, records: Path, spec: Spec)
     network, means = TensorFlowEngine(whole), []
     with progress_bar(spec.counts[records.name], f"keras {records.name}") as progress:
         for batch in read_records(records, spec, BATCH):
-            pixels = normalise(batch.pixels)
-            views = [np.ascontiguousarray(apply_view(pixels, view)) for view in range(contract.views)]
-            means.append(np.mean(list(network.run(views)), axis=0))
-            progress.update(len(pixels))
+            means.append(np.mean(list(network.run(network_inputs([batch], contract.views))), axis=0))
+            progress.update(len(batch.labels))
     return Reference(records, spec, temper(np.concatenate(means), contract.temperature))
 
 

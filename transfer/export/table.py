@@ -2,9 +2,26 @@
 
 from typing import Any
 
+from transfer.core.params import Format
 from transfer.evaluation.markdown import markdown_table, plain
 from transfer.export.contract import Contract
 from transfer.export.formats import FORMATS
+
+
+def _row(name: Format, found: dict[str, Any], spent: dict[str, Any]) -> list[str]:
+    """Return the row of a format, of what was found of it and what it spent."""
+    resizing = found["resize_difference"]
+    return [
+        f"`{name}`: {FORMATS[name].place}",
+        f"{found['bytes'] / 1e6:.1f} MB",
+        f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
+        f"{spent['images_per_second_batch_32']:.0f} images/s",
+        f"{found['mean_difference']:.1e} (tolerated: {found['tolerated_mean_difference']:g})",
+        f"{found['largest_difference']:.1e}",
+        f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "
+        f"{found['tolerated_agreement']:.0%})",
+        "outside" if resizing is None else f"within {resizing:.1e}",
+    ]
 
 
 def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
@@ -24,22 +41,7 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
         "same class",
         "resizing",
     ]
-    rows = []
-    for name, found in figures["formats"].items():
-        spent, resizing = cost[name], found["resize_difference"]
-        rows.append(
-            [
-                f"`{name}`: {FORMATS[name].place}",
-                f"{found['bytes'] / 1e6:.1f} MB",
-                f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
-                f"{spent['images_per_second_batch_32']:.0f} images/s",
-                f"{found['mean_difference']:.1e} (tolerated: {found['tolerated_mean_difference']:g})",
-                f"{found['largest_difference']:.1e}",
-                f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "
-                f"{found['tolerated_agreement']:.0%})",
-                "outside" if resizing is None else f"within {resizing:.1e}",
-            ]
-        )
+    rows = [_row(name, found, cost[name]) for name, found in figures["formats"].items()]
     use = ", ".join(f"`{name}`" for name in figures["formats"]) or "another model"
     missing = [
         f"`{name}` was not written: {plain(found['reason'])}. Use {use}."

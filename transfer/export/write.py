@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -51,11 +51,8 @@ def representative(records: Path, spec: Spec) -> Pixels:
     """Return training images, evenly spread over the records: uint8 (n, S, S, channels)."""
     count = spec.counts[records.name]
     chosen = set(np.linspace(0, count - 1, min(count, REPRESENTATIVE)).round().astype(int).tolist())
-    images, start = [], 0
-    for batch in read_records(records, spec, BATCH):
-        images += [batch.pixels[row] for row in range(len(batch.labels)) if start + row in chosen]
-        start += len(batch.labels)
-    return np.stack(images)
+    images = (image for batch in read_records(records, spec, BATCH) for image in batch.pixels)
+    return np.stack([image for number, image in enumerate(images) if number in chosen])
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,8 @@ def export(
         path, figures = folder / FORMATS[name].place, {}
         try:
             write(network, name, images, path)
-            found = compare(open_classifier(folder, name), path, expected)
+            with _named("its runtime cannot run this network"):
+                found = compare(open_classifier(folder, name), path, expected)
             figures = found.figures(name)
             check(found, name)
         except UserError as error:
@@ -138,21 +136,24 @@ def write(network: Calibrated, name: Format, images: Callable[[], Pixels], path:
         UserError: its converter cannot write this network.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _named("its converter cannot write this network"):
+        if name == "saved_model":
+            write_saved_model(network, path)
+        elif name == "onnx":
+            write_onnx(network, path)
+        elif name == "openvino":
+            write_openvino(network, path)
+        else:
+            kind = name.removeprefix("litert_")
+            write_litert(network, path, kind, images() if kind == "int8" else None)
+
+
+@contextlib.contextmanager
+def _named(problem: str) -> Iterator[None]:
+    """Turn an error of a converter or a runtime, each of which has its own, into a UserError that names the problem."""
     try:
-        _write(network, name, images, path)
+        yield
     except (UserError, MemoryError, OSError):
         raise
-    except Exception as error:  # each converter has errors of its own
-        raise UserError(f"its converter cannot write this network: {one_line(error, 200)}") from error
-
-
-def _write(network: Calibrated, name: Format, images: Callable[[], Pixels], path: Path) -> None:
-    if name == "saved_model":
-        write_saved_model(network, path)
-    elif name == "onnx":
-        write_onnx(network, path)
-    elif name == "openvino":
-        write_openvino(network, path)
-    else:
-        kind = name.removeprefix("litert_")
-        write_litert(network, path, kind, images() if kind == "int8" else None)
+    except Exception as error:
+        raise UserError(f"{problem}: {one_line(error, 200)}") from error

@@ -1,8 +1,7 @@
 """Compute the activations of a frozen trunk, once for every image and view: see `records.activations`."""
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.core.errors import UserError
-from transfer.core.files import require_space, write_json
+from transfer.core.files import require_space, sha256_of, write_json
 from transfer.core.packages import require_sha256
 from transfer.core.params import Pooling
 from transfer.core.spec import Spec
@@ -22,8 +21,7 @@ from transfer.networks.backbones.registry import trained_backbone
 from transfer.networks.network import frozen_trunk
 from transfer.networks.seeds import fix_seeds
 from transfer.records.activations import STORED, Plan, view_file
-from transfer.records.tfrecords import BATCH, normalise, read_records
-from transfer.records.views import apply_view
+from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, read_records
 from transfer.workers.work import Progress, Runner
 
 BATCHES = 8  # in an item of work: seconds of it, so that the start of each costs little and the last one ends soon
@@ -65,9 +63,25 @@ class BackboneTrunk:
 
 def backbone_trunk(backbone: str, image_size: int, weights: Path, cut: str, pooling: Pooling) -> BackboneTrunk:
     """Say how a trunk is made with the weights that are in a file now."""
-    with weights.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return BackboneTrunk(backbone, image_size, weights, sha256, cut, pooling)
+    return BackboneTrunk(backbone, image_size, weights, sha256_of(weights), cut, pooling)
+
+
+@dataclass(frozen=True)
+class TrunkEngine:
+    """A trunk and the engine that computes it, which is held against TensorFlow on the first images of some records.
+
+    `spec` says what these records, and those of all other splits, hold.
+    """
+
+    source: TrunkSource
+    name: EngineName
+    checked_on: Path
+    spec: Spec
+
+    def ready(self) -> tuple[Engine, float]:
+        """Have trunk and engine ready for this and for later work; return the engine and its difference."""
+        kept = _Ready.of(self.source)
+        return kept.checked(self), kept.difference
 
 
 class _Ready:
@@ -87,11 +101,11 @@ class _Ready:
             cls.kept = cls(source)
         return cls.kept
 
-    def checked(self, name: EngineName, records: Path, spec: Spec) -> Engine:
+    def checked(self, wanted: TrunkEngine) -> Engine:
         if self.engine is None:
-            engine = make_engine(self.trunk, name)
-            images = normalise(next(read_records(records, spec, BATCH)).pixels)
-            self.difference = check_agreement(engine, self.trunk, images)
+            engine = make_engine(self.trunk, wanted.name)
+            first = next(network_inputs(read_records(wanted.checked_on, wanted.spec, BATCH), 1))
+            self.difference = check_agreement(engine, self.trunk, first)
             self.engine = engine
         return self.engine
 
@@ -115,34 +129,21 @@ class EmbedRows:
     a neighbour's rows along.
     """
 
-    source: TrunkSource
-    engine: EngineName
-    checked_on: Path
+    engine: TrunkEngine
     records: Path
-    spec: Spec
     views: int
     folder: Path
 
     def __call__(self, runs: Iterable[range], progress: Progress) -> Embedded:
         given = list(runs)
         rows = range(given[0].start, given[-1].stop)
-        engine, difference = self.ready()
-        labels, soft_labels = [], []
-
-        def inputs() -> Iterator[NDArray[np.float32]]:
-            for batch in read_records(self.records, self.spec, BATCH, rows):
-                labels.append(batch.labels)
-                soft_labels.append(batch.soft_labels)
-                for view in range(self.views):
-                    yield np.ascontiguousarray(normalise(apply_view(batch.pixels, view)))
-
-        self._write(engine.run(inputs()), rows, progress)
-        return Embedded(np.concatenate(labels), np.concatenate(soft_labels), engine.name, difference)
-
-    def ready(self) -> tuple[Engine, float]:
-        """Have trunk and engine ready for this and for later work; return the engine and its difference."""
-        kept = _Ready.of(self.source)
-        return kept.checked(self.engine, self.checked_on, self.spec), kept.difference
+        engine, difference = self.engine.ready()
+        seen: list[Batch] = []
+        batches = collecting(read_records(self.records, self.engine.spec, BATCH, rows), seen)
+        self._write(engine.run(network_inputs(batches, self.views)), rows, progress)
+        labels = np.concatenate([batch.labels for batch in seen])
+        soft_labels = np.concatenate([batch.soft_labels for batch in seen])
+        return Embedded(labels, soft_labels, engine.name, difference)
 
     def _write(self, outputs: Iterable[NDArray[np.float32]], rows: range, progress: Progress) -> None:
         """Write the views of batch after batch."""
@@ -153,7 +154,7 @@ class EmbedRows:
             for output in outputs:
                 stored = to_stored(output, self.records)
                 row_bytes = stored[0].nbytes
-                head = size - self.spec.counts[self.records.name] * row_bytes
+                head = size - self.engine.spec.counts[self.records.name] * row_bytes
                 files[view].seek(head + start * row_bytes)
                 files[view].write(stored.data)
                 progress(len(output))
@@ -193,8 +194,8 @@ def embed(runner: Runner, work: EmbedRows) -> list[Embedded]:
             not agree with TensorFlow.
     """
     work.folder.mkdir(parents=True)
-    count = work.spec.counts[work.records.name]
-    shape = (count, *_Ready.of(work.source).trunk.output_shape[1:])
+    count = work.engine.spec.counts[work.records.name]
+    shape = (count, *_Ready.of(work.engine.source).trunk.output_shape[1:])
     for view in range(work.views):
         np.lib.format.open_memmap(view_file(work.folder, view), "w+", STORED, shape)  # its head, and room for the rows
     step = BATCH * BATCHES
@@ -211,23 +212,15 @@ def bytes_needed(trunk: keras.Model, images: int) -> int:
     return images * math.prod(shape) * np.dtype(STORED).itemsize
 
 
-def embed_splits(
-    runner: Runner,
-    source: TrunkSource,
-    records: tuple[Path, ...],
-    spec: Spec,
-    plan: Plan,
-    engine: EngineName,
-    folder: Path,
-) -> int:
+def embed_splits(runner: Runner, engine: TrunkEngine, records: tuple[Path, ...], plan: Plan, folder: Path) -> int:
     """Compute and write what the plan wants cached of each split, say so, and return the number of views.
 
     Raises:
         UserError: not enough space, or see `embed`.
     """
     views = {split: plan.cached[split.name] for split in records}
-    count = sum(spec.counts[split.name] * number for split, number in views.items())
-    trunk = _Ready.of(source).trunk
+    count = sum(engine.spec.counts[split.name] * number for split, number in views.items())
+    trunk = _Ready.of(engine.source).trunk
     needed = bytes_needed(trunk, count)
     print(f"will write {needed / 1e6:,.0f} MB: {trunk.output_shape[1:]} float16 of {count} views")
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,11 +228,10 @@ def embed_splits(
     done: list[Embedded] = []
     for split, number in views.items():
         if number:
-            work = EmbedRows(source, engine, records[0], split, spec, number, folder / split.name)
-            done += embed(runner, work)
+            done += embed(runner, EmbedRows(engine, split, number, folder / split.name))
         print(f"{split.name}: {number or 'no'} views cached" + ("" if number else ", finetune reads the images"))
     if done:
-        engines = ", ".join(sorted({part.engine for part in done}))
-        print(f"computed by {engines}, within {max(part.difference for part in done):.1e} of TensorFlow")
+        used = ", ".join(sorted({part.engine for part in done}))
+        print(f"computed by {used}, within {max(part.difference for part in done):.1e} of TensorFlow")
     write_json({"cut": plan.cut, "views": plan.cached}, folder / "cached.json")
     return count

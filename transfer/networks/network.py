@@ -64,19 +64,18 @@ class Network:
     cut: str = "top"
 
 
-def _dense_layers(x: keras.KerasTensor, units: tuple[int, ...], dropout: float, classes: int) -> keras.KerasTensor:
-    """Dropout before every dense layer; the last one gives logits."""
-    for i, width in enumerate(units, 1):
-        x = layers.Dropout(dropout, name=f"dropout_{i}")(x)
+def _dense_layers(x: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
+    """Dropout before every dense layer; the last one gives logits, in float32 also where the rest has 16 bits."""
+    for i, width in enumerate(architecture.units, 1):
+        x = layers.Dropout(architecture.dropout, name=f"dropout_{i}")(x)
         x = layers.Dense(width, "relu", name=f"dense_{i}")(x)
-    x = layers.Dropout(dropout, name="dropout_logits")(x)
-    return layers.Dense(classes, name="logits", dtype="float32")(x)  # also where the rest computes in 16 bits
+    x = layers.Dropout(architecture.dropout, name="dropout_logits")(x)
+    return layers.Dense(len(architecture.classes), name="logits", dtype="float32")(x)
 
 
 def _ann(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
     entry = keras.Input(shape)
-    x = layers.Flatten()(entry)
-    return keras.Model(entry, _dense_layers(x, architecture.units, architecture.dropout, len(architecture.classes)))
+    return keras.Model(entry, _dense_layers(layers.Flatten()(entry), architecture))
 
 
 def _cnn(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
@@ -86,14 +85,12 @@ def _cnn(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
         x = layers.BatchNormalization(momentum=0.9)(x)  # settles within a few hundred steps, all that a small set has
         x = layers.ReLU()(x)
         x = layers.MaxPooling2D(2, padding="same")(x)
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(entry, _dense_layers(x, architecture.units, architecture.dropout, len(architecture.classes)))
+    return keras.Model(entry, _dense_layers(layers.GlobalAveragePooling2D()(x), architecture))
 
 
 def _head(architecture: Architecture, features: int) -> keras.Model:
     entry = keras.Input((features,))
-    dense = _dense_layers(entry, architecture.units, architecture.dropout, len(architecture.classes))
-    return keras.Model(entry, dense, name="head")
+    return keras.Model(entry, _dense_layers(entry, architecture), name="head")
 
 
 def _probabilities(pixels: keras.KerasTensor, logits: keras.KerasTensor) -> keras.Model:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from transfer.core.cuts import resolve_cut
 from transfer.core.errors import UserError
-from transfer.records.views import count_views
 
 STORED = np.float16
 
@@ -51,14 +50,13 @@ class Plan:
         return f"{source}; {views}{changes}"
 
 
-def make_plan(backbone: str, cut: str, augment: str, views: str | int, symmetry: str, key: str) -> Plan:
-    """Work out what params.yaml asks for; `key` is the section that `views` stands in.
+def make_plan(backbone: str, cut: str, augment: str, views: int) -> Plan:
+    """Work out what params.yaml asks for, `views` views of an image if it is augmented.
 
     Raises:
-        UserError: no such cut, or more views than the dataset's symmetry allows.
+        UserError: the backbone has no such cut.
     """
-    count = count_views(views, symmetry, f"{key}.views")
-    return Plan(resolve_cut(backbone, cut), augment, 1 if augment == "none" else count)
+    return Plan(resolve_cut(backbone, cut), augment, 1 if augment == "none" else views)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
 """Images and labels as TFRecords, and back; the one place where pixels are normalised."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from transfer.core.arrays import Pixels
+from transfer.core.arrays import Floats, Pixels
 from transfer.core.errors import UserError
 from transfer.core.spec import Spec
+from transfer.records.views import apply_view
 
 LENGTH_BYTES, CHECKSUM_BYTES = 8, 4
 """In a TFRecord file a record is: its length (uint64, little-endian), a checksum of that, the record, a checksum of it
@@ -127,6 +128,21 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
         raise UserError(
             f"{folder}: expected {len(rows)} records, received {count}. Make them anew: dvc repro -f preprocess"
         )
+
+
+def collecting(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
+    """Pass batches on, and collect in `seen` all of them but the pixels, which are too many to keep."""
+    for batch in batches:
+        seen.append(replace(batch, pixels=batch.pixels[:0].copy()))  # a mere slice would keep all of them
+        yield batch
+
+
+def network_inputs(batches: Iterable[Batch], views: int) -> Iterator[Floats]:
+    """Give what a network takes of each batch, once for each of the first `views` views (see `records.views`)."""
+    for batch in batches:
+        pixels = normalise(batch.pixels)
+        for view in range(views):
+            yield np.ascontiguousarray(apply_view(pixels, view))
 
 
 def _in_rows(shards: list[str], spec: Spec, rows: range) -> tf.data.Dataset:

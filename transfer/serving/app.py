@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -154,23 +154,13 @@ def _add_images(app: FastAPI, routes: _Routes) -> None:
 
 def _add_state(app: FastAPI, service: Service, measures: Measures) -> None:
     """Add the routes that say how the server is."""
-    contract = service.contract
 
     @app.get("/health", responses=problems(503))
     async def health() -> Health:
         """Tell whether images are answered, and by what."""
         if not service.ready:
             raise HTTPException(503, "not ready", {"Retry-After": str(RETRY_SECONDS)})
-        return Health(
-            ready=True,
-            model=contract.model,
-            classes=list(contract.classes),
-            image_size=contract.image_size,
-            channels=contract.channels,
-            dataset=contract.dataset,
-            licence=contract.licence,
-            citation=contract.citation,
-        )
+        return Health.model_validate({"ready": True, **asdict(service.contract)})  # which takes what it has fields for
 
     plain = {"text/plain": {"schema": {"type": "string"}}}
     text: dict[int | str, dict[str, Any]] = {200: {"description": "Prometheus' text format.", "content": plain}}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -9,8 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.core.arrays import Floats
+from transfer.core.params import Augmentation, LabelKind
 
 EVALUATION_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How images become batches.
+
+    Args:
+        labels: the kind of targets: see `training.targets`.
+        batch_size: images in a batch; the last one of an epoch may be smaller.
+        seed: with the number of the epoch it fixes order, views and changes, whatever came before. None keeps the
+            order, for validation.
+        augmentation: changes of pixels on the fly; None for none.
+    """
+
+    labels: LabelKind
+    batch_size: int
+    seed: int | None
+    augmentation: Augmentation | None = None
 
 
 class Batches(Protocol):
@@ -18,7 +38,7 @@ class Batches(Protocol):
 
     @property
     def targets(self) -> Floats:
-        """A probability of each class for each image, in the order of the records: float32 (n, classes)."""
+        """A probability of each class for each image, unmixed, in the records' order: float32 (n, classes)."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -37,30 +57,20 @@ class ViewBatches(keras.utils.PyDataset):
     Args:
         views: for each view an array of all images (n, …); they may lie on disk.
         targets: a probability of each class for each image, float32 (n, classes): see `training.targets`.
-        batch_size: images in a batch; the last one of an epoch may be smaller.
-        seed: with the number of the epoch it fixes order and views, whatever came before. None keeps the order and
-            takes the first view, for validation.
+        batch_size: see `Batching`.
+        seed: see `Batching`; without one, the first view is taken.
     """
 
     steps = None
 
     def __init__(
-        self,
-        views: Sequence[NDArray[np.floating]],
-        targets: Floats,
-        batch_size: int,
-        seed: int | None,
+        self, views: Sequence[NDArray[np.floating]], targets: Floats, batch_size: int, seed: int | None
     ) -> None:
         super().__init__()
         self._views, self._batch_size, self._seed = views, batch_size, seed
-        self._targets = targets
+        self.targets = targets
         self._epoch = 0
         self._draw()
-
-    @property
-    def targets(self) -> Floats:
-        """A probability of each class for each image, in order: float32 (n, classes)."""
-        return self._targets
 
     def feed(self, first_epoch: int = 0) -> "ViewBatches":
         """Return these batches: see `Batches`."""
@@ -70,21 +80,21 @@ class ViewBatches(keras.utils.PyDataset):
 
     def _draw(self) -> None:
         if self._seed is None:
-            self._order = np.arange(len(self._targets))
-            self._view = np.zeros(len(self._targets), np.int64)
+            self._order = np.arange(len(self.targets))
+            self._view = np.zeros(len(self.targets), np.int64)
             return
         random = np.random.default_rng([self._seed, self._epoch])
-        self._order = random.permutation(len(self._targets))
-        self._view = random.integers(len(self._views), size=len(self._targets))
+        self._order = random.permutation(len(self.targets))
+        self._view = random.integers(len(self._views), size=len(self.targets))
 
     def on_epoch_end(self) -> None:
         self._epoch += 1
         self._draw()
 
     def __len__(self) -> int:
-        return math.ceil(len(self._targets) / self._batch_size)
+        return math.ceil(len(self.targets) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Floats, Floats]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
-        return inputs.astype(np.float32), self._targets[rows]
+        return inputs.astype(np.float32), self.targets[rows]

@@ -8,6 +8,7 @@ import numpy as np
 
 from transfer.core.arrays import Floats
 from transfer.training.batches import Batches
+from transfer.training.recipe import Job
 
 PROBED = 6  # steps, of which the first ones, that build the graph and fill caches, do not count
 NOT_COUNTED = 2
@@ -29,31 +30,22 @@ class StepClock(keras.callbacks.Callback):
         return float(np.median(np.diff(self.ends[first:])))
 
 
-def epochs_within(
-    budget_s: float, epochs: int, trained: keras.Model, top: keras.Model, batches: Batches, validation: Batches
-) -> int:
-    """Return how many of the epochs fit into the budget, at least 1, from a few steps and one validation.
+def epochs_within(job: Job, batches: Batches, validation: Batches) -> int:
+    """Return how many of the epochs fit into the recipe's budget, at least 1, from a few steps and one validation.
 
     The learning rate can then fall to 0 within the budget, which serves the model better than to be cut off on the way.
-    Weights are left as they were; the optimizer's state is not.
-
-    Args:
-        budget_s: seconds, the few steps included.
-        epochs: that are wanted.
-        trained: the compiled network that is trained; it ends in `top`.
-        top: the compiled network that is validated.
-        batches: to train on.
-        validation: to validate on.
+    The few steps count. The job's networks are compiled; weights are left as they were, the optimizer's state is not.
     """
-    start = time.perf_counter()
+    start, trained, budget = time.perf_counter(), job.trained, job.recipe.time_budget_s
+    assert budget is not None
     weights: list[Floats] = trained.get_weights()
     clock = StepClock()
     trained.fit(batches.feed(), steps_per_epoch=min(PROBED, len(batches)), callbacks=[clock], shuffle=False, verbose=0)
     trained.set_weights(weights)
     before = time.perf_counter()
-    top.evaluate(validation.feed(), verbose=0)
+    job.top.evaluate(validation.feed(), verbose=0)
     end = time.perf_counter()
     timed = len(clock.ends) > NOT_COUNTED + 1
     step = clock.seconds_per_step(NOT_COUNTED) if timed else before - start
-    fitting = math.floor((budget_s - (end - start)) / (step * len(batches) + end - before))
-    return max(1, min(epochs, fitting))
+    fitting = math.floor((budget - (end - start)) / (step * len(batches) + end - before))
+    return max(1, min(job.recipe.epochs, fitting))

@@ -102,23 +102,19 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch = 0
         self.figures: dict[str, float] = {}
         self.rank = (True, math.inf)  # one class only; validation loss
-        self._weights: list[Floats] = []
+        self.weights: list[Floats] = []  # of the best epoch, in the order of the network's
         self._bar = progress_bar(recipe.epochs, name, "epoch")
 
     def facts(self) -> dict[str, Any]:
         """Return what was noted so far, all but the weights."""
         return {name: getattr(self, name) for name in self.NOTED}
 
-    def weights(self) -> list[Floats]:
-        """Return those of the best epoch, in the order of the network's."""
-        return self._weights
-
     def restore(self, facts: dict[str, Any], weights: list[Floats]) -> None:
-        """Go on from what `facts` and `weights` returned."""
+        """Go on from what `facts` returned, and the weights."""
         for name in self.NOTED:
             setattr(self, name, facts[name])
         self.rank = (bool(self.rank[0]), float(self.rank[1]))
-        self._weights = weights
+        self.weights = weights
         self._bar.update(len(self.seconds))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -136,7 +132,7 @@ class BestEpoch(keras.callbacks.Callback):
         if rank < self.rank:
             self.rank, self.epoch = rank, epoch + 1
             self.figures = {name: round(values[f"val_{name}"], 6) for name in CURVES}
-            self._weights = self._top.get_weights()
+            self.weights = self._top.get_weights()
         state = f"validation loss {values['val_loss']:.3f}, accuracy {values['val_accuracy']:.3f}"
         self._bar.set_postfix_str(state, refresh=False)
         self._bar.update()
@@ -168,7 +164,7 @@ class BestEpoch(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
-        self._top.set_weights(self._weights)
+        self._top.set_weights(self.weights)
 
 
 class Saving(keras.callbacks.Callback):
@@ -187,7 +183,7 @@ class Saving(keras.callbacks.Callback):
         elapsed = time.perf_counter() - self._started
         facts = {"epochs": self._epochs, "elapsed_s": elapsed, "history": self._history.epochs, **self._best.facts()}
         variables = [ops.convert_to_numpy(variable) for variable in changing(self.model)]
-        self._checkpoint.write(TrainingState(facts, {"variables": variables, "best": self._best.weights()}))
+        self._checkpoint.write(TrainingState(facts, {"variables": variables, "best": self._best.weights}))
 
 
 def changing(trained: keras.Model) -> list[keras.Variable]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.core.errors import one_line
-from transfer.core.files import written_whole
+from transfer.core.files import sha256_of, written_whole
 
 FOLDER = Path(".checkpoints")
 EVERY_S = 10.0
@@ -55,8 +55,7 @@ def fingerprint(inputs: Sequence[Path]) -> str:
     digest = hashlib.sha256(" ".join([sys.version, *(version(name) for name in LIBRARIES)]).encode())
     code = _files(ROOT / source for source in SOURCES)
     for file in [*_files(inputs), *(file for file in code if file.suffix == ".py")]:
-        with file.open("rb") as stream:
-            digest.update(f"\0{file}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}".encode())
+        digest.update(f"\0{file}\0{sha256_of(file)}".encode())
     return digest.hexdigest()
 
 

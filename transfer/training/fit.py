@@ -12,8 +12,8 @@ from transfer.core.files import write_json
 from transfer.networks.model_files import ModelFiles, save
 from transfer.networks.network import Network, build
 from transfer.training.batches import Batches
-from transfer.training.loop import Job, Outcome, predict, train
-from transfer.training.recipe import Recipe, averaging_within
+from transfer.training.loop import Outcome, predict, train
+from transfer.training.recipe import Job, Recipe, averaging_within
 from transfer.training.strategy import training_on
 
 

@@ -4,20 +4,18 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
 from transfer.core.arrays import Floats
-from transfer.core.spec import Spec
 from transfer.training.batches import Batches
 from transfer.training.budget import epochs_within
 from transfer.training.callbacks import BestEpoch, LearningCurves, Saving, Validation, changing
-from transfer.training.checkpoints import Checkpoint, TrainingState
+from transfer.training.checkpoints import TrainingState
 from transfer.training.metrics import F1, PredictedClasses
-from transfer.training.recipe import Recipe, make_optimizer
+from transfer.training.recipe import Job, Recipe, make_optimizer
 from transfer.training.targets import require_class_weights
 
 
@@ -56,34 +54,6 @@ class Outcome:
             "stopped": self.stopped,
             "collapsed": self.collapsed,
         }
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained, and how; all but the data.
-
-    Args:
-        name: of the model, for the progress bar and messages.
-        top: the network, inputs to logits; what is not to change in it is not trainable.
-        spec: names the classes, and the one whose F1 is followed.
-        recipe: how to train.
-        curves: folder for the learning curves.
-        around: a network that ends in `top` and in which nothing else is trainable; None for `top` itself.
-        checkpoint: keeps what is needed to go on after a break, and if it has that, training goes on.
-    """
-
-    name: str
-    top: keras.Model
-    spec: Spec
-    recipe: Recipe
-    curves: Path
-    around: keras.Model | None = None
-    checkpoint: Checkpoint | None = None
-
-    @property
-    def trained(self) -> keras.Model:
-        """What `fit` runs: `around`, or `top`."""
-        return self.top if self.around is None else self.around
 
 
 class CrossEntropy(keras.losses.CategoricalCrossentropy):
@@ -184,8 +154,7 @@ def _within_budget(job: Job, batches: Batches, validation: Batches, before: Trai
     recipe = job.recipe
     if recipe.time_budget_s is None:
         return job
-    within = recipe.time_budget_s, recipe.epochs, job.trained, job.top, batches, validation
-    epochs = before.facts["epochs"] if before else epochs_within(*within)
+    epochs = before.facts["epochs"] if before else epochs_within(job, batches, validation)
     warmup = recipe.warmup_epochs * epochs / recipe.epochs
     return replace(job, recipe=replace(recipe, epochs=epochs, warmup_epochs=warmup))
 

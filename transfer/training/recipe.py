@@ -1,8 +1,12 @@
-"""How a network is to be trained."""
+"""What is to be trained, and how."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
+
+from transfer.core.spec import Spec
+from transfer.training.checkpoints import Checkpoint
 
 NOT_DECAYED = [r"^(?!.*kernel)"]
 """All but kernels: shifts, scales (ConvNeXt's of its layers have no name), position embeddings and the class token are
@@ -33,6 +37,34 @@ class Recipe:
     averaging: float = 0.0
     patience: int | None = None
     time_budget_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, and how; all but the data.
+
+    Args:
+        name: of the model, for the progress bar and messages.
+        top: the network, inputs to logits; what is not to change in it is not trainable.
+        spec: names the classes, and the one whose F1 is followed.
+        recipe: how to train.
+        curves: folder for the learning curves.
+        around: a network that ends in `top` and in which nothing else is trainable; None for `top` itself.
+        checkpoint: keeps what is needed to go on after a break, and if it has that, training goes on.
+    """
+
+    name: str
+    top: keras.Model
+    spec: Spec
+    recipe: Recipe
+    curves: Path
+    around: keras.Model | None = None
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def trained(self) -> keras.Model:
+        """What `fit` runs: `around`, or `top`."""
+        return self.top if self.around is None else self.around
 
 
 def averaging_within(momentum: float, steps: int) -> float:

@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer.core.arrays import Floats
-from transfer.core.params import Augmentation, LabelKind
 from transfer.core.spec import Spec
 from transfer.records.activations import Plan
 from transfer.records.tfrecords import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
 from transfer.training.augmentation import OFF, Augmenter
-from transfer.training.batches import Batches
+from transfer.training.batches import Batches, Batching
 from transfer.training.cached_batches import validation_batches, view_batches
 from transfer.training.targets import make_targets
 
@@ -49,53 +49,38 @@ class RecordBatches:
     Args:
         records: folder of the split.
         spec: what the records hold.
-        kind: of the targets: see `training.targets`.
-        batch_size: images in a batch; the last one of an epoch may be smaller.
-        seed: with the number of the epoch it fixes order and changes, whatever came before and on however many
-            threads. None keeps the order, for validation.
-        augmenter: changes the images; None leaves them as they are.
-        parallel: images that are decoded and changed at a time.
+        batching: how they become batches.
+        views: the first so many views of an image come up (see `Augmenter`).
+        parallel: images that are decoded and changed at a time; what comes out does not depend on it.
 
     Raises:
         UserError: damaged records, not as many as `spec` says, or no soft labels that could be targets.
     """
 
     def __init__(
-        self,
-        records: Path,
-        spec: Spec,
-        kind: LabelKind,
-        batch_size: int,
-        seed: int | None,
-        augmenter: Augmenter | None = None,
-        parallel: int = tf.data.AUTOTUNE,
+        self, records: Path, spec: Spec, batching: Batching, views: int = 1, parallel: int = tf.data.AUTOTUNE
     ) -> None:
-        self._spec, self._batch_size, self._seed = spec, batch_size, seed
-        self._augmenter, self._parallel = augmenter or Augmenter(OFF, views=1), parallel
+        self._spec, self._batching, self._parallel = spec, batching, parallel
+        self._augmenter = Augmenter(batching.augmentation or OFF, views)
         columns = [(batch.labels, batch.soft_labels) for batch in read_records(records, spec, BATCH)]
         labels, soft_labels = (np.concatenate(column) for column in zip(*columns, strict=True))
-        self._targets: Floats = make_targets(labels, soft_labels, spec.classes, kind)
+        self.targets: Floats = make_targets(labels, soft_labels, spec.classes, batching.labels)
         self._places = record_places(records)
 
-    @property
-    def targets(self) -> Floats:
-        """A probability of each class for each image, unmixed, in the order of the records: float32 (n, classes)."""
-        return self._targets
-
     def __len__(self) -> int:
-        return math.ceil(len(self._targets) / self._batch_size)
+        return math.ceil(len(self.targets) / self._batching.batch_size)
 
     @property
     def steps(self) -> int | None:
         """Batches in an epoch, where epoch follows epoch without an end; None in validation."""
-        return None if self._seed is None else len(self)
+        return None if self._batching.seed is None else len(self)
 
     def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the order of an epoch and a seed for each image."""
-        count = len(self._targets)
-        if self._seed is None:
+        count = len(self.targets)
+        if self._batching.seed is None:
             return np.arange(count), np.zeros(count, np.int64)
-        random = np.random.default_rng([self._seed, epoch])
+        random = np.random.default_rng([self._batching.seed, epoch])
         return random.permutation(count), random.integers(MAX_SEED, size=count)
 
     def _read(self, epoch: int) -> Iterator[tuple[bytes, Floats, int]]:
@@ -104,7 +89,7 @@ class RecordBatches:
             shard, start, length = self._places[row]
             with shard.open("rb") as file:
                 file.seek(start)
-                yield file.read(length), self._targets[row], seed
+                yield file.read(length), self.targets[row], seed
 
     def _decode(self, record: tf.Tensor, target: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Turn a record into pixels float32 (S, S, 3), changed at random; target and seed go along."""
@@ -119,11 +104,11 @@ class RecordBatches:
         signature = (tf.TensorSpec((), tf.string), target, tf.TensorSpec((), tf.int32))
         records = tf.data.Dataset.from_generator(self._read, args=(number,), output_signature=signature)
         images = records.map(self._decode, num_parallel_calls=self._parallel, deterministic=True)
-        return images.batch(self._batch_size).map(lambda x, y, seeds: self._augmenter.batch(x, y, seeds[0]))
+        return images.batch(self._batching.batch_size).map(lambda x, y, seeds: self._augmenter.batch(x, y, seeds[0]))
 
     def feed(self, first_epoch: int = 0) -> tf.data.Dataset:
         """Return the batches of all epochs from `first_epoch` on, or those of validation: see `Batches`."""
-        if self._seed is None:
+        if self._batching.seed is None:
             dataset = self.epoch(0).apply(tf.data.experimental.assert_cardinality(len(self)))
         else:
             dataset = tf.data.Dataset.counter(first_epoch).flat_map(self.epoch)
@@ -131,14 +116,7 @@ class RecordBatches:
 
 
 def training_data(
-    plan: Plan,
-    activations: Path,
-    records: tuple[Path, Path],
-    spec: Spec,
-    augmentation: Augmentation,
-    kind: LabelKind,
-    batch_size: int,
-    seed: int,
+    plan: Plan, activations: Path, records: tuple[Path, Path], spec: Spec, batching: Batching
 ) -> tuple[Batches, Batches]:
     """Return batches to train on and to validate on, cached or from the records as the plan wants it.
 
@@ -147,19 +125,17 @@ def training_data(
         activations: folder of the cached ones.
         records: folders of the training and the validation split.
         spec: what the records hold.
-        augmentation: changes made on the fly, where the plan says so.
-        kind: of the targets: see `training.targets`.
-        batch_size: images in a batch.
-        seed: of order, views and changes.
+        batching: how images become batches; they are changed on the fly where the plan says so.
 
     Raises:
         UserError: damaged or missing records or activations, or no soft labels that could be targets.
     """
     if not plan.from_pixels:
-        return view_batches(activations, spec.classes, kind, batch_size, seed)
-    augmenter = Augmenter(augmentation if plan.augment == "on_the_fly" else OFF, plan.views)
+        return view_batches(activations, spec.classes, batching)
+    if plan.augment != "on_the_fly":
+        batching = replace(batching, augmentation=None)
     train, validation = records
-    batches = RecordBatches(train, spec, kind, batch_size, seed, augmenter)
+    batches = RecordBatches(train, spec, batching, plan.views)
     if plan.cut == "input":
-        return batches, RecordBatches(validation, spec, kind, BATCH, None)
-    return batches, validation_batches(activations, spec.classes, kind)
+        return batches, RecordBatches(validation, spec, Batching(batching.labels, BATCH, None))
+    return batches, validation_batches(activations, spec.classes, batching.labels)

@@ -10,7 +10,7 @@ from transfer.core.params import LabelKind
 from transfer.core.spec import Spec
 from transfer.records.tfrecords import BATCH, normalise, read_records
 from transfer.records.views import apply_view
-from transfer.training.batches import EVALUATION_BATCH, ViewBatches
+from transfer.training.batches import EVALUATION_BATCH, Batching, ViewBatches
 from transfer.training.targets import make_targets
 
 
@@ -32,13 +32,7 @@ def small_images(
 
 
 def small_batches(
-    trunk: keras.Model,
-    records: tuple[Path, Path],
-    spec: Spec,
-    views: int,
-    kind: LabelKind,
-    batch_size: int,
-    seed: int,
+    trunk: keras.Model, records: tuple[Path, Path], spec: Spec, views: int, batching: Batching
 ) -> tuple[ViewBatches, ViewBatches]:
     """Return batches of shrunk images to train on, in all views, and those of the validation split, in order.
 
@@ -46,7 +40,8 @@ def small_batches(
         UserError: damaged records, or no soft labels that could be targets.
     """
     train, validation = records
+    images = small_images(trunk, train, spec, views, batching.labels)
     return (
-        ViewBatches(*small_images(trunk, train, spec, views, kind), batch_size, seed),
-        ViewBatches(*small_images(trunk, validation, spec, 1, kind), EVALUATION_BATCH, None),
+        ViewBatches(*images, batching.batch_size, batching.seed),
+        ViewBatches(*small_images(trunk, validation, spec, 1, batching.labels), EVALUATION_BATCH, None),
     )

@@ -40,6 +40,17 @@ def test_after_an_error_all_is_shown(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == "ImportError: no such library"
 
 
+def test_who_asks_for_the_notices_sees_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    assert _import(tmp_path, "").stderr.splitlines() == [*NOISE, *OURS]
+
+
+def test_what_holds_them_back_costs_a_start_nothing() -> None:
+    code = "import sys, transfer; print('tempfile' in sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize("before", ["import os; os.close(2)", "import sys; sys.stderr = None"])
 def test_without_a_terminal_it_is_imported_all_the_same(tmp_path: Path, before: str) -> None:
     assert _import(tmp_path, "", before).stdout.startswith("tensorflow ")

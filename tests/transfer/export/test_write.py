@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.transfer.conftest import SIZE, images_of, small_network
+from tests.conftest import write_records
+from tests.transfer.conftest import CLASSES, SIZE, images_of, small_network
+from transfer.core.arrays import Pixels
 from transfer.core.errors import UserError
 from transfer.core.params import Format
+from transfer.core.spec import Spec
 from transfer.export.calibrated import Calibrated
 from transfer.export.classifiers import open_classifier
-from transfer.export.write import Exported, clear_format, write
+from transfer.export.parity import Reference
+from transfer.export.write import Exported, clear_format, export, write
+from transfer.records.tfrecords import Example
 
 
 def _network(function: Callable[[keras.KerasTensor], keras.KerasTensor]) -> Calibrated:
@@ -62,6 +67,27 @@ def test_a_network_that_a_converter_cannot_write_is_a_line(tmp_path: Path) -> No
     network = _network(lambda x: keras.ops.erfinv(x / 100))
     with pytest.raises(UserError, match=r"^its converter cannot write this network: .*Erfinv"):
         write(network, "onnx", lambda: images_of(1, 3), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx", "litert_float32", "saved_model"])
+def test_a_format_that_its_runtime_cannot_run_is_not_written(name: Format, tmp_path: Path) -> None:
+    """Every runtime refuses grey images where the network takes colours, each with an error of its own."""
+    grey = images_of(2, 1)
+    write_records([Example(f"{i}", image, 0, np.nan, 1.0) for i, image in enumerate(grey)], tmp_path / "test", SIZE**2)
+    expected = Reference(tmp_path / "test", Spec(CLASSES, None, "none", SIZE, 1, {"test": 2}), np.eye(2, 3))
+    done = export(Calibrated(*small_network(3, 1)), [name], lambda: grey, expected, tmp_path / "export")
+    assert not done.written
+    assert done.not_written[name]["reason"].startswith("its runtime cannot run this network: ")
+    assert not [path for path in (tmp_path / "export").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device")])
+def test_what_the_machine_lacks_ends_the_export(error: Exception, tmp_path: Path) -> None:
+    def images() -> Pixels:
+        raise error
+
+    with pytest.raises(type(error)):
+        write(Calibrated(*small_network(3, 1)), "litert_int8", images, tmp_path / "int8.tflite")
 
 
 def test_a_format_is_removed_with_all_that_it_has(tmp_path: Path) -> None:

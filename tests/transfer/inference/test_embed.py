@@ -19,6 +19,7 @@ from transfer.inference import embed as embedding
 from transfer.inference.embed import (
     BackboneTrunk,
     EmbedRows,
+    TrunkEngine,
     backbone_trunk,
     bytes_needed,
     embed,
@@ -65,7 +66,7 @@ def split_across(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _work(folder: Path, views: int, trunk: SmallTrunk | None = None, engine: EngineName = "auto") -> EmbedRows:
     train = folder / "train"
-    return EmbedRows(trunk or SmallTrunk(), engine, train, train, SPEC, views, folder / "out")
+    return EmbedRows(TrunkEngine(trunk or SmallTrunk(), engine, train, SPEC), train, views, folder / "out")
 
 
 def test_activations_are_the_trunk_of_every_view_in_order(tmp_path: Path) -> None:
@@ -148,12 +149,12 @@ def test_splits_are_embedded_as_planned_and_said_so(tmp_path: Path, capsys: pyte
     shutil.copytree(tmp_path / "train", tmp_path / "validation")
     spec = Spec(("one", "two"), None, "dihedral", 8, 3, {"train": 40, "validation": 40})
     splits = tmp_path / "train", tmp_path / "validation"
-    trunk, local = SmallTrunk(), LocalRunner()
-    assert embed_splits(local, trunk, splits, spec, Plan("stem", "on_the_fly", 8), "auto", tmp_path / "out") == 40
+    engine, local = TrunkEngine(SmallTrunk(), "auto", splits[0], spec), LocalRunner()
+    assert embed_splits(local, engine, splits, Plan("stem", "on_the_fly", 8), tmp_path / "out") == 40
     assert "train: no views cached, finetune reads the images\nvalidation: 1 views" in capsys.readouterr().out
     assert not (tmp_path / "out/train").exists()
     assert len(open_activations(tmp_path / "out/validation").views) == 1
-    assert embed_splits(local, trunk, splits, spec, Plan("input", "cached", 8), "auto", tmp_path / "none") == 0
+    assert embed_splits(local, engine, splits, Plan("input", "cached", 8), tmp_path / "none") == 0
     assert [file.name for file in (tmp_path / "none").iterdir()] == ["cached.json"]
     assert "will write 0 MB" in capsys.readouterr().out
 

@@ -7,12 +7,13 @@ import pytest
 
 from transfer.core.errors import UserError
 from transfer.records.activations import make_plan, open_activations
+from transfer.training.batches import Batching
 from transfer.training.cached_batches import view_batches
 
 
 def test_missing_activations_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train: expected activations .*, received none"):
-        view_batches(tmp_path, ("a", "b"), "hard", 8, 1)
+        view_batches(tmp_path, ("a", "b"), Batching("hard", 8, 1))
 
 
 def test_a_view_that_misses_rows_is_an_error(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_a_view_that_misses_rows_is_an_error(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_only_what_training_reads_is_cached(cut: str, augment: str, train: int, validation: int) -> None:
-    plan = make_plan("efficientnet_lite0", cut, augment, "all", "dihedral", "finetune")
+    plan = make_plan("efficientnet_lite0", cut, augment, 8)
     assert plan.cached == {"train": train, "validation": validation}
     assert plan.from_pixels == (train == 0)
     assert plan.views == (1 if augment == "none" else 8)

@@ -12,7 +12,8 @@ from tests.conftest import write_records
 from transfer.core.errors import UserError
 from transfer.core.spec import Spec
 from transfer.records import tfrecords as records
-from transfer.records.tfrecords import Example, normalise, read_records
+from transfer.records.tfrecords import Example, collecting, network_inputs, normalise, read_records
+from transfer.records.views import apply_view
 
 SPEC = Spec(("no", "yes"), "yes", "none", 6, 1, {"train": 10})
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 6, 6, 1), np.uint8)
@@ -54,6 +55,19 @@ def test_pixels_are_normalised_to_0_to_1() -> None:
     assert received.dtype == np.float32
     colour = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     np.testing.assert_allclose(normalise(colour), colour / 255, rtol=1e-6)
+
+
+def test_a_network_is_given_every_view_of_a_batch_and_its_labels_are_kept_without_pixels(tmp_path: Path) -> None:
+    seen: list[records.Batch] = []
+    given = list(network_inputs(collecting(read_records(_write(tmp_path / "train"), SPEC, 6), seen), 2))
+    assert [images.shape for images in given] == [(6, 6, 6, 3)] * 2 + [(4, 6, 6, 3)] * 2
+    for view in range(2):
+        np.testing.assert_array_equal(np.concatenate(given[view::2]), normalise(apply_view(PIXELS, view)))
+    assert all(images.flags.c_contiguous for images in given)
+    assert [name for batch in seen for name in batch.images] == [f"bild-ä{i}.png" for i in range(10)]
+    for batch in seen:
+        assert batch.pixels.shape == (0, 6, 6, 1)
+        assert batch.pixels.base is None, "all pixels are kept"
 
 
 @pytest.mark.parametrize("place", [5, 60, 200, 700])

@@ -47,7 +47,10 @@ def test_each_heading_begins_a_section(tmp_path: Path) -> None:
 
 def test_tables_have_names_and_headers_of_rows(tmp_path: Path) -> None:
     first, second = (parse(str(section.body)) for section in sections(REPORT, tmp_path, ("Second",)))
-    assert [region.attributes["aria-label"] for region in first.all("div")] == ["First one: table", "First one: table 2"]
+    assert [region.attributes["aria-label"] for region in first.all("div")] == [
+        "First one: table",
+        "First one: table 2",
+    ]
     assert first.table("First one: table 2") == [["model", "share"], ["b", "0.7"]]
     assert [cell.attributes["scope"] for cell in first.all("th")] == ["col", "col", "row"] * 2
     assert second.table("Second, Part")[1:] == [["x", "3 75%", "1 25%"], ["y", "0 0%", "0 0%"]]

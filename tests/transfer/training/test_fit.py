@@ -13,8 +13,7 @@ from transfer.networks.model_files import ModelFiles
 from transfer.networks.network import Architecture, build
 from transfer.training.batches import ViewBatches
 from transfer.training.fit import Outputs, fit
-from transfer.training.loop import Job
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Job, Recipe
 
 SPEC = Spec(("dark", "light"), None, "none", 8, 3, {})
 

@@ -18,7 +18,6 @@ from transfer.training.batches import ViewBatches
 from transfer.training.checkpoints import Checkpoint, TrainingState
 from transfer.training.loop import (
     CrossEntropy,
-    Job,
     Outcome,
     chance_loss,
     class_weights,
@@ -26,7 +25,7 @@ from transfer.training.loop import (
     predict,
     train,
 )
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Job, Recipe
 
 SPEC = Spec(("common", "rare"), "rare", "none", 8, 3, {})
 

@@ -14,7 +14,8 @@ from transfer.networks.seeds import fix_seeds
 from transfer.records import tfrecords as records_module
 from transfer.records.tfrecords import Example, normalise
 from transfer.records.views import apply_view
-from transfer.training.augmentation import OFF, Augmenter
+from transfer.training.augmentation import OFF
+from transfer.training.batches import Batching
 from transfer.training.record_batches import SCALED, RecordBatches, record_places
 
 IMAGES, SIZE = 22, 8
@@ -48,7 +49,7 @@ def _bytes(batches: RecordBatches, number: int) -> bytes:
 
 
 def test_unchanged_pixels_are_those_of_normalise_bit_for_bit(pixels: np.ndarray, tmp_path: Path) -> None:
-    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), "hard", 5, None)
+    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), Batching("hard", 5, None))
     images, labels = _epoch(batches, 0)
     assert images.tobytes() == normalise(pixels).tobytes()
     np.testing.assert_array_equal(labels, np.eye(3)[np.arange(IMAGES) % 3])
@@ -58,7 +59,7 @@ def test_unchanged_pixels_are_those_of_normalise_bit_for_bit(pixels: np.ndarray,
 
 
 def test_an_epoch_has_every_image_once_with_its_label_in_a_valid_view(pixels: np.ndarray, tmp_path: Path) -> None:
-    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), "hard", 5, 1, Augmenter(OFF, 2))
+    batches = RecordBatches(tmp_path / "train", _spec(pixels.shape[-1]), Batching("hard", 5, 1), 2)
     known = {normalise(apply_view(pixels, view))[i].tobytes(): (i, view) for i in range(IMAGES) for view in range(2)}
     orders, views = [], set()
     for epoch in range(3):
@@ -76,26 +77,26 @@ def test_an_epoch_has_every_image_once_with_its_label_in_a_valid_view(pixels: np
 @pytest.mark.parametrize("pixels", [3], indirect=True)
 def test_seed_and_epoch_fix_every_byte_on_however_many_threads(pixels: np.ndarray, tmp_path: Path) -> None:
     fix_seeds(0)
-    one = RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1, Augmenter(SOME, 8), parallel=1)
+    one = RecordBatches(tmp_path / "train", _spec(), Batching("hard", 5, 1, SOME), 8, parallel=1)
     first = [_bytes(one, epoch) for epoch in range(3)]
     fix_seeds(9)
-    four = RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1, Augmenter(SOME, 8), parallel=4)
+    four = RecordBatches(tmp_path / "train", _spec(), Batching("hard", 5, 1, SOME), 8, parallel=4)
     assert _bytes(four, 2) == first[2]  # without the epochs before it
     assert _bytes(four, 0) == first[0]
     assert len(set(first)) == 3
-    assert _bytes(RecordBatches(tmp_path / "train", _spec(), "hard", 5, 2, Augmenter(SOME, 8)), 0) != first[0]
+    assert _bytes(RecordBatches(tmp_path / "train", _spec(), Batching("hard", 5, 2, SOME), 8), 0) != first[0]
 
 
 @pytest.mark.parametrize("pixels", [3], indirect=True)
 def test_the_feed_is_epoch_after_epoch(pixels: np.ndarray, tmp_path: Path) -> None:
-    batches = RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1, Augmenter(SOME, 8))
+    batches = RecordBatches(tmp_path / "train", _spec(), Batching("hard", 5, 1, SOME), 8)
     assert batches.steps == len(batches) == 5
     fed = list(batches.feed().take(10).as_numpy_iterator())
     expected = [batch for epoch in range(2) for batch in batches.epoch(epoch).as_numpy_iterator()]
     for (images, labels), (x, y) in zip(fed, expected, strict=True):
         np.testing.assert_array_equal(images, x)
         np.testing.assert_array_equal(labels, y)
-    validation = RecordBatches(tmp_path / "train", _spec(), "hard", 5, None)
+    validation = RecordBatches(tmp_path / "train", _spec(), Batching("hard", 5, None))
     assert validation.steps is None
     assert int(validation.feed().cardinality()) == 5
     assert isinstance(validation.feed(), tf.data.Dataset)
@@ -117,4 +118,4 @@ def test_a_damaged_record_is_an_error_before_training_begins(pixels: np.ndarray,
     content[200] ^= 1
     shard.write_bytes(content)
     with pytest.raises(UserError, match=r"train: expected 22 whole records, received a damaged one"):
-        RecordBatches(tmp_path / "train", _spec(), "hard", 5, 1)
+        RecordBatches(tmp_path / "train", _spec(), Batching("hard", 5, 1))

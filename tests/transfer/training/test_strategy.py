@@ -20,8 +20,8 @@ from transfer.networks.network import Architecture, build
 from transfer.networks.seeds import fix_seeds
 from transfer.training.batches import ViewBatches
 from transfer.training.fit import in_float32
-from transfer.training.loop import Job, Outcome, predict, train
-from transfer.training.recipe import Recipe
+from transfer.training.loop import Outcome, predict, train
+from transfer.training.recipe import Job, Recipe
 from transfer.training.strategy import training_on
 
 SPEC = Spec(("dark", "light"), "light", "none", 8, 3, {})

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from transfer.core.cuts import CUTS
+
 MEAN = (0.485, 0.456, 0.406)  # of the training images of ImageNet: red, green, blue in 0–1
 DEVIATION = (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # the same, blue, green, red in 0–255, as VGG and ResNet were trained
@@ -97,59 +99,37 @@ def efficientnet(network: Callable[..., keras.Model]) -> Callable[[int], keras.M
     return build
 
 
-def _efficientnet_cuts(repeats: tuple[int, ...], lone_end: str = "project_bn") -> dict[str, str]:
+def _at(backbone: str, *layers_below: str) -> dict[str, str]:
+    """Say which layer (see `registry.Backbone`) lies below each cut of a backbone, from the pixels upwards."""
+    return dict(zip(CUTS[backbone], layers_below, strict=True))
+
+
+def _efficientnet_cuts(backbone: str, repeats: tuple[int, ...], lone_end: str = "project_bn") -> dict[str, str]:
     """Cuts of an EfficientNet whose stages have so many blocks: a stage of one block does not end in an addition."""
     ends = [f"block{i}{'abcdefgh'[n - 1]}_{'add' if n > 1 else lone_end}" for i, n in enumerate(repeats, 1)]
-    blocks = {f"block{i}": end for i, end in enumerate(ends, 1)}
-    return {"stem": "stem_activation", **blocks, "top": "top_activation"}
+    return _at(backbone, "stem_activation", *ends, "top_activation")
 
 
-VGG16_CUTS = {
-    **{f"block{i}": f"block{i}_pool" for i in range(1, 5)},
-    "top": "block5_pool",
-}
-RESNET50_CUTS = {
-    "stem": "pool1_pool",
-    "block1": "conv2_block3_out",
-    "block2": "conv3_block4_out",
-    "block3": "conv4_block6_out",
-    "top": "conv5_block3_out",
-}
-RESNET50V2_CUTS = {
-    "stem": "pool1_pool",
-    "block1": "conv2_block3_out",
-    "block2": "conv3_block4_out",
-    "block3": "conv4_block6_out",
-    "block4": "conv5_block3_out",
-    "top": "post_relu",
-}
-MOBILENETV2_CUTS = {
-    "stem": "Conv1_relu",
-    "block1": "expanded_conv_project_BN",
-    "block2": "block_2_add",
-    "block3": "block_5_add",
-    "block4": "block_9_add",
-    "block5": "block_12_add",
-    "block6": "block_15_add",
-    "block7": "block_16_project_BN",
-    "top": "out_relu",
-}
-MOBILENETV3_LARGE_CUTS = {
-    "stem": "<expanded_conv_depthwise",
-    "block1": "expanded_conv_add",
-    "block2": "expanded_conv_2_add",
-    "block3": "expanded_conv_5_add",
-    "block4": "expanded_conv_9_add",
-    "block5": "expanded_conv_11_add",
-    "block6": "expanded_conv_14_add",
-    "top": "",
-}
-EFFICIENTNETB0_CUTS = _efficientnet_cuts((1, 2, 2, 3, 3, 4, 1))
-EFFICIENTNETB1_CUTS = _efficientnet_cuts((2, 3, 3, 4, 4, 5, 2))  # B2 has as many blocks, but wider ones
-EFFICIENTNETB3_CUTS = _efficientnet_cuts((2, 3, 3, 5, 5, 6, 2))
-EFFICIENTNETV2B0_CUTS = _efficientnet_cuts((1, 2, 2, 3, 5, 8), "project_activation")
-CONVNEXT_TINY_CUTS = {
-    "stem": "convnext_tiny_stem",
-    **{f"block{i}": f"<convnext_tiny_downsampling_block_{i - 1}" for i in range(1, 4)},
-    "top": "",
-}
+VGG16_CUTS = _at("vgg16", *(f"block{i}_pool" for i in range(1, 6)))
+_RESNET_STAGES = ("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
+RESNET50_CUTS = _at("resnet50", *_RESNET_STAGES)
+RESNET50V2_CUTS = _at("resnet50v2", *_RESNET_STAGES, "post_relu")
+MOBILENETV2_CUTS = _at(
+    "mobilenetv2",
+    *("Conv1_relu", "expanded_conv_project_BN"),
+    *(f"block_{i}_add" for i in (2, 5, 9, 12, 15)),
+    *("block_16_project_BN", "out_relu"),
+)
+MOBILENETV3_LARGE_CUTS = _at(
+    "mobilenetv3_large",
+    "<expanded_conv_depthwise",
+    *(f"expanded_conv{number}_add" for number in ("", "_2", "_5", "_9", "_11", "_14")),
+    "",
+)
+EFFICIENTNETB0_CUTS = _efficientnet_cuts("efficientnetb0", (1, 2, 2, 3, 3, 4, 1))
+EFFICIENTNETB1_CUTS = _efficientnet_cuts("efficientnetb1", (2, 3, 3, 4, 4, 5, 2))  # B2 has as many, but wider ones
+EFFICIENTNETB3_CUTS = _efficientnet_cuts("efficientnetb3", (2, 3, 3, 5, 5, 6, 2))
+EFFICIENTNETV2B0_CUTS = _efficientnet_cuts("efficientnetv2b0", (1, 2, 2, 3, 5, 8), "project_activation")
+CONVNEXT_TINY_CUTS = _at(
+    "convnext_tiny", "convnext_tiny_stem", *(f"<convnext_tiny_downsampling_block_{i}" for i in range(3)), ""
+)

@@ -1,7 +1,7 @@
 """One entry for each backbone: how it is built, cut and filled with weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -88,131 +88,81 @@ def _lite(name: str, default_size: int) -> Backbone:
     )
 
 
+def _keras(
+    build: Callable[[int], keras.Model], cuts: Mapping[str, str], file: str, hash_: str | None, licence: str
+) -> Backbone:
+    """A network of keras.applications, with the file that it downloads."""
+    return Backbone(build, cuts, {"imagenet": DownloadedWeights(f"{STORAGE}/{file}", hash_, licence)})
+
+
+def _efficientnet(number: str, cuts: Mapping[str, str], md5: str, default_size: int) -> Backbone:
+    build = applications.efficientnet(getattr(keras.applications, f"EfficientNet{number.upper()}"))
+    source = DownloadedWeights(f"{EFFICIENTNETS}/efficientnet{number}_notop.h5", md5, "Apache-2.0 (Google)")
+    return Backbone(build, cuts, {"imagenet": source}, default_size)
+
+
 BACKBONES = {
     "efficientnet_lite0": _lite("efficientnet_lite0", 224),
     "efficientnet_lite1": _lite("efficientnet_lite1", 240),
     "efficientnet_lite2": _lite("efficientnet_lite2", 260),
-    "vgg16": Backbone(
-        build=applications.builder(keras.applications.VGG16, applications.blue_first),
-        cuts=applications.VGG16_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{STORAGE}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                "6d6bbae143d832006294945121d1f1fc",
-                "CC-BY-4.0 (VGG, University of Oxford)",
-            )
-        },
+    "vgg16": _keras(
+        applications.builder(keras.applications.VGG16, applications.blue_first),
+        applications.VGG16_CUTS,
+        "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "6d6bbae143d832006294945121d1f1fc",
+        "CC-BY-4.0 (VGG, University of Oxford)",
     ),
-    "resnet50": Backbone(
-        build=applications.builder(keras.applications.ResNet50, applications.blue_first),
-        cuts=applications.RESNET50_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{STORAGE}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                "4d473c1dd8becc155b73f8504c6f6626",
-                "MIT (Kaiming He)",
-            )
-        },
+    "resnet50": _keras(
+        applications.builder(keras.applications.ResNet50, applications.blue_first),
+        applications.RESNET50_CUTS,
+        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "4d473c1dd8becc155b73f8504c6f6626",
+        "MIT (Kaiming He)",
     ),
-    "resnet50v2": Backbone(
-        build=applications.builder(keras.applications.ResNet50V2, applications.around_0),
-        cuts=applications.RESNET50V2_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{STORAGE}/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                "fac2f116257151a9d068a22e544a4917",
-                "BSD (Facebook)",
-            )
-        },
+    "resnet50v2": _keras(
+        applications.builder(keras.applications.ResNet50V2, applications.around_0),
+        applications.RESNET50V2_CUTS,
+        "resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "fac2f116257151a9d068a22e544a4917",
+        "BSD (Facebook)",
     ),
-    "mobilenetv2": Backbone(
-        build=applications.builder(keras.applications.MobileNetV2, applications.around_0),
-        cuts=applications.MOBILENETV2_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{STORAGE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-                None,  # Keras has none for it
-                "Apache-2.0 (Google)",
-            )
-        },
+    "mobilenetv2": _keras(
+        applications.builder(keras.applications.MobileNetV2, applications.around_0),
+        applications.MOBILENETV2_CUTS,
+        "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        None,  # Keras has none for it
+        "Apache-2.0 (Google)",
     ),
-    "mobilenetv3_large": Backbone(
-        build=applications.builder(
-            keras.applications.MobileNetV3Large, applications.around_0, include_preprocessing=False
-        ),
-        cuts=applications.MOBILENETV3_LARGE_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{STORAGE}/mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
-                "07fb09a5933dd0c8eaafa16978110389",
-                "Apache-2.0 (Google)",
-            )
-        },
+    "mobilenetv3_large": _keras(
+        applications.builder(keras.applications.MobileNetV3Large, applications.around_0, include_preprocessing=False),
+        applications.MOBILENETV3_LARGE_CUTS,
+        "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        "07fb09a5933dd0c8eaafa16978110389",
+        "Apache-2.0 (Google)",
     ),
-    "efficientnetb0": Backbone(
-        build=applications.efficientnet(keras.applications.EfficientNetB0),
-        cuts=applications.EFFICIENTNETB0_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{EFFICIENTNETS}/efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d", "Apache-2.0 (Google)"
-            )
-        },
-    ),
-    "efficientnetb1": Backbone(
-        build=applications.efficientnet(keras.applications.EfficientNetB1),
-        cuts=applications.EFFICIENTNETB1_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{EFFICIENTNETS}/efficientnetb1_notop.h5", "74c4e6b3e1f6a1eea24c589628592432", "Apache-2.0 (Google)"
-            )
-        },
-        default_size=240,
-    ),
-    "efficientnetb2": Backbone(
-        build=applications.efficientnet(keras.applications.EfficientNetB2),
-        cuts=applications.EFFICIENTNETB1_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{EFFICIENTNETS}/efficientnetb2_notop.h5", "111f8e2ac8aa800a7a99e3239f7bfb39", "Apache-2.0 (Google)"
-            )
-        },
-        default_size=260,
-    ),
-    "efficientnetb3": Backbone(
-        build=applications.efficientnet(keras.applications.EfficientNetB3),
-        cuts=applications.EFFICIENTNETB3_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{EFFICIENTNETS}/efficientnetb3_notop.h5", "af6d107764bb5b1abb91932881670226", "Apache-2.0 (Google)"
-            )
-        },
-        default_size=300,
-    ),
-    "efficientnetv2b0": Backbone(
-        build=applications.builder(
+    "efficientnetb0": _efficientnet("b0", applications.EFFICIENTNETB0_CUTS, "50bc09e76180e00e4465e1a485ddc09d", 224),
+    "efficientnetb1": _efficientnet("b1", applications.EFFICIENTNETB1_CUTS, "74c4e6b3e1f6a1eea24c589628592432", 240),
+    "efficientnetb2": _efficientnet("b2", applications.EFFICIENTNETB1_CUTS, "111f8e2ac8aa800a7a99e3239f7bfb39", 260),
+    "efficientnetb3": _efficientnet("b3", applications.EFFICIENTNETB3_CUTS, "af6d107764bb5b1abb91932881670226", 300),
+    "efficientnetv2b0": _keras(
+        applications.builder(
             keras.applications.EfficientNetV2B0, applications.standardised, include_preprocessing=False
         ),
-        cuts=applications.EFFICIENTNETV2B0_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{STORAGE}/efficientnet_v2/efficientnetv2-b0_notop.h5",
-                "893217f2bb855e2983157299931e43ff",
-                "Apache-2.0 (Google)",
-            )
-        },
+        applications.EFFICIENTNETV2B0_CUTS,
+        "efficientnet_v2/efficientnetv2-b0_notop.h5",
+        "893217f2bb855e2983157299931e43ff",
+        "Apache-2.0 (Google)",
     ),
-    "convnext_tiny": Backbone(
-        build=applications.builder(
-            keras.applications.ConvNeXtTiny, applications.standardised, include_preprocessing=False, pooling="avg"
+    "convnext_tiny": replace(
+        _keras(
+            applications.builder(
+                keras.applications.ConvNeXtTiny, applications.standardised, include_preprocessing=False, pooling="avg"
+            ),
+            applications.CONVNEXT_TINY_CUTS,
+            "convnext/convnext_tiny_notop.h5",
+            "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
+            "MIT (Meta)",
         ),
-        cuts=applications.CONVNEXT_TINY_CUTS,
-        weights={
-            "imagenet": DownloadedWeights(
-                f"{STORAGE}/convnext/convnext_tiny_notop.h5",
-                "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
-                "MIT (Meta)",
-            )
-        },
         own_pool=pooled_already,
     ),
     "vit_base_patch16": Backbone(
