@@ -58,7 +58,7 @@ def main() -> None:
     winner = compare["winner"]
     views = count_views(params.evaluate.views, spec.symmetry, "evaluate.views")
     scores = read_json(EVALUATED / f"{winner}.json")
-    contract = make_contract(winner, card, spec, views, scores["temperature"])
+    contract = make_contract(winner, card, spec, views, scores)
     shutil.rmtree(EXPORT, ignore_errors=True)
     fix_seeds(0)
     with measured(COST) as cost:

@@ -16,7 +16,7 @@ from transfer.core.cards import Card
 from transfer.core.errors import UserError
 from transfer.core.progress import progress_bar
 from transfer.core.spec import Spec
-from transfer.evaluation.calibration import calibrate
+from transfer.evaluation.calibration import calibrate, temper
 from transfer.evaluation.occlusion import Classify, occlusion_map
 from transfer.evaluation.pictures import Mistake
 from transfer.evaluation.prediction_cost import measure
@@ -133,9 +133,16 @@ def judge(
     scores |= {"train_accuracy": train.accuracy(), "val_accuracy": validation.accuracy()}
     calibrated, reliability = calibrate(validation, test)
     scores |= calibrated
-    if spec.positive_class is not None:
-        scores |= operating_point(validation, test, spec.positive_class)
-    return {name: round(value, DIGITS) for name, value in scores.items()}, reliability
+    scores = {name: round(value, DIGITS) for name, value in scores.items()}
+    if spec.positive_class is not None:  # of what exported files give: they divide by the temperature as written down
+        tempered = (temper(split.probabilities, scores["temperature"]) for split in (validation, test))
+        known, judged = (
+            dataclasses.replace(split, probabilities=np.asarray(probabilities, np.float32))
+            for split, probabilities in zip((validation, test), tempered, strict=True)
+        )
+        point = operating_point(known, judged, spec.positive_class)
+        scores |= {name: round(value, DIGITS) for name, value in point.items()}
+    return scores, reliability
 
 
 def worst_mistakes(test: Predictions, records: Path, spec: Spec, count: int, classify: Classify) -> list[Mistake]:

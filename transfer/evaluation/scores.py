@@ -157,6 +157,8 @@ def choose_threshold(positive: NDArray[np.bool_], probability: NDArray[Any]) -> 
 def operating_point(validation: Predictions, test: Predictions, positive: int) -> dict[str, float]:
     """Choose the threshold of the positive class's probability on the validation split, and score the test split at it.
 
+    Both splits have calibrated probabilities.
+
     Returns:
         threshold; accuracy, precision, recall and f1 of the test split at it, named …_at_threshold.
     """

@@ -45,12 +45,13 @@ def preprocessing(conversion: Conversion, resizes: bool) -> str:
 class Contract:
     """What has to be known to use a classifier.
 
-    `model` is its name in the pipeline. `resizes` tells whether it takes images of any size, or of `image_size` only,
-    and `preprocessing` says in words what is to be done with an image. `views` is the number of views (see
+    `model` is its name in the pipeline. `resizes` tells whether it takes images of any size, or of `image_size`
+    only, and `preprocessing` says in words what is to be done with an image. `views` is the number of views (see
     `records.views`) that an image is judged by, inside. The probabilities that come out are calibrated, as the
     logits inside are divided by `temperature`. `dataset`, `licence` and `citation` are those of the images that it
-    learnt from. `bit_depth` and `background` are the fields of `core.spec.Conversion`; what was exported before
-    they were written down kept the upper 8 of 16 bits and laid transparent pixels on black.
+    learnt from. `threshold` is that of the probability of the class `positive`, where there is such a class; see
+    `evaluation.scores.operating_point`. `bit_depth` and `background` are the fields of `core.spec.Conversion`; what
+    was exported before they were written down kept the upper 8 of 16 bits and laid transparent pixels on black.
     """
 
     model: str
@@ -66,6 +67,8 @@ class Contract:
     citation: str
     bit_depth: Annotated[int, Field(ge=8, le=16)] | None = 16
     background: tuple[Byte, Byte, Byte] = BLACK
+    positive: str | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @property
     def conversion(self) -> Conversion:

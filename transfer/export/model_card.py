@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
 from transfer.core.cards import Card
 from transfer.core.params import Format, WeightsFile
 from transfer.core.spec import Spec
-from transfer.evaluation.calibration import temper
 from transfer.evaluation.markdown import interval, markdown_table, short
 from transfer.export.contract import Contract
 
@@ -125,7 +123,7 @@ def _interval(row: dict[str, Any], name: str) -> str:
     return interval(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
 
 
-def _scores(contract: Contract, spec: Spec, evidence: CardFigures) -> str:
+def _scores(spec: Spec, evidence: CardFigures) -> str:
     """Return the scores on the test split, in Markdown."""
     of_f1 = f"F1 of *{spec.positive}*" if spec.positive_class is not None else "F1, mean over the classes"
     rows = [
@@ -140,9 +138,7 @@ def _scores(contract: Contract, spec: Spec, evidence: CardFigures) -> str:
     ]
     said = ""
     if spec.positive_class is not None:
-        chosen = scores["threshold"]
-        calibrated = temper(np.array([[1 - chosen, chosen]]), contract.temperature)[0, 1]
-        where = f"the same at the threshold {calibrated:.4f}, which has the highest F1 on the validation split"
+        where = f"the same at the threshold {scores['threshold']:.4f}, which has the highest F1 on the validation split"
         at_threshold = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
         rows += [
             [f"precision, recall of *{spec.positive}*", f"{scores['precision']:.3f}, {scores['recall']:.3f}"],
@@ -217,7 +213,7 @@ Citation: {card.citation}
 
 ## Scores
 
-{_scores(contract, spec, evidence)}
+{_scores(spec, evidence)}
 
 ## Limits
 

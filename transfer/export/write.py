@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,8 +27,8 @@ REPRESENTATIVE = 128
 """Training images that tell the ranges of activations, for int8."""
 
 
-def make_contract(model: str, card: Card, spec: Spec, views: int, temperature: float) -> Contract:
-    """Say what the exported model will take and give."""
+def make_contract(model: str, card: Card, spec: Spec, views: int, scores: Mapping[str, float]) -> Contract:
+    """Say what the exported model will take and give; `scores` is its metrics/evaluate/MODEL.json."""
     conversion = Conversion(spec.bit_depth, spec.background)
     return Contract(
         model=model,
@@ -38,12 +38,14 @@ def make_contract(model: str, card: Card, spec: Spec, views: int, temperature: f
         resizes=True,
         preprocessing=preprocessing(conversion, resizes=True),
         views=cast("Literal[1, 2, 4, 8]", views),
-        temperature=temperature,
+        temperature=scores["temperature"],
         dataset=card.title,
         licence=card.licence,
         citation=card.citation,
         bit_depth=conversion.bit_depth,
         background=conversion.background,
+        positive=spec.positive if spec.positive_class is not None else None,
+        threshold=scores.get("threshold"),
     )
 
 

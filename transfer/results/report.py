@@ -309,9 +309,9 @@ def threshold(results: Results, spec: Spec) -> str:
     if spec.positive is None or spec.positive_class is None:
         reason = "there are more than two classes" if len(spec.classes) > TWO else "the card names no positive class"
         return f"None, as {reason}: the most likely class is predicted."
-    return f"""The threshold of the uncalibrated probability of *{plain(spec.positive)}* with the highest F1 on the
-validation split ({spec.counts["validation"]} images; of equals, the one nearest to 0.5). Test scores at 0.5 → at the
-threshold; all other figures here are at 0.5.
+    return f"""The threshold of the calibrated probability of *{plain(spec.positive)}*, as the exported files give it,
+with the highest F1 on the validation split ({spec.counts["validation"]} images; of equals, the one nearest to 0.5).
+Test scores at 0.5 → at the threshold; all other figures here are at 0.5.
 
 {markdown_table(*tables.operating_points(results))}"""
 

@@ -11,6 +11,7 @@ from tests.conftest import write_records
 from transfer.core.arrays import Pixels
 from transfer.core.cards import Card, Table
 from transfer.core.spec import Spec
+from transfer.evaluation.calibration import temper
 from transfer.evaluation.judge import Evaluator, averaged, judge, predictions_of, worst_mistakes
 from transfer.evaluation.scores import Predictions
 from transfer.records.tfrecords import BATCH, Example, read_records
@@ -46,6 +47,11 @@ def test_what_is_written_of_a_model_depends_on_what_there_is(positive: str | Non
         round(train.accuracy(), 4),
         round(validation.accuracy(), 4),
     )
+    if positive is not None:  # deciding by what an exported file gives, as it is written down
+        probabilities = temper(test.probabilities, scores["temperature"])[:, 1].astype(np.float32)
+        called = probabilities > scores["threshold"]
+        assert scores["recall_at_threshold"] == round(float(called[test.labels == 1].mean()), 4)
+        assert scores["accuracy_at_threshold"] == round(float((called == (test.labels == 1)).mean()), 4)
     assert all(round(value, 4) == value for value in scores.values())
     assert reliability["images_after"].sum() == 70
 

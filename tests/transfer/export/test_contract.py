@@ -25,9 +25,10 @@ def test_the_words_are_those_of_the_conversion(bit_depth: int | None, background
 
 
 def test_an_exported_model_decodes_as_its_dataset_was(exported: Exported) -> None:
-    spec = Spec(("a", "b"), None, "none", 8, 3, {}, 12, (1, 2, 3))
-    contract = make_contract("head", Card(title="t"), spec, 1, 1.0)
+    spec = Spec(("a", "b"), "b", "none", 8, 3, {}, 12, (1, 2, 3))
+    contract = make_contract("head", Card(title="t"), spec, 1, {"temperature": 1.0, "threshold": 0.38})
     assert contract.conversion == Conversion(12, (1, 2, 3))
+    assert (contract.positive, contract.threshold) == ("b", 0.38)
     assert Contract.of_properties(contract.properties(), Path("a.onnx")) == contract
 
 

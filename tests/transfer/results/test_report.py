@@ -69,7 +69,7 @@ def test_the_report_says_first_what_matters_and_last_what_it_does_not_show(tmp_p
     assert "### Winner: `finetuned`" in text
     assert "### Runner-up: `head`" in text
     assert all(f"]({picture})" in text for picture in dataclasses.astuple(PICTURES))
-    assert "probability of *NA* with the highest F1" in text
+    assert "the calibrated probability of *NA*, as the exported files give it" in text
     assert "| one | 1 | " in text
     assert "weighted" not in text
     assert "could not be used" not in text
