@@ -1,4 +1,4 @@
-"""The results as one HTML file that needs nothing else, no network and no script: python -m transfer.results.page
+"""The results as one HTML file that needs nothing else, no network and no script: python -m transfer report
 
 It says what metrics/REPORT.md says, in the same words, with charts, the worst mistakes and the data sheet. It is no
 stage of the pipeline, and reads what the pipeline wrote. The same files, parameters and commit give the same bytes.
@@ -20,7 +20,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from transfer.core.cards import Card
-from transfer.core.errors import UserError, run
+from transfer.core.errors import UserError
 from transfer.core.files import read_json, write_text
 from transfer.core.params import read_params
 from transfer.core.spec import Spec
@@ -348,7 +348,3 @@ def main() -> None:
     text = render(read(), commit(), state())
     write_text(text, PAGE)
     print(f"wrote  {PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB; open it in a browser, or send it by itself")
-
-
-if __name__ == "__main__":
-    run(main)
