@@ -53,14 +53,14 @@ def make_parser(program: str = PROGRAM) -> tuple[argparse.ArgumentParser, dict[s
     return parser, commands.choices
 
 
-def whole_number(text: str, most: int | None = None) -> int:
-    """Read a number from 1.
+def whole_number(text: str, least: int = 1, most: int | None = None) -> int:
+    """Read a whole number.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or greater than `most`.
+        argparse.ArgumentTypeError: it is none, or out of bounds.
     """
-    if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
-        upwards = "from 1" if most is None else f"from 1 to {most}"
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        upwards = f"from {least}" + ("" if most is None else f" to {most}")
         raise argparse.ArgumentTypeError(f"expected a whole number {upwards}, received {text!r}")
     return int(text)
 
@@ -202,7 +202,9 @@ def _serve(commands: Commands) -> None:
     _add_classifier(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     port = "default: 8000; 0 picks a free one"
-    parser.add_argument("--port", type=int, choices=range(65536), metavar="PORT", default=8000, help=port)
+    parser.add_argument(
+        "--port", type=partial(whole_number, least=0, most=65535), metavar="PORT", default=8000, help=port
+    )
     for name, most, bounded in LIMITS:
         default = getattr(Limits, name)
         parser.add_argument(

@@ -28,7 +28,7 @@ from transfer.workers.threads import in_order
 AHEAD = 64  # images that are read before they are asked for
 SHOWN = 5
 """Of unreadable or identical files, so many are named."""
-ASSUMED = "symmetry: mirror, a mirrored image keeps its class; for text, digits, or left and right, set it to none"
+ASSUMED = "symmetry: mirror, a mirrored image keeps its class; for text, digits, left and right, set it to none"
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,9 @@ def _require_enough(folder: Path, layout: Layout, looks: dict[str, Look]) -> Non
         )
 
 
-def _yaml(value: object) -> str:
+def _yaml(value: str | list[str]) -> str:
     """Write a value on one line; what no terminal shows is escaped."""
-    plain = str(value).isprintable()
+    plain = "".join(value).isprintable()
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=plain)
     return text.removesuffix("...\n").rstrip()
 
