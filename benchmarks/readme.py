@@ -461,11 +461,12 @@ WIDTH = 100
 
 
 def _command_line(_root: Path) -> str:
-    """The help of the command line and of each command."""
+    """The help of the command line and of each command, as every version of Python lays it out."""
     parser, commands = make_parser()
     shown = []
     for title, one in [("All commands", parser), *commands.items()]:
-        one.formatter_class = partial(argparse.HelpFormatter, width=WIDTH)
+        narrow = 14 if one is parser else 24  # 3.13 would indent the list of commands by two more
+        one.formatter_class = partial(argparse.HelpFormatter, max_help_position=narrow, width=WIDTH)
         shown.append(f"## {title}\n\n```text\n{one.format_help()}```")
     return "\n\n".join(shown)
 
