@@ -1,13 +1,13 @@
-# Two commands: `make run` and `make test`. Each sets up all that it needs in .venv. Needs git, make, and Python 3.11,
-# 3.12 or 3.13 (or uv, which brings one). PYTHON=… names another interpreter.
+# `make` lists the targets. Each sets up all that it needs in .venv. Needs git, make, and Python 3.11, 3.12 or 3.13 (or uv,
+# which brings one). PYTHON=… names another interpreter.
 
 # The newest that works: each is run, as what the PATH finds may be a shim that fails.
 works = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,\
 	$(shell $(name) -c '$(works)' > /dev/null 2>&1 && echo $(name))))
-SEEDS ?= 1 2 3
-MODEL ?= head
 PRESET ?= hour
+NAME := speed
+ARGS ?=
 VENV := .venv
 PEERS_VENV := .venv-peers
 BIN := $(CURDIR)/$(VENV)/bin
@@ -25,121 +25,122 @@ install = python -m pip install --quiet --disable-pip-version-check -r $< && pyt
 # Two at a time: much of their time is the start of a process.
 pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run preset report serve test test-all durations lint share kills bench load beam serving exports augment matrix seeds sweep learning_curve peers readme docs clean
+# Run the pipeline, and print the report if it is of this run: if all went well, or compare wrote it before a later stage
+# failed.
+define pipeline
+@touch $(VENV)/started
+$(1); status=$$?; \
+  if [ $$status = 0 ] || [ metrics/REPORT.md -nt $(VENV)/started ]; then cat metrics/REPORT.md; fi; exit $$status
+endef
 
-run: $(VENV)/run  ## the whole pipeline, or what of it has changed
-	python -m transfer.lock_file
-	python -m transfer.check
-	dvc repro; status=$$?; if dvc status --quiet --with-deps compare; then cat metrics/REPORT.md; fi; exit $$status
+# Benchmarks, by their modules in benchmarks/; what they need beyond $(VENV)/run, and options that they always get.
+BENCHES := speed preprocess load beam predict serving exports augment matrix seeds sweep learning_curve peers kills
+needs_beam := $(VENV)/beam
+needs_serving := $(VENV)/serve
+needs_peers := $(VENV)/test $(PEERS_VENV)/run
+needs_kills := $(VENV)/test
+options_seeds := --resume
+module = $(if $(filter kills,$(NAME)),tests.end_to_end.kills,benchmarks.$(NAME))
+ifeq ($(filter $(NAME),$(BENCHES)),)
+$(error NAME=$(NAME): there is no such benchmark; give one of $(BENCHES))
+endif
 
-preset: $(VENV)/run  ## the pipeline with presets/$(PRESET).yaml laid over params.yaml, as an experiment of DVC
-	python -m transfer.lock_file
-	touch $(VENV)/started
-	python -m transfer.preset presets/$(PRESET).yaml; status=$$?; \
-	  if [ $$status = 0 ] || [ metrics/REPORT.md -nt $(VENV)/started ]; then cat metrics/REPORT.md; fi; exit $$status
+.PHONY: help setup run preset report serve test test-all durations lint format share bench readme docs clean
 
-report: $(VENV)/run  ## the results as one HTML file, .report/index.html; after run
-	python -m transfer.results.page
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-serve: $(VENV)/serve  ## the exported classifier behind HTTP, with a page to try it on; after run
+setup: $(VENV)/run  ## install what the pipeline needs into .venv, and the command `transfer`
+
+run: $(VENV)/run  ## run the pipeline, or what of it has changed, and print the report
+	python -m transfer repair
+	python -m transfer check
+	$(call pipeline,dvc repro)
+
+preset: $(VENV)/run  ## run it with presets/PRESET.yaml laid over params.yaml, as an experiment (PRESET=hour)
+	python -m transfer repair
+	$(call pipeline,python -m transfer preset presets/$(PRESET).yaml)
+
+report: $(VENV)/run  ## write the results as one HTML file, .report/index.html; after run
+	python -m transfer report
+
+serve: $(VENV)/serve  ## serve the exported classifier over HTTP, with a page to try it; after run
 	python -m transfer serve
 
-test: $(VENV)/test lint  ## lint, types and the quick tests, in minutes: whether a change is sound
+share: $(VENV)/remotes  ## push results to DVC's default remote, so that nobody repeats a finished run
+	dvc push
+	python -m transfer share --push
+
+test: $(VENV)/test lint  ## run linters, type checks and the quick tests, in minutes
 	$(pytest) -m "not slow"
 
-test-all: $(VENV)/test lint  ## all tests
+test-all: $(VENV)/test lint  ## run linters, type checks and all tests
 	$(pytest)
 
-durations: $(VENV)/test  ## all tests, and which 30 take longest
+durations: $(VENV)/test  ## run all tests, and list the 30 slowest
 	$(pytest) --durations 30
 
-lint: $(VENV)/test
+lint: $(VENV)/test  ## run ruff, import-linter and mypy
 	ruff check .
 	ruff format --check .
 	lint-imports --no-logo --no-cache
 	mypy
 
-share: $(VENV)/remotes  ## push results to DVC's default remote, so that others need not compute them
-	dvc push
-	python -m transfer.share --push
+format: $(VENV)/test  ## format the code, and fix what ruff can
+	ruff check --fix .
+	ruff format .
 
-kills: $(VENV)/test  ## kill the pipeline, made small, in every stage, and see that what comes out is the same
-	python -m tests.end_to_end.kills $(KILLS)
-
-bench: $(VENV)/run  ## speed and memory, side by side, into benchmarks/results
-	python -m benchmarks.speed
-	python -m benchmarks.preprocess
-
-load: $(VENV)/run  ## up to a million small images, into benchmarks/results; half an hour
-	python -m benchmarks.load
-
-beam: $(VENV)/beam  ## preprocess and embed here and by one and two workers of Apache Beam, likewise; after run
-	python -m benchmarks.beam
-
-serving: $(VENV)/serve  ## images a second from files, and what HTTP costs beside it, likewise; after run
-	python -m benchmarks.predict
-	python -m benchmarks.serving
-
-exports: $(VENV)/run  ## every kind of backbone in every format, with random weights, into benchmarks/results
-	python -m benchmarks.exports
-
-augment: $(VENV)/run  ## what cached views and changes on the fly cost and give, into benchmarks/results
-	python -m benchmarks.augment $(EPOCHS)
-
-matrix: $(VENV)/run  ## every backbone on three datasets, at a small size, into benchmarks/results
-	python -m benchmarks.matrix
-
-seeds: $(VENV)/run  ## the default pipeline with SEEDS, into benchmarks/results; those already there are kept
-	python -m benchmarks.seeds --resume $(SEEDS)
-
-sweep: $(VENV)/run  ## a grid of head settings, beside the loop of TensorFlow's tutorial, into benchmarks/results
-	python -m benchmarks.sweep
-
-learning_curve: $(VENV)/run  ## the error of MODEL (head or finetuned) over the training-set size, likewise; after run
-	python -m benchmarks.learning_curve --model $(MODEL)
-
-peers: $(VENV)/test $(PEERS_VENV)/run  ## what a user would pick instead, three seeds, into benchmarks/results; hours
+# PyTorch stands first on the path, in versions of its own.
+bench: $(or $(needs_$(NAME)),$(VENV)/run)  ## run a benchmark into benchmarks/results (NAME=speed ARGS=…; docs/benchmarks/)
+ifeq ($(NAME),peers)
 	PYTHONPATH=$$(echo $(CURDIR)/$(PEERS_VENV)/lib/python*/site-packages) python -m pytest tests/benchmarks/peers
-	python -m benchmarks.peers $(PEERS)
+endif
+	python -m $(module) $(strip $(options_$(NAME)) $(ARGS))
 
 readme: $(VENV)/run  ## copy the figures of metrics/ and benchmarks/results into README.md and docs/
 	python -m benchmarks.readme
 
-docs: $(VENV)/docs  ## the documentation as a site, in site/; needs nothing of the pipeline
+docs: $(VENV)/docs  ## build the documentation into site/; needs nothing of the pipeline
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
 	@echo "python -m http.server --directory site  # shows it at http://127.0.0.1:8000/"
 
-$(VENV)/run: requirements.txt requirements/lock.txt | $(VENV)/bin/python
+$(VENV)/run: requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
 	touch $@
 
-$(VENV)/remotes: requirements/remotes.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
+$(VENV)/remotes: requirements/remotes.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/beam: requirements/beam.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
+$(VENV)/beam: requirements/beam.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/serve: requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
+$(VENV)/serve: requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
 	touch $@ $(VENV)/run
 
-$(VENV)/docs: requirements/docs.txt requirements/lock.txt | $(VENV)/bin/python
+$(VENV)/docs: requirements/docs.txt requirements/lock.txt | $(VENV)/bin/transfer
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-$(VENV)/test: requirements/dev.txt requirements/beam.txt requirements/docs.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/python
+$(VENV)/test: requirements/dev.txt requirements/beam.txt requirements/docs.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
 	touch $@ $(VENV)/run $(VENV)/beam $(VENV)/docs $(VENV)/remotes $(VENV)/serve
 
-$(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(VENV)/bin/python
+$(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(call create,$(PEERS_VENV))
 	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	touch $@
 
+# The command `transfer`, which also works outside of this folder.
+$(VENV)/bin/transfer: | $(VENV)/bin/python
+	printf '#!/bin/sh\nPYTHONPATH="%s$${PYTHONPATH:+:$$PYTHONPATH}" exec "%s/python" -m transfer "$$@"\n' "$(CURDIR)" "$(BIN)" > $@
+	chmod +x $@
+
 $(VENV)/bin/python:
 	$(call create,$(VENV))
 
-clean:
-	rm -rf $(VENV) $(PEERS_VENV) .report site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove environments, reports, the site, caches of tools and scratch; never data, models, results, DVC's cache
+	rm -rf $(VENV) $(PEERS_VENV) .report site dvc_plots .bench .beam .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find .ci benchmarks stages tests transfer -name __pycache__ -prune -exec rm -rf {} +

@@ -3,9 +3,11 @@
 What a page has between <!-- NAME --> and <!-- end --> comes from a file, and a test checks that it still does.
 """
 
+import argparse
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -14,6 +16,7 @@ import annotated_types
 import pandas as pd
 import yaml
 
+from transfer.command_line import make_parser
 from transfer.core.cuts import CUTS, DEFAULT_CUTS
 from transfer.core.files import read_json
 from transfer.core.params import WEIGHTS, Format, Params
@@ -182,7 +185,7 @@ def _augment(root: Path) -> str:
 def _sweep(root: Path) -> str:
     path = root / "benchmarks/results/sweep.json"
     if not path.exists():
-        return "Not measured yet: `make sweep`."
+        return "Not measured yet: `make bench NAME=sweep`."
     results = read_json(path)
     parts, loop, ratio = results["seconds"], results["tutorial"], results["ratio"]
     count, cores = len(results["settings"]), f"{results['cores']} cores with {loop['vector_instructions']}"
@@ -220,7 +223,7 @@ def _best(results: dict[str, Any]) -> str:
 def _learning_curve(root: Path) -> str:
     path = root / "benchmarks/results/learning_curve.json"
     if not path.exists():
-        return "Not measured yet: `make learning_curve`."
+        return "Not measured yet: `make bench NAME=learning_curve`."
     models = read_json(path)["models"]
     summaries = {model: {row["images"]: row for row in curve["summary"]} for model, curve in models.items()}
     sizes = sorted({size for of_size in summaries.values() for size in of_size})
@@ -453,6 +456,21 @@ def _run(root: Path) -> str:
     )
 
 
+WIDTH = 100
+"""Of the help in the documentation, in characters."""
+
+
+def _command_line(_root: Path) -> str:
+    """The help of the command line and of each command, as every version of Python lays it out."""
+    parser, commands = make_parser()
+    shown = []
+    for title, one in [("All commands", parser), *commands.items()]:
+        narrow = 14 if one is parser else 24  # 3.13 would indent the list of commands by two more
+        one.formatter_class = partial(argparse.HelpFormatter, max_help_position=narrow, width=WIDTH)
+        shown.append(f"## {title}\n\n```text\n{one.format_help()}```")
+    return "\n\n".join(shown)
+
+
 PARAMETER = re.compile(r"^( *)(?:([a-z_]+):|(- )).*?(?:#\s*(.*))?$")
 """A line of params.yaml: indentation, key or dash, comment."""
 READ_BY_HAND = {"weights": f"{', '.join(WEIGHTS)}, or a file with its SHA-256", "class_weights": "none, balanced, or a "
@@ -542,6 +560,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "performance": _performance,
     "run": _run,
     "parameters": _parameters,
+    "command-line": _command_line,
     "seeds": _seeds,
     "speed": _speed,
     "accelerator": _if_measured("accelerator", accelerator_markdown),

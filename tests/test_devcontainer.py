@@ -1,6 +1,5 @@
 """The container for development names what is there: targets of the Makefile, the port of the server, a Python."""
 
-import argparse
 import json
 import re
 import tomllib
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from transfer.serving import serve
+from transfer.command_line import make_parser
 
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
@@ -28,9 +27,7 @@ def test_it_runs_targets_of_the_makefile(container: Any) -> None:
 
 
 def test_it_forwards_the_port_of_the_server(container: Any) -> None:
-    parser = argparse.ArgumentParser()
-    serve.add_command(parser.add_subparsers())
-    port = parser.parse_args(["serve"]).port
+    port = make_parser()[0].parse_args(["serve"]).port
     assert container["forwardPorts"] == [port]
     assert list(container["portsAttributes"]) == [str(port)]
 

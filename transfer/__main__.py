@@ -1,24 +1,16 @@
-"""Use what the pipeline has made: python -m transfer predict|explain|serve …"""
+"""Prepare, run and use the pipeline: python -m transfer COMMAND (see `command_line`)"""
 
-import argparse
 import os
 import signal
 import sys
 
+from transfer.command_line import make_parser
 from transfer.core import errors
-from transfer.serving import explain, predict, serve
-
-COMMANDS = (predict, explain, serve)
-"""Modules with a command each, which their `add_command` describes."""
 
 
 def main() -> None:
     """Read the command line and do what it says."""
-    parser = argparse.ArgumentParser(prog="python -m transfer", description="Use what the pipeline has made.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add_command(commands)
-    given = parser.parse_args()
+    given = make_parser()[0].parse_args()
     try:
         status = given.run(given)
     except BrokenPipeError:  # whoever read the output has seen enough

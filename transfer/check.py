@@ -1,4 +1,4 @@
-"""Check params.yaml and the dataset's card before any work: python -m transfer.check
+"""Check params.yaml and the dataset's card before any work: python -m transfer check
 
 Every stage reads params.yaml as strictly. But DVC runs no stage for a key that none declares, so a misspelt one beside
 the right one would stay unseen. And what does not fit the dataset, or is missing on this machine, is said here by the
@@ -6,11 +6,12 @@ stages' own rules, before hours of work. It loads no network, so it takes a seco
 """
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card
-from transfer.core.errors import UserError, run
+from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
 from transfer.core.strict import MAX_YAML_BYTES
@@ -94,14 +95,11 @@ def _inside(archive: Path) -> Card | None:
             raise UserError(str(error).replace(str(card), f"{archive}/{found.filename}")) from error
 
 
-def main() -> None:
-    """Check params.yaml, and what it asks for.
+def main(dataset: str | None = None) -> None:
+    """Check params.yaml, and what it asks for; with another dataset, as if that were given there.
 
     Raises:
         UserError: see `read_params` and `check`.
     """
-    check(read_params(PARAMS))
-
-
-if __name__ == "__main__":
-    run(main)
+    params = read_params(PARAMS)
+    check(params if dataset is None else replace(params, dataset=dataset))

@@ -1,4 +1,4 @@
-"""Mend dvc.lock after a kill in the moment in which DVC wrote it: python -m transfer.lock_file
+"""Mend dvc.lock after a kill in the moment in which DVC wrote it: python -m transfer repair
 
 DVC 3.67 writes the file in place (dvc/utils/serialize/_common.py). SIGKILL or a loss of power then leaves a part of it,
 or nothing, and every command of DVC fails until it is mended. What a record says stays true wherever it comes from: DVC
@@ -18,7 +18,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
-from transfer.core.errors import UserError, run
+from transfer.core.errors import UserError
 from transfer.core.files import write_text
 from transfer.core.last_stage import COPY, ENDED, LOCK
 
@@ -112,7 +112,3 @@ def main() -> None:
     """
     if mend():
         print(f"{LOCK}: only a part of it was left, because DVC was killed while it wrote the file; it is mended")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""Run the pipeline with a preset laid over params.yaml: python -m transfer.preset presets/hour.yaml
+"""Run the pipeline with a preset laid over params.yaml: python -m transfer preset presets/hour.yaml
 
 A preset is YAML with some keys of params.yaml. It is run as an experiment of DVC, as if each key had been given to
 `dvc exp run -S`; what stands behind the file on the command line (--name, --queue, a stage) goes to `dvc exp run`.
@@ -8,13 +8,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from transfer.check import PARAMS, check
-from transfer.core.errors import UserError, run
+from transfer.core.errors import UserError
 from transfer.core.params import Params
 from transfer.core.strict import load_yaml, validate
 from transfer.overrides import differences, overlaid
@@ -70,22 +70,15 @@ def overrides_of(preset: Path) -> list[str]:
     return overrides
 
 
-def main() -> None:
-    """Check the preset, say what it changes, and become `dvc exp run`.
+def main(preset: Path, options: Sequence[str]) -> NoReturn:
+    """Check the preset, say what it changes, and become `dvc exp run`, to which the options go.
 
     Raises:
-        UserError: no preset is given, or see `overrides_of`.
+        UserError: see `overrides_of`.
     """
-    given = sys.argv[1:]
-    if not given or given[0].startswith("-"):
-        raise UserError(f"preset: expected a file, as in python -m transfer.preset presets/hour.yaml, received {given}")
-    overrides = overrides_of(Path(given[0]))
-    print(f"{given[0]}: {' '.join(overrides) or f'as {PARAMS}'}", flush=True)
-    options = [part for override in overrides for part in ("-S", override)]
+    overrides = overrides_of(preset)
+    print(f"{preset}: {' '.join(overrides) or f'as {PARAMS}'}", flush=True)
+    given = [part for override in overrides for part in ("-S", override)]
     os.execv(  # noqa: S606 (no shell is wanted)
-        sys.executable, [sys.executable, "-m", "dvc", "exp", "run", *options, *given[1:]]
+        sys.executable, [sys.executable, "-m", "dvc", "exp", "run", *given, *options]
     )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""Keep what the stages last wrote in DVC's run cache, and share it: python -m transfer.share [--push]
+"""Keep what the stages last wrote in DVC's run cache, and share it: python -m transfer share [--push]
 
 There DVC looks, before it runs a stage, for a run of the same command on the same inputs, whoever made it and however
 long ago. By itself, DVC 3.67 keeps there only stages all of whose outputs lie in its cache or are metrics or plots
@@ -7,7 +7,6 @@ long ago. By itself, DVC 3.67 keeps there only stages all of whose outputs lie i
 nobody can restore it. It restores all of them, once they are there.
 """
 
-import argparse
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +14,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage.cache import _get_stage_hash
 
-from transfer.core.errors import UserError, run
+from transfer.core.errors import UserError
 
 
 def keep(stages: Iterable[Any], cache: Any) -> tuple[list[str], list[str]]:
@@ -55,26 +54,19 @@ def push(keys: Iterable[str], repo: Any) -> int:
     return len(result.transferred)
 
 
-def main() -> None:
+def main(to_remote: bool) -> None:
     """Enter all stages that are up to date, and name the others; push, where that is wanted.
 
     Raises:
         UserError: no repository, a damaged dvc.yaml, another DVC at work, or the remote cannot be written to.
     """
-    parser = argparse.ArgumentParser(prog="transfer.share", description="Keep and share runs of stages.")
-    parser.add_argument("--push", action="store_true", help="to the default remote, after `dvc push`")
-    wanted = parser.parse_args()
     try:
         with Repo() as repo, repo.lock:
             kept, stale = keep(repo.index.stages, repo.stage_cache)
             print(f"run cache: {len(kept)} stages kept")
             if stale:
                 print(f"           not up to date, and not kept: {', '.join(stale)}")
-            if wanted.push:
+            if to_remote:
                 print(f"           {push(kept, repo)} of their outputs pushed")
     except DvcException as error:
         raise UserError(f"run cache: {error}") from error
-
-
-if __name__ == "__main__":
-    run(main)

@@ -361,7 +361,9 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"--outputs: expected a folder, received {arguments.outputs}, which is none")
     torch = any(PEERS[name].torch for name in arguments.peers if name in PEERS)
     if torch and not arguments.outputs and not TORCH_PYTHON.exists():
-        raise UserError(f"expected PyTorch's environment, {TORCH_PYTHON}, received none: make peers sets it up")
+        raise UserError(
+            f"expected PyTorch's environment, {TORCH_PYTHON}, received none: make bench NAME=peers sets it up"
+        )
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def _run(folder: Path) -> None:
     ran = clone.dvc("repro")
     assert len(ran.stages) == STAGES
     clone.commit("results")
-    kept = clone.run("python", "-m", "transfer.share")
+    kept = clone.run("python", "-m", "transfer", "share")
     assert f"run cache: {STAGES} stages kept" in kept.output
 
 

@@ -43,7 +43,7 @@ class Killed:
 
 def mend(clone: Clone) -> None:
     """Mend dvc.lock, in case that the kill before came while DVC wrote it."""
-    clone.run("python", "-m", "transfer.lock_file")
+    clone.run("python", "-m", "transfer", "repair")
 
 
 def start(clone: Clone) -> "subprocess.Popen[str]":

@@ -35,7 +35,7 @@ MOUNTS = pytest.mark.skipif(
 def test_a_killed_run_is_made_good_by_the_next_one(
     stage: str, after_s: float, original: Clone, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    """`make kills` does so at more points, from the first stage on; test_lock_file.py, while DVC writes dvc.lock."""
+    """`make bench NAME=kills` does so at more points, from the first stage on; test_lock_file.py, within DVC."""
     clone = change_head(original, tmp_path / "clone")
     assert not kill(clone, stage, after_s).ended
     mend(clone)

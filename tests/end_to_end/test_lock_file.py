@@ -79,7 +79,7 @@ def _is_as_it_should_be(clone: Clone, start: str) -> None:
 
 
 def _mend(clone: Clone) -> str:
-    return clone.run("python", "-m", "transfer.lock_file").output
+    return clone.run("python", "-m", "transfer", "repair").output
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,7 @@ def test_the_pipeline_goes_on_after_such_a_kill(
 def test_make_run_mends_before_anything_else() -> None:
     done = subprocess.run(["make", "-n", "run", "preset"], cwd=ROOT, check=True, capture_output=True, text=True)
     lines = [line.partition(";")[0] for line in done.stdout.splitlines()]
-    commands = [line for line in lines if "-m transfer." in line or line == "dvc repro"]
-    modules = [
-        command.split()[2] if "-m" in command else command for command in commands if "plots_page" not in command
-    ]
-    assert modules == ["transfer.lock_file", "transfer.check", "dvc repro", "transfer.lock_file", "transfer.preset"]
+    commands = [line for line in lines if line.startswith("python -m transfer ") or line == "dvc repro"]
+    mend = "python -m transfer repair"
+    preset = "python -m transfer preset presets/hour.yaml"
+    assert commands == [mend, "python -m transfer check", "dvc repro", mend, preset]

@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 def shown(original: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A project that was run, with its page and that of its plots."""
     clone = original.copy(tmp_path_factory.mktemp("pages") / "clone")
-    clone.run("python", "-m", "transfer.results.page")
+    clone.run("python", "-m", "transfer", "report")
     clone.run("python", "-m", "transfer.results.plots_page")
     clone.dvc("plots", "show")
     return clone
@@ -63,7 +63,7 @@ def test_the_page_is_that_of_the_run(shown: Clone) -> None:
 def test_the_page_says_when_results_are_not_those_of_the_parameters(original: Clone, tmp_path: Path) -> None:
     clone = original.copy(tmp_path / "clone")
     clone.set_params(lr=2e-3)
-    clone.run("python", "-m", "transfer.results.page")
+    clone.run("python", "-m", "transfer", "report")
     said = parse((clone.folder / page.PAGE).read_text(encoding="utf-8")).text
     assert "The results are not those of these files: dvc repro would run finetune and what depends on it." in said
     assert ", with changes that are not committed." in said
@@ -72,7 +72,7 @@ def test_the_page_says_when_results_are_not_those_of_the_parameters(original: Cl
 def test_a_clone_that_has_run_nothing_is_told_to(original: Clone, tmp_path: Path) -> None:
     clone = original.copy(tmp_path / "clone")
     (clone.folder / "metrics/REPORT.md").unlink()
-    ran = clone.run("python", "-m", "transfer.results.page", status=1)
+    ran = clone.run("python", "-m", "transfer", "report", status=1)
     assert ran.output.startswith("error: metrics/REPORT.md: expected what the pipeline writes")
     assert "Traceback" not in ran.output
 

@@ -21,7 +21,7 @@ def remote(
         source = original.copy(tmp_path_factory.mktemp(kind) / "source")
         remote.add_to(source)
         assert "files pushed" in source.dvc("push").output
-        source.run("python", "-m", "transfer.share", "--push")
+        source.run("python", "-m", "transfer", "share", "--push")
         yield remote
 
 
@@ -92,7 +92,7 @@ def test_a_changed_rate_runs_what_follows_pulls_only_its_inputs_and_runs_for_nob
 
     # Somebody else makes the same change, without a commit between the two.
     clone.dvc("push")
-    assert "run cache: 4 stages kept" in clone.run("python", "-m", "transfer.share", "--push").output
+    assert "run cache: 4 stages kept" in clone.run("python", "-m", "transfer", "share", "--push").output
     other = original.clone(tmp_path / "other")
     remote.add_to(other)
     other.set_params(lr=1e-4)

@@ -38,7 +38,7 @@ def _run_with(clone: Clone, number: str) -> bool:
 
 def test_a_stage_that_was_kept_is_restored_and_one_that_was_not_runs_again(small: Clone) -> None:
     assert _run_with(small, "1")
-    assert small.run("python", "-m", "transfer.share").output == "run cache: 1 stages kept\n"
+    assert small.run("python", "-m", "transfer", "share").output == "run cache: 1 stages kept\n"
     assert _run_with(small, "2")
     assert not _run_with(small, "1")
     assert _run_with(small, "2")  # by DVC alone it is not kept: when this fails, transfer/share.py can go
@@ -47,12 +47,12 @@ def test_a_stage_that_was_kept_is_restored_and_one_that_was_not_runs_again(small
 def test_a_stage_that_is_not_up_to_date_is_not_kept(small: Clone) -> None:
     assert _run_with(small, "1")
     (small.folder / "number").write_text("2", encoding="utf-8")
-    output = small.run("python", "-m", "transfer.share").output
+    output = small.run("python", "-m", "transfer", "share").output
     assert output == "run cache: 0 stages kept\n           not up to date, and not kept: double\n"
     assert _run_with(small, "2")
 
 
 def test_without_a_repository_there_is_an_error(tmp_path: Path) -> None:
-    ran = Clone(tmp_path, {"PYTHONPATH": str(ROOT)}).run("python", "-m", "transfer.share", status=1)
+    ran = Clone(tmp_path, {"PYTHONPATH": str(ROOT)}).run("python", "-m", "transfer", "share", status=1)
     assert ran.output.startswith("error: run cache: you are not inside of a DVC repository")
     assert "Traceback" not in ran.output

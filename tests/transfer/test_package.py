@@ -20,7 +20,7 @@ def test_openvino_reports_nothing_and_leaves_nothing_in_the_home_folder(tmp_path
     assert not (tmp_path / "intel").exists()
 
 
-@pytest.mark.parametrize("module", ["transfer predict x.png", "transfer.check", "stages.train_head"])
+@pytest.mark.parametrize("module", ["transfer predict x.png", "transfer check", "stages.train_head"])
 def test_an_interrupt_while_modules_are_imported_is_a_line_and_no_traceback(module: str, tmp_path: Path) -> None:
     """numpy stands for whatever is being imported when the user presses Ctrl-C."""
     (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", encoding="utf-8")

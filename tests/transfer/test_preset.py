@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from transfer import preset
 from transfer.core.errors import UserError
 from transfer.core.params import read_params
 from transfer.core.strict import load_yaml
@@ -79,13 +78,6 @@ def test_a_preset_replaces_a_mapping_whole(project: Path, weights: str) -> None:
     assert load_yaml(Path("params.yaml")) == {**params, "seed": 3, "class_weights": yaml.safe_load(weights)}
 
 
-@pytest.mark.parametrize("arguments", [[], ["--name", "x"]])
-def test_no_preset_is_an_error(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["preset", *arguments])
-    with pytest.raises(UserError, match=r"preset: expected a file, as in .*, received"):
-        preset.main()
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_preset_of_the_project_fits_its_params(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -102,7 +94,7 @@ def test_a_preset_runs_as_an_experiment_of_dvc(project: Path) -> None:
     before = read_params(Path("params.yaml"))
     path = _preset("lr: 3e-4\nhead: {units: [9, 8]}\nevaluate: {views: all}\n")
     done = subprocess.run(
-        [sys.executable, "-m", "transfer.preset", str(path), "--name", "tried"],
+        [sys.executable, "-m", "transfer", "preset", str(path), "--name", "tried"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -182,11 +182,22 @@ def _is_image(path: Path) -> bool:
     return is_image_name(path.name) and path.is_file()
 
 
-def _images(folder: Path) -> tuple[list[str], list[str]]:
-    """Paths of the images below a folder, and of all other files; raises what `_files` does."""
+def images_in(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the paths of the images below a folder, and of all other files, sorted, with /.
+
+    Raises:
+        UserError: there is no image, or something in the folder cannot be read.
+    """
     images, others = list[str](), list[str]()
     for file in _files(folder):
         (images if _is_image(folder / file) else others).append(file)
+    if not images:
+        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in others)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
+        raise UserError(
+            f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
+            "folder that has some, or convert them"
+        )
     return images, others
 
 
@@ -199,14 +210,7 @@ def _linked(folder: Path, images: list[str]) -> list[str]:
 
 def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
     """Label the images of a folder, and pack them; those with a recorded SHA-256 are checked."""
-    images, others = _images(folder)
-    if not images:
-        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in others)
-        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
-        raise UserError(
-            f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
-            "folder that has some, or convert them"
-        )
+    images, others = images_in(folder)
     known, unlabelled, copies, notes = {*FOLDER_CARDS}, list[str](), list[str](), list[str]()
     if card.table is not None:
         classes, labels, notes = read_table(card, card.table, folder)
@@ -326,4 +330,4 @@ def read_classes(card: Card, folder: Path) -> tuple[str, ...]:
     """
     if card.table is not None:
         return read_table(card, card.table, folder)[0]
-    return read_layout(card, folder, *_images(folder)).classes
+    return read_layout(card, folder, *images_in(folder)).classes

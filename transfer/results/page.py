@@ -1,4 +1,4 @@
-"""The results as one HTML file that needs nothing else, no network and no script: python -m transfer.results.page
+"""The results as one HTML file that needs nothing else, no network and no script: python -m transfer report
 
 It is metrics/REPORT.md, and metrics/EXPORT.md where there is one, with charts in place of pictures, and what the
 results were made with. It is no stage of the pipeline. The same files, parameters and commit give the same bytes.
@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from transfer.core.errors import UserError, run
+from transfer.core.errors import UserError
 from transfer.core.files import read_json, write_text
 from transfer.core.params import read_params
 from transfer.results import charts
@@ -228,7 +228,3 @@ def main() -> None:
     text = render(commit(), state())
     write_text(text, PAGE)
     print(f"wrote  {PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB; open it in a browser, or send it by itself")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,6 +1,5 @@
-"""What the commands share: images and a classifier that the command line names, and how bad images are listed."""
+"""What the commands share: the images that a command line names, and how bad ones are listed."""
 
-import argparse
 import os
 import stat
 import sys
@@ -12,7 +11,6 @@ from transfer.core.errors import UserError
 from transfer.dataset.decode import IMAGE_SUFFIXES, MAX_BYTES, BadImageError, decode_pixels
 from transfer.dataset.scan import is_image_name, scan
 from transfer.export.contract import Contract
-from transfer.export.formats import FORMATS
 
 SOME_BAD = 3
 """Exit status where images could not be read. The others are predicted."""
@@ -75,27 +73,3 @@ def list_bad(bad: Sequence[tuple[str, str]], total: int) -> int:
     lines = "".join(f"  {shown(image)}: {shown(reason)}\n" for image, reason in bad)
     sys.stderr.write(f"could not be read: {len(bad)} of {total} images\n{lines}")
     return SOME_BAD
-
-
-def whole_number(text: str, most: int | None = None) -> int:
-    """Read a number from 1, for a command line.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none, or greater than `most`.
-    """
-    if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
-        upwards = "from 1" if most is None else f"from 1 to {most}"
-        raise argparse.ArgumentTypeError(f"expected a whole number {upwards}, received {text!r}")
-    return int(text)
-
-
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Add what names images."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="files, or folders to look for images in")
-
-
-def add_classifier(parser: argparse.ArgumentParser) -> None:
-    """Add what names a classifier."""
-    model = "folder that the stage export wrote, or one of its formats, wherever that lies now (default: models/export)"
-    parser.add_argument("--model", type=Path, default=Path("models/export"), help=model)
-    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")

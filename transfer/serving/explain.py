@@ -9,7 +9,7 @@ from transfer.core.errors import UserError
 from transfer.dataset.decode import BadImageError
 from transfer.evaluation.occlusion import occlusion_map
 from transfer.export.classifiers import open_classifier
-from transfer.serving.arguments import add_classifier, add_images, find_images, list_bad, read_image, shown
+from transfer.serving.arguments import find_images, list_bad, read_image, shown
 
 
 def _reserved(folder: Path, image: str) -> Path:
@@ -62,24 +62,3 @@ def run(given: argparse.Namespace) -> int:
             raise
         print(f"{shown(image)}: {shown(said)}: {path}", flush=True)
     return list_bad(bad, len(images))
-
-
-def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add this command to the command line."""
-    parser = commands.add_parser(
-        "explain",
-        help="show what in images speaks for their class",
-        description="Write a PNG for each image: beside it, by how much the log-odds of its most likely class fall "
-        "where a part of it is blurred away. It says what this classifier looks at, not what is there.",
-        epilog="Exit status: as of predict.",
-    )
-    add_images(parser)
-    add_classifier(parser)
-    parser.add_argument("--class", dest="wanted", help="what speaks for this class (default: the most likely one)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("explained"),
-        help="folder of the PNGs (default: explained); no file in it is replaced",
-    )
-    parser.set_defaults(run=run)

@@ -19,14 +19,10 @@ from transfer.core.progress import progress_bar
 from transfer.dataset.decode import BadImageError
 from transfer.export.classifiers import Classifier, open_classifier
 from transfer.serving.arguments import (
-    SOME_BAD,
-    add_classifier,
-    add_images,
     find_images,
     list_bad,
     read_image,
     shown,
-    whole_number,
 )
 from transfer.workers.threads import in_order
 
@@ -99,6 +95,9 @@ def print_csv(predictions: Iterable[Prediction], classes: tuple[str, ...], top: 
             rows.writerows([prediction.image, rank, name, value] for rank, (name, value) in likely)
 
 
+WRITERS: dict[str, Writer] = {"text": print_text, "json": print_json, "csv": print_csv}
+
+
 def _watched(predictions: Iterable[Prediction], total: int, bad: list[Prediction], bar: bool) -> Iterator[Prediction]:
     """Hand predictions on, collect those of images that cannot be read, and show how far it is."""
     progress = progress_bar(total, "predict") if bar else None
@@ -123,27 +122,6 @@ def run(given: argparse.Namespace) -> int:
     bad: list[Prediction] = []
     with_bar = any(Path(path).is_dir() for path in given.images)
     predictions = _watched(predict(classifier, images, given.batch), len(images), bad, with_bar)
-    given.write(predictions, classifier.contract.classes, given.top, sys.stdout)
+    WRITERS[given.write](predictions, classifier.contract.classes, given.top, sys.stdout)
     sys.stdout.flush()
     return list_bad([(prediction.image, prediction.error) for prediction in bad], len(images))
-
-
-def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add this command to the command line."""
-    parser = commands.add_parser(
-        "predict",
-        help="say what images show",
-        description="Say what images show: the probability of each class, calibrated, the most likely class first.",
-        epilog=f"Exit status: 0; {SOME_BAD} if images could not be read (the others are predicted, and these listed on "
-        "standard error); 1 for any other error; 2 for a wrong command line.",
-    )
-    add_images(parser)
-    add_classifier(parser)
-    parser.add_argument("--batch", type=whole_number, default=32, help="images computed at a time (default: 32)")
-    parser.add_argument("--top", type=whole_number, help="only so many classes of each image, the most likely ones")
-    fast = "compute in bfloat16, with errors of percents (OpenVINO, on processors that have it)"
-    parser.add_argument("--fast", action="store_true", help=fast)
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", dest="write", action="store_const", const=print_json, help="write JSON")
-    output.add_argument("--csv", dest="write", action="store_const", const=print_csv, help="write CSV")
-    parser.set_defaults(run=run, write=print_text)

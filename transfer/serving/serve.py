@@ -3,12 +3,10 @@
 import argparse
 import socket
 from dataclasses import fields
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from transfer.core.errors import UserError
-from transfer.serving.arguments import add_classifier, whole_number
 from transfer.serving.limits import Limits
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
@@ -75,32 +73,3 @@ def run(given: argparse.Namespace) -> int:
         print(f"http://{shown}:{listening.getsockname()[1]}/ answers until Ctrl-C", flush=True)
         uvicorn.Server(config).run(sockets=[listening])
     return 0
-
-
-def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add this command to the command line."""
-    parser = commands.add_parser(
-        "serve",
-        help="answer over HTTP, with a page to try it on",
-        description="Answer over HTTP what images show: a page at /, POST /predict and /explain, GET /health, /metrics "
-        "(Prometheus) and /openapi.json. It asks nobody who he is: on a host that others reach, put a proxy before it.",
-        epilog="Exit status: 130 or 143 after Ctrl-C or SIGTERM; 1 for an error; 2 for a wrong command line.",
-    )
-    add_classifier(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, choices=range(65536), metavar="PORT", default=8000, help="default: 8000")
-    for name, most, words in (
-        ("batch", 1024, "images computed at a time"),
-        ("waiting", 65536, "images that are not answered yet; who sends more is told to come back"),
-        ("max_bytes", 1 << 29, "bytes of a request"),
-        ("max_pixels", MOST_PIXELS, "pixels of an image"),
-    ):
-        default = getattr(Limits, name)
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=partial(whole_number, most=most),
-            default=default,
-            metavar="N",
-            help=f"{words}, at most (default: {default})",
-        )
-    parser.set_defaults(run=run)

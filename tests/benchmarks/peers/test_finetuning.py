@@ -1,4 +1,4 @@
-"""Tests of benchmarks/peers/finetuning.py; where PyTorch is, as in `make peers`."""
+"""Tests of benchmarks/peers/finetuning.py; where PyTorch is, as in `make bench NAME=peers`."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Tests of benchmarks/peers/lite0.py, against the Keras network; where PyTorch is, as in `make peers`."""
+"""Tests of benchmarks/peers/lite0.py, against the Keras network; where PyTorch is, as in `make bench NAME=peers`."""
 
 from dataclasses import astuple
 

@@ -239,7 +239,9 @@ def test_a_share_of_no_epochs_is_refused() -> None:
 def test_without_pytorch_the_peer_that_needs_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "TORCH_PYTHON", tmp_path / "python")
     runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "ours"], outputs=None))
-    with pytest.raises(UserError, match=r"expected PyTorch's environment, .* received none: make peers sets it up"):
+    with pytest.raises(
+        UserError, match=r"expected PyTorch's environment, .* received none: make bench NAME=peers sets it up"
+    ):
         runs.check(argparse.Namespace(epochs_scale=1.0, peers=["svm", "timm"], outputs=None))
 
 

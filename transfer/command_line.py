@@ -1,0 +1,270 @@
+"""The command line: python -m transfer COMMAND
+
+What a command needs is imported when it runs, so that help and completion come at once and import no TensorFlow.
+"""
+
+import argparse
+import tomllib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import shtab
+
+from transfer.export.formats import FORMATS
+from transfer.serving.limits import Limits
+from transfer.serving.serve import MOST_PIXELS
+
+PROGRAM = "python -m transfer"
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+STATUSES = (
+    "Exit status: 0 done; 1 error, in one line on standard error; 2 wrong command line; 3 some images could not be "
+    "read, the others were (predict, explain); 130 Ctrl-C; 141 the reader of the output went away; 143 SIGTERM."
+)
+SOME_BAD = (
+    "Exit status: 3 if some images could not be read: they are listed on standard error, and the others are done. The "
+    f"rest as for every command: {PROGRAM} --help."
+)
+LIMITS = (
+    ("batch", 1024, "images computed at a time"),
+    ("waiting", 65536, "images that were accepted and not answered yet"),
+    ("max_bytes", 1 << 29, "bytes of a request"),
+    ("max_pixels", MOST_PIXELS, "pixels of an image"),
+)
+"""Of a server: the field of `Limits`, the highest value that it takes, and what it bounds."""
+
+Commands = Any
+"""What `add_subparsers` returns: a class that argparse keeps private."""
+
+
+def make_parser(program: str = PROGRAM) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, which sets `run`, and those of the commands by name."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Train image classifiers by transfer learning, and use them. `dvc repro` runs the pipeline itself.",
+        epilog=STATUSES,
+    )
+    version = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"]
+    parser.add_argument("--version", action="version", version=f"transfer {version}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for add in (_init, _check, _preset, _report, _predict, _explain, _serve, _share, _repair, _completion):
+        add(commands)
+    return parser, commands.choices
+
+
+def whole_number(text: str, least: int = 1, most: int | None = None) -> int:
+    """Read a whole number.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or out of bounds.
+    """
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        upwards = f"from {least}" + ("" if most is None else f" to {most}")
+        raise argparse.ArgumentTypeError(f"expected a whole number {upwards}, received {text!r}")
+    return int(text)
+
+
+def _add(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], words: tuple[str, str], epilog: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command. `words`: what it does, for the list of commands and for its own help."""
+    summary, description = words
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description, epilog=epilog)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_path(parser: argparse.ArgumentParser, name: str, kind: Any, **how: Any) -> None:
+    """Add an argument that the shell completes as a path: `kind` is shtab.FILE or shtab.DIRECTORY."""
+    parser.add_argument(name, **how).complete = kind  # type: ignore[attr-defined]
+
+
+def _init(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer.init import init
+
+        init(given.folder)
+        return 0
+
+    words = (
+        "look at a folder of images and write its card",
+        "Looks at a folder of images: counts by class, sizes, unreadable files, identical files. Writes what it found, "
+        "and what it assumes, to FOLDER/card.yaml; a card that is there is never overwritten.",
+    )
+    given = "a folder for each class, or train, validation and test folders with class folders inside"
+    _add_path(_add(commands, "init", run, words), "folder", shtab.DIRECTORY, type=Path, metavar="FOLDER", help=given)
+
+
+def _check(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer import check
+
+        check.main(given.dataset)
+        return 0
+
+    words = (
+        "check params.yaml and the dataset's card before any work",
+        "Checks params.yaml, the card of its dataset, weights and packages, without running a stage.",
+    )
+    parser = _add(commands, "check", run, words)
+    given = "check this folder, archive or card in place of the dataset in params.yaml"
+    _add_path(parser, "dataset", shtab.FILE, nargs="?", metavar="FOLDER", help=given)
+
+
+def _preset(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer import preset
+
+        return preset.main(given.file, given.options)
+
+    words = (
+        "run the pipeline with a preset laid over params.yaml",
+        "Runs the pipeline as a DVC experiment with the keys of FILE laid over params.yaml.",
+    )
+    parser = _add(commands, "preset", run, words)
+    _add_path(
+        parser, "file", shtab.FILE, type=Path, metavar="FILE", help="YAML with some keys of params.yaml; see presets/"
+    )
+    given = "passed on to `dvc exp run`, such as --name NAME, --queue or a stage"
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help=given)
+
+
+def _report(commands: Commands) -> None:
+    def run(_given: argparse.Namespace) -> int:
+        from transfer.results import page
+
+        page.main()
+        return 0
+
+    words = (
+        "write the results as one HTML file",
+        "Writes .report/index.html from what the pipeline wrote: one file, without scripts, that loads nothing.",
+    )
+    _add(commands, "report", run, words)
+
+
+def _predict(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer.serving import predict
+
+        return predict.run(given)
+
+    words = ("classify images", "Prints calibrated class probabilities for each image, the most likely class first.")
+    parser = _add(commands, "predict", run, words, SOME_BAD)
+    _add_images(parser)
+    _add_classifier(parser)
+    parser.add_argument(
+        "--batch", type=whole_number, default=32, metavar="N", help="images computed at a time (default: 32)"
+    )
+    parser.add_argument("--top", type=whole_number, metavar="N", help="print only the N most likely classes")
+    fast = "compute in bfloat16 with errors of up to a few percent (OpenVINO, on processors that have it)"
+    parser.add_argument("--fast", action="store_true", help=fast)
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", dest="write", action="store_const", const="json", help="write JSON")
+    output.add_argument("--csv", dest="write", action="store_const", const="csv", help="write CSV")
+    parser.set_defaults(write="text")
+
+
+def _explain(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer.serving import explain
+
+        return explain.run(given)
+
+    words = (
+        "draw what in images speaks for their class",
+        "Writes a PNG for each image: the image, and beside it by how much the log-odds of its most likely class fall "
+        "where a part is blurred away. It shows what this classifier looks at, not what is there.",
+    )
+    parser = _add(commands, "explain", run, words, SOME_BAD)
+    _add_images(parser)
+    _add_classifier(parser)
+    parser.add_argument(
+        "--class", dest="wanted", metavar="CLASS", help="explain this class (default: the most likely one)"
+    )
+    out = "folder of the PNGs (default: explained); no file in it is overwritten"
+    _add_path(parser, "--out", shtab.DIRECTORY, type=Path, default=Path("explained"), metavar="FOLDER", help=out)
+
+
+def _serve(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer.serving import serve
+
+        return serve.run(given)
+
+    words = (
+        "serve predictions over HTTP, with a page to try them",
+        "Serves predictions over HTTP: a page at /, POST /predict and /explain, GET /health, /metrics (Prometheus) and "
+        "/openapi.json. No authentication and no TLS: where others reach it, put a proxy in front.",
+    )
+    parser = _add(commands, "serve", run, words)
+    _add_classifier(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
+    port = "default: 8000; 0 picks a free one"
+    parser.add_argument(
+        "--port", type=partial(whole_number, least=0, most=65535), metavar="PORT", default=8000, help=port
+    )
+    for name, most, bounded in LIMITS:
+        default = getattr(Limits, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=partial(whole_number, most=most),
+            default=default,
+            metavar="N",
+            help=f"{bounded}, at most (default: {default})",
+        )
+
+
+def _share(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer import share
+
+        share.main(given.push)
+        return 0
+
+    words = (
+        "keep finished runs in DVC's run cache, and push them",
+        "Enters all stages that are up to date into DVC's run cache, from which others restore them.",
+    )
+    parser = _add(commands, "share", run, words)
+    push = "push the run cache, with the outputs that git keeps, to DVC's default remote; run `dvc push` before"
+    parser.add_argument("--push", action="store_true", help=push)
+
+
+def _repair(commands: Commands) -> None:
+    def run(_given: argparse.Namespace) -> int:
+        from transfer import lock_file
+
+        lock_file.main()
+        return 0
+
+    words = (
+        "repair a dvc.lock that a kill left half written",
+        "Repairs dvc.lock if DVC was killed while writing it; `make run` does so first.",
+    )
+    _add(commands, "repair", run, words)
+
+
+def _completion(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        print(shtab.complete(make_parser("transfer")[0], shell=given.shell))
+        return 0
+
+    words = (
+        "print a completion script for bash or zsh",
+        "Prints a completion script for the command `transfer`, which make puts into .venv/bin. In bash: eval "
+        '"$(transfer completion bash)"; in zsh: transfer completion zsh > _transfer, in a folder of fpath.',
+    )
+    _add(commands, "completion", run, words).add_argument("shell", choices=("bash", "zsh"))
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    words = "image files, or folders to search for images"
+    _add_path(parser, "images", shtab.FILE, nargs="+", metavar="IMAGE|FOLDER", help=words)
+
+
+def _add_classifier(parser: argparse.ArgumentParser) -> None:
+    model = "folder that the stage export wrote, or one exported file or folder by itself (default: models/export)"
+    _add_path(parser, "--model", shtab.FILE, type=Path, default=Path("models/export"), metavar="PATH", help=model)
+    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")
