@@ -158,6 +158,8 @@ def _predict(commands: Commands) -> None:
         "--batch", type=whole_number, default=32, metavar="N", help="images computed at a time (default: 32)"
     )
     parser.add_argument("--top", type=whole_number, metavar="N", help="print only the N most likely classes")
+    threshold = "predict CLASS where its probability is above P; auto: the exported threshold of the positive class"
+    parser.add_argument("--threshold", metavar="CLASS=P|auto", help=threshold)
     fast = "compute in bfloat16 with errors of up to a few percent (OpenVINO, on processors that have it)"
     parser.add_argument("--fast", action="store_true", help=fast)
     output = parser.add_mutually_exclusive_group()

@@ -14,13 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from transfer.core.arrays import Pixels
+from transfer.core.errors import UserError
 from transfer.dataset.decode import BadImageError
 from transfer.serving.batcher import BusyError
 from transfer.serving.guard import Guard
 from transfer.serving.limits import Limits
 from transfer.serving.measures import Measures
 from transfer.serving.page import render
-from transfer.serving.predict import Prediction, ranked
+from transfer.serving.predict import Ranking
 from transfer.serving.schema import Health, PredictResponse, Said, image_body, problems
 from transfer.serving.service import Classifiers, Service
 from transfer.serving.uploads import Upload, read_uploads
@@ -36,9 +37,13 @@ class _Routes:
     service: Service
     limits: Limits
 
-    async def predict(self, request: Request) -> PredictResponse:
+    async def predict(self, request: Request, threshold: str | None) -> PredictResponse:
         """Say what the images of a request show."""
         service = self.service
+        try:
+            ranking = Ranking.of(service.contract, None, threshold)
+        except UserError as error:
+            raise HTTPException(422, str(error)) from None
         with service.places.take(1):
             uploads = await read_uploads(request, self.limits.waiting)
             with service.places.take(len(uploads) - 1):
@@ -47,7 +52,7 @@ class _Routes:
                     rows = await asyncio.gather(*(service.probabilities(image) for image in pixels))
         said = []
         for upload, row in zip(uploads, rows, strict=True):
-            likely = ranked(Prediction(upload.name, row), service.contract.classes, None)
+            likely = ranking.of_image(row)
             said.append(
                 Said.model_validate({"image": upload.name, "class": likely[0][0], "probabilities": dict(likely)})
             )
@@ -127,11 +132,13 @@ def _add_images(app: FastAPI, routes: _Routes) -> None:
     statuses = (400, 408, 413, 415, 422, 500, 503)
 
     @app.post("/predict", responses=problems(*statuses), openapi_extra=image_body(many=True))
-    async def predict(request: Request) -> PredictResponse:
+    async def predict(
+        request: Request, threshold: Annotated[str | None, Query(description="CLASS=PROBABILITY, or auto.")] = None
+    ) -> PredictResponse:
         """Say what images show: the calibrated probability of each class. All of them, or an error that names those
-        that cannot be read.
+        that cannot be read. With a threshold, its class is predicted where its probability is above it.
         """
-        return await routes.predict(request)
+        return await routes.predict(request, threshold)
 
     png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
     drawn: dict[int | str, dict[str, Any]] = {200: {"description": "The image, and the map.", "content": png}}

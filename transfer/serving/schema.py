@@ -13,9 +13,9 @@ class Said(BaseModel):
     """What is said of an image."""
 
     image: str = Field(description='Name of the file; "image" where it came without one.')
-    likely: str = Field(alias="class", description="The most likely class.")
+    likely: str = Field(alias="class", description="The predicted class: the most likely one, or by the threshold.")
     probabilities: dict[str, Probability] = Field(
-        description="The calibrated probability of each class, the most likely first."
+        description="The calibrated probability of each class, the predicted one first."
     )
 
 

@@ -56,6 +56,15 @@ def test_a_form_is_answered_with_what_the_classifier_says(
     assert len({one["class"] for one in said["predictions"]}) > 1
 
 
+def test_a_threshold_decides_the_class(client: TestClient) -> None:
+    for name in CLASSES:
+        answer = client.post("/predict", params={"threshold": f"{name}=0"}, content=IMAGES[0], headers=PNG)
+        assert answer.json()["predictions"][0]["class"] == name
+    answer = client.post("/predict", params={"threshold": "nobody=0.5"}, content=IMAGES[0], headers=PNG)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("threshold: expected CLASS=PROBABILITY")
+
+
 def test_a_body_that_is_an_image_is_answered_to_the_last_bit(client: TestClient, classifiers: Classifiers) -> None:
     for image in IMAGES:
         (said,) = client.post("/predict", content=image, headers=PNG).json()["predictions"]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from transfer import __main__
 from transfer.core.errors import UserError
 from transfer.export.classifiers import open_classifier
 from transfer.serving.arguments import find_images
-from transfer.serving.predict import predict
+from transfer.serving.predict import Ranking, predict
 
 NAMES = [
     "plain.png", "two words.png", "comma, and \"quotes\".png", "new\nline.png", "grün 雪.png", "-h.png", "%s{0}.png",
@@ -65,6 +66,54 @@ def _expected(exported: Exported, path: Path) -> np.ndarray:
         pixels = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR))
     probabilities: np.ndarray = exported.keras(pixels[None])[0]
     return probabilities
+
+
+@pytest.mark.parametrize(
+    ("threshold", "order"),
+    [
+        (None, "bca"),
+        (("a", 0.1), "abc"),
+        (("a", 0.2), "bca"),
+        (("b", 0.4), "bca"),
+        (("b", 0.5), "cba"),
+        (("c", 0.29), "cba"),
+    ],
+)
+def test_a_threshold_decides_which_class_is_first(threshold: tuple[str, float] | None, order: str) -> None:
+    ranking = Ranking(("a", "b", "c"), None, threshold)
+    found = ranking.of_image(np.array([0.2, 0.5, 0.3], np.float32))
+    assert "".join(name for name, _ in found) == order
+    assert dict(found) == pytest.approx({"a": 0.2, "b": 0.5, "c": 0.3})
+    assert len(Ranking(("a", "b", "c"), 1, threshold).of_image(np.array([0.2, 0.5, 0.3], np.float32))) == 1
+
+
+def test_the_threshold_of_the_file_is_taken_if_it_has_one(exported: Exported) -> None:
+    contract = replace(exported.contract, positive=CLASSES[1], threshold=0.38)
+    assert Ranking.of(contract, None, "auto").threshold == (CLASSES[1], 0.38)
+    with pytest.raises(UserError, match=r"^threshold: the exported model has none; give one, as CLASS=PROBABILITY$"):
+        Ranking.of(exported.contract, None, "auto")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("0.4", "expected CLASS=PROBABILITY with a class of "),
+        ("nobody=0.4", "expected CLASS=PROBABILITY with a class of "),
+        (f"{CLASSES[0]}=2", "expected a probability from 0 to 1, received '2'"),
+        (f"{CLASSES[0]}=nan", "expected a probability from 0 to 1, received 'nan'"),
+        (f"{CLASSES[0]}=", "expected a probability from 0 to 1, received ''"),
+    ],
+)
+def test_a_threshold_that_is_none_is_an_error(given: str, said: str, exported: Exported) -> None:
+    with pytest.raises(UserError, match=f"^threshold: {said}"):
+        Ranking.of(exported.contract, None, given)
+
+
+def test_the_command_predicts_by_a_threshold(run: Run, folder: Path) -> None:
+    image = str(folder / "plain.png")
+    for name in CLASSES:
+        status, out, _ = run("--json", "--threshold", f"{name}=0", image)
+        assert (status, json.loads(out)[0]["class"]) == (0, name)
 
 
 def _in_order(folder: Path) -> list[str]:
