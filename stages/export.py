@@ -72,7 +72,7 @@ def main() -> None:
         figures["not_written"] = done.not_written
     write_json(figures, FIGURES)
     write_text(export_report(contract, figures, cost), TABLE)
-    base = base_model(network.architecture.backbone, params.weights)
+    base = base_model(params.backbone, params.weights) if network.architecture.backbone else None
     evidence = of_model(winner, compare, scores, read_json(DATA), base)
     places = {name: FORMATS[name].place for name in done.written}
     write_text(model_card(contract, card, spec, evidence, places), EXPORT / "README.md")

@@ -99,6 +99,10 @@ def _assert_the_export_says_what_the_winner_says() -> None:
         assert cost[name]["peak_memory_bytes"] > 1e7  # type: ignore[index]
         assert cost[name]["images_per_second_batch_32"] > 0  # type: ignore[index]
         assert f"| `{name}`: {FORMATS[name].place} |" in table
+    has_base = "base_model: timm/tf_efficientnet_lite0.in1k" in Path("models/export/README.md").read_text(
+        encoding="utf-8"
+    )
+    assert has_base == (winner in ("head", "finetuned"))
     images = find_images(["pictures"])
     assert len(images) == 48
     for prediction in predict(classifier, images, batch=10):

@@ -83,7 +83,7 @@ def test_a_licence_has_the_identifier_of_hugging_face(licence: str, expected: di
 
 def test_the_base_model_is_named_where_its_weights_are_on_hugging_face(evidence: CardFigures) -> None:
     assert base_model("efficientnet_lite2", "packaged") == "timm/tf_efficientnet_lite2.in1k"
-    for backbone, weights in (("efficientnet_lite2", "none"), ("vgg16", "imagenet"), ("", "packaged")):
+    for backbone, weights in (("efficientnet_lite2", "none"), ("vgg16", "imagenet")):
         assert base_model(backbone, weights) is None
     assert "base_model" not in _card(replace(evidence, base=None))
 
