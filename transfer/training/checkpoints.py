@@ -97,7 +97,7 @@ class Checkpoint:
                     arrays.setdefault(key.split("/")[0], []).append(stored[key])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             print(f"       {self.path} is damaged: training starts anew ({one_line(error)})", file=sys.stderr)
             return None
         return TrainingState(facts, arrays)
