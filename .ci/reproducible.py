@@ -3,6 +3,8 @@
 `dvc repro` runs all stages, a second one none, and `dvc repro -f` leaves every hash in dvc.lock as it was; a change of
 a parameter runs what depends on it and nothing else. What a run costs (metrics/cost), and what compare writes from it,
 is measured and can never be the same twice.
+
+`dvc repro -f` starts stages as users do; all else, to be quick, as tests/end_to_end/warm.py does. So they are compared.
 """
 
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone
 from tests.end_to_end.conftest import AFTER_LR, STAGES
+from tests.end_to_end.warm import warm_stages
 
 AT_ONCE = 2  # much of a stage's time is the start of a process, on one core
 
@@ -53,11 +56,11 @@ def change(clone: Clone, settings: tuple[str, ...], stages: list[str]) -> None:
 
 def main() -> None:
     """Clone, run; force, and change params, each in a copy; count the stages that run and compare what they write."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, warm_stages() as warm:
         clone = Clone(ROOT).clone(Path(temporary) / "clone")
         clone.make_small()
         (clone.folder / "dvc.lock").unlink(missing_ok=True)
-        first = dvc(clone, "repro")
+        first = dvc(clone.having(warm), "repro")
         expect("stages of the first run", len(first), STAGES)
         expect("stages of the second run", dvc(clone, "repro"), [])
         clone.commit("small")
@@ -70,7 +73,7 @@ def main() -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             checks = [pool.submit(force, copies[0], first)]
             for copy, (settings, stages) in zip(copies[1:], changes.items(), strict=True):
-                checks.append(pool.submit(change, copy, settings, stages))
+                checks.append(pool.submit(change, copy.having(warm), settings, stages))
             for check in checks:
                 check.result()
     print("reproducible")

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,10 @@ class Clone:
         outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
         return {out["path"]: out["md5"] for out in outs if not out["path"].startswith(MEASURED)}
 
+    def having(self, variables: dict[str, str]) -> "Clone":
+        """Return the same folder, in which commands run with these variables, too."""
+        return replace(self, variables={**self.variables, **variables})
+
     def clone(self, folder: Path, **variables: str) -> "Clone":
         """Clone it, with an empty cache."""
         self.git("clone", "-q", str(self.folder), str(folder))
@@ -138,6 +142,8 @@ def working_tree(folder: Path) -> Clone:
     card = "title: colours\nclasses: [blue, red]\npositive: red\nsymmetry: mirror\n"
     (folder / "pictures/card.yaml").write_text(card, encoding="utf-8")
     clone.set_params(dataset="pictures", image_size=64, max_images=None, max_bad_fraction=0.2)
+    # Few layers to trace, and the formats that tests look at: .ci/reproducible.py has the default cut and all formats.
+    clone.set_params(finetune={"cut": "block6"}, export={"formats": ["openvino", "onnx"]})
     clone.git("init", "-q", "-b", "main")
     clone.commit("before the first run")
     return clone

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from tests.end_to_end.clones import Clone, working_tree
+from tests.end_to_end.warm import warm_stages
 
 STAGES = 15
 AFTER_LR = ["compare", "evaluate@finetuned", "export", "finetune"]
@@ -29,9 +30,16 @@ def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obj
     return folder
 
 
-def _run(folder: Path) -> None:
+@pytest.fixture(scope="session")
+def warm() -> Iterator[dict[str, str]]:
+    """Variables with which stages start with TensorFlow imported; warm.py says for which tests."""
+    with warm_stages() as variables:
+        yield variables
+
+
+def _run(folder: Path, warm: dict[str, str]) -> None:
     clone = working_tree(folder)
-    ran = clone.dvc("repro")
+    ran = clone.having(warm).dvc("repro")
     assert len(ran.stages) == STAGES
     clone.commit("results")
     kept = clone.run("python", "-m", "transfer", "share")
@@ -39,9 +47,9 @@ def _run(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def original(tmp_path_factory: pytest.TempPathFactory, warm: dict[str, str]) -> Clone:
     """A repository whose pipeline was run and committed, and is in the run cache. Not to be changed."""
-    return Clone(_once(tmp_path_factory, "original", _run))
+    return Clone(_once(tmp_path_factory, "original", lambda folder: _run(folder, warm)))
 
 
 def change_head(original: Clone, folder: Path) -> Clone:
@@ -52,12 +60,12 @@ def change_head(original: Clone, folder: Path) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(original: Clone, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def undisturbed(original: Clone, warm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The hashes of what comes out with that other head."""
 
     def run(folder: Path) -> None:
         clone = change_head(original, folder)
-        assert clone.dvc("repro").stages == AFTER_HEAD
+        assert clone.having(warm).dvc("repro").stages == AFTER_HEAD
         assert clone.hashes()["models/head.weights.h5"] != original.hashes()["models/head.weights.h5"]
 
     return Clone(_once(tmp_path_factory, "undisturbed", run)).hashes()

@@ -26,9 +26,9 @@ def remote(
 
 
 @pytest.fixture
-def clone(original: Clone, remote: Remote, tmp_path: Path) -> Clone:
+def clone(original: Clone, remote: Remote, warm: dict[str, str], tmp_path: Path) -> Clone:
     """A fresh clone with an empty cache, that knows the remote."""
-    clone = original.clone(tmp_path / "clone")
+    clone = original.clone(tmp_path / "clone", **warm)
     remote.add_to(clone)
     return clone
 

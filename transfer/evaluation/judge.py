@@ -21,7 +21,15 @@ from transfer.evaluation.occlusion import Classify, occlusion_map
 from transfer.evaluation.pictures import Mistake
 from transfer.evaluation.prediction_cost import measure
 from transfer.evaluation.scores import DIGITS, Predictions, operating_point, score
-from transfer.inference.engines import EngineName, check_agreement, choose_engine, make_engine, to_openvino
+from transfer.inference.engines import (
+    Engine,
+    EngineName,
+    TensorFlowEngine,
+    check_agreement,
+    choose_engine,
+    to_openvino,
+)
+from transfer.inference.openvino_engine import OpenVINOEngine
 from transfer.networks.model_files import load
 from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, normalise, read_records
 
@@ -52,7 +60,10 @@ class Evaluator:
         self._files = [architecture, weights]
         self._network = load(architecture, weights)
         self.engine = choose_engine(engine)
-        self._run = make_engine(self._network.whole, engine)
+        whole = self._network.whole
+        self._converted = to_openvino(whole) if self.engine == "openvino" else None
+        converted = self._converted
+        self._run: Engine = TensorFlowEngine(whole) if converted is None else OpenVINOEngine(converted)
         self._checked = False
 
     def predict(self, records: Path, spec: Spec, views: int) -> list[Predictions]:
@@ -86,11 +97,11 @@ class Evaluator:
         """
         weights = self._network.whole.weights
         size = {"weights_bytes": sum(math.prod(weight.shape) * 4 for weight in weights)}
-        if self.engine != "openvino":
+        if self._converted is None:
             return {**measure(self.engine, self._files, views), **size}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.xml"
-            openvino.save_model(to_openvino(self._network.whole), file, compress_to_fp16=False)
+            openvino.save_model(self._converted, file, compress_to_fp16=False)
             return {**measure(self.engine, [file], views), **size}
 
 
