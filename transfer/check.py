@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card
+from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card, resolve_symmetry
 from transfer.core.errors import UserError, run
 from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
@@ -23,8 +23,10 @@ from transfer.workers.beam_runner import require_beam
 PARAMS = Path("params.yaml")
 
 
-def check(params: Params) -> None:
+def check(params: Params) -> list[str]:
     """Check what params.yaml asks for against the dataset's card and against what is on this machine.
+
+    Returns what a user should know, a line each.
 
     Raises:
         UserError: there is no such dataset; its card is not as it should be, or does not fit; weights or packages are
@@ -36,13 +38,15 @@ def check(params: Params) -> None:
     card, place = read_card(Path(params.dataset))
     counts = _inside(place) if card.source is None and place.is_file() else card
     if counts is None:
-        return
+        return []
+    symmetry, notes = resolve_symmetry(params.symmetry, counts)
     for section in ("head", "finetune", "baselines", "evaluate"):
-        count_views(getattr(params, section).views, counts.symmetry, f"{section}.views")
+        count_views(getattr(params, section).views, symmetry, f"{section}.views")
     require_soft_labels(params.labels, counts.table is not None and counts.table.soft_label is not None)
     folder = _folder(card, place)
     if isinstance(params.class_weights, dict) and (classes := counts.classes or _classes(card, folder)):
         require_class_weights(params.class_weights, classes)
+    return notes
 
 
 def _folder(card: Card, place: Path) -> Path | None:
@@ -95,12 +99,13 @@ def _inside(archive: Path) -> Card | None:
 
 
 def main() -> None:
-    """Check params.yaml, and what it asks for.
+    """Check params.yaml, and what it asks for; print what a user should know.
 
     Raises:
         UserError: see `read_params` and `check`.
     """
-    check(read_params(PARAMS))
+    for line in check(read_params(PARAMS)):
+        print(f"check: {line}")
 
 
 if __name__ == "__main__":

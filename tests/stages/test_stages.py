@@ -364,9 +364,9 @@ def test_a_training_that_was_ended_goes_on(
 
 
 def test_more_views_than_the_symmetry_allows_are_an_error(trained_head: None, run_stage: RunStage) -> None:
-    _set(finetune={"augment": "on_the_fly", "views": 2})
+    _set(finetune={"augment": "on_the_fly", "views": 4})
     for name, *arguments in [("embed", "finetune"), ("finetune",)]:
-        with pytest.raises(UserError, match=r"finetune.views: expected at most 1, .*symmetry \(none\).*received 2"):
+        with pytest.raises(UserError, match=r"finetune.views: expected at most 2, .*symmetry \(mirror\).*received 4"):
             run_stage(name, *arguments)
 
 

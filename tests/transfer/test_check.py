@@ -13,6 +13,7 @@ import yaml
 
 from tests.conftest import ROOT
 from transfer.check import main
+from transfer.core.cards import ASSUMED
 from transfer.core.errors import UserError
 
 
@@ -35,7 +36,7 @@ def test_the_projects_params_and_dataset_fit_together(project: Path) -> None:
             r"droput: expected dropout \(is it misspelt\?\), received an unknow",
         ),
         ("dataset: pictures", "dataset: none", "dataset: there is nothing at 'none'; give the path of a folder"),
-        ("views: 1", "views: 8", r"views: expected at most 1, which is what the dataset's symmetry \(none\) allows"),
+        ("views: 1", "views: 8", r"views: expected at most 2, which is what the dataset's symmetry \(mirror\) allows"),
     ],
 )
 def test_what_is_wrong_is_one_line(project: Path, old: str, new: str, message: str) -> None:
@@ -43,6 +44,24 @@ def test_what_is_wrong_is_one_line(project: Path, old: str, new: str, message: s
     with pytest.raises(UserError, match=message) as error:
         main()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("symmetry", ["auto", "mirror"])
+def test_a_symmetry_that_nobody_stated_is_said_in_a_line(
+    project: Path, capsys: pytest.CaptureFixture[str], symmetry: str
+) -> None:
+    _set(symmetry=symmetry)
+    main()
+    assert capsys.readouterr().out == (f"check: {ASSUMED}\n" if symmetry == "auto" else "")
+
+
+def test_the_param_overrides_the_cards_symmetry(project: Path) -> None:
+    _card(symmetry="dihedral")
+    _set(evaluate={"views": 8})
+    main()
+    _set(symmetry="none")
+    with pytest.raises(UserError, match=r"evaluate.views: expected at most 1, .* \(none\) allows, received 8"):
+        main()
 
 
 def _set(**values: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass
 
+from transfer.core.cards import Symmetry
 from transfer.core.cuts import CUTS, SIZE_MULTIPLES
 from transfer.core.strict import SHA256, STRICT, Float, Int, Str, load_yaml, number, validate
 
@@ -214,6 +215,7 @@ class Params:
     lr: Rate
     seed: Annotated[Int, Field(ge=0, lt=2**31)]
     dataset: Annotated[Str, Field(min_length=1)]
+    symmetry: Symmetry
     image_size: Annotated[Int, Field(ge=32, le=1024)]
     batch_size: Annotated[Int, Field(ge=1, le=4096)]
     max_images: Annotated[Int, Field(ge=8)] | None

@@ -91,6 +91,7 @@ WRONG = [
     ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "less than or equal to 1", "2"]),
     ("augment: cached", "augment: always", ["finetune.augment", "'cached', 'on_the_fly' or 'none'", "'always'"]),
     ("rotation: 0.03", "rotation: 30", ["finetune.augmentation.rotation", "less than or equal to 0.5", "30"]),
+    ("symmetry: auto", "symmetry: round", ["symmetry", "'auto', 'none', 'mirror' or 'dihedral'", "'round'"]),
     ("image_size: 224", "image_size: 16", ["image_size", "greater than or equal to 32", "16"]),
     ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
     ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),

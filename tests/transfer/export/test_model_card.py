@@ -71,6 +71,7 @@ def test_scores_are_those_of_the_model_with_their_intervals(evidence: CardFigure
     assert "bootstrap" not in text
     assert "| expected calibration error, calibrated | 0.032 |" in text
     assert "1,640 in train, 328 in validation, 656 in test; 3 could not be used" in text
+    assert "keep\nits class: none." in text
 
 
 def test_the_threshold_is_one_of_what_the_files_give(evidence: CardFigures) -> None:
