@@ -14,6 +14,7 @@ import yaml
 from tests.conftest import ROOT
 from transfer.check import main
 from transfer.core.cards import ASSUMED
+from transfer.core.cuts import CUTS
 from transfer.core.errors import UserError
 
 
@@ -180,6 +181,13 @@ def test_weights_that_are_not_there(project: Path) -> None:
     _set(weights={"file": "mine.pt", "sha256": hashlib.sha256(b"weights").hexdigest()})
     with pytest.raises(UserError, match=r"mine.pt: weights have to be a Keras file, \*.h5"):
         main()
+
+
+@pytest.mark.parametrize("backbone", CUTS)
+def test_the_backbone_alone_may_be_changed(project: Path, backbone: str) -> None:
+    real = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    Path("params.yaml").write_text(yaml.safe_dump(real | {"dataset": "pictures", "backbone": backbone}), "utf-8")
+    main()
 
 
 @pytest.mark.parametrize(("backbone", "weights"), [("vgg16", "packaged"), ("efficientnet_lite0", "imagenet")])

@@ -7,7 +7,7 @@ from pydantic import Field, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass
 
 from transfer.core.cards import Symmetry
-from transfer.core.cuts import CUTS, SIZE_MULTIPLES
+from transfer.core.cuts import CUTS, SIZE_MULTIPLES, follow_backbone
 from transfer.core.strict import SHA256, STRICT, Float, Int, Str, load_yaml, number, validate
 
 Positive = Annotated[Float, Field(gt=0)]
@@ -40,7 +40,7 @@ def _weights(value: Any) -> "str | WeightsFile":
         if isinstance(file, str) and isinstance(sha256, str) and SHA256.fullmatch(sha256):
             return WeightsFile(file, sha256)
     names = ", ".join(WEIGHTS)
-    raise ValueError(f"expected {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
+    raise ValueError(f"expected auto, {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
 
 
 def _class_weights(value: Any) -> "str | dict[str, float]":
@@ -206,7 +206,7 @@ class Export:
 
 @dataclass(frozen=True, config=STRICT)
 class Params:
-    """All of params.yaml.
+    """All of params.yaml. Where that says auto, `image_size` and `weights` are those of the backbone.
 
     `runner` and `beam_options` say where preprocess and embed compute, which changes nothing that they write: so no
     stage declares them in dvc.yaml, and a change runs nothing again.
@@ -237,6 +237,11 @@ class Params:
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
     runner: Literal["local", "beam"]
     beam_options: tuple[Str, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_backbone(cls, values: Any) -> Any:
+        return follow_backbone(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _known_names(self) -> "Params":

@@ -44,7 +44,7 @@ def pooled_already(features: keras.KerasTensor) -> keras.KerasTensor:
 class Backbone:
     """A network without its classifier.
 
-    `build` takes the image size S, which was `default_size` when it was trained, and gives a model from float32 pixels
+    `build` takes the image size S, and gives a model from float32 pixels
     (n, S, S, 3) in 0–1, the input "pixels", to activations, with random weights; preprocessing is its first layers.
     `own_pool` is how a network that was trained with features (n, channels) of its own gets them. `cuts` names for each
     cut the layer that gives all that the network above needs; "<layer" stands for what that layer takes, and "" for the
@@ -54,7 +54,6 @@ class Backbone:
     build: Callable[[int], keras.Model]
     cuts: Mapping[str, str]
     weights: Mapping[str, WeightsSource]
-    default_size: int = 224
     own_pool: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None
     load_file: Callable[[keras.Model, Path], object] | None = None
 
@@ -75,7 +74,7 @@ class Backbone:
         return node.input_tensors[0] if place.startswith("<") else node.output_tensors[0]
 
 
-def _lite(name: str, default_size: int) -> Backbone:
+def _lite(name: str) -> Backbone:
     return Backbone(
         build=partial(efficientnet_lite.build, name),
         cuts={cut: efficientnet_lite.last_layer_below(name, cut) for cut in CUTS[name]},
@@ -84,14 +83,13 @@ def _lite(name: str, default_size: int) -> Backbone:
                 **asdict(PACKAGED[name]), licence="Apache-2.0", load=efficientnet_lite.load_packaged
             ),
         },
-        default_size=default_size,
     )
 
 
 BACKBONES = {
-    "efficientnet_lite0": _lite("efficientnet_lite0", 224),
-    "efficientnet_lite1": _lite("efficientnet_lite1", 240),
-    "efficientnet_lite2": _lite("efficientnet_lite2", 260),
+    "efficientnet_lite0": _lite("efficientnet_lite0"),
+    "efficientnet_lite1": _lite("efficientnet_lite1"),
+    "efficientnet_lite2": _lite("efficientnet_lite2"),
     "vgg16": Backbone(
         build=applications.builder(keras.applications.VGG16, applications.blue_first),
         cuts=applications.VGG16_CUTS,
@@ -166,7 +164,6 @@ BACKBONES = {
                 f"{EFFICIENTNETS}/efficientnetb1_notop.h5", "74c4e6b3e1f6a1eea24c589628592432", "Apache-2.0 (Google)"
             )
         },
-        default_size=240,
     ),
     "efficientnetb2": Backbone(
         build=applications.efficientnet(keras.applications.EfficientNetB2),
@@ -176,7 +173,6 @@ BACKBONES = {
                 f"{EFFICIENTNETS}/efficientnetb2_notop.h5", "111f8e2ac8aa800a7a99e3239f7bfb39", "Apache-2.0 (Google)"
             )
         },
-        default_size=260,
     ),
     "efficientnetb3": Backbone(
         build=applications.efficientnet(keras.applications.EfficientNetB3),
@@ -186,7 +182,6 @@ BACKBONES = {
                 f"{EFFICIENTNETS}/efficientnetb3_notop.h5", "af6d107764bb5b1abb91932881670226", "Apache-2.0 (Google)"
             )
         },
-        default_size=300,
     ),
     "efficientnetv2b0": Backbone(
         build=applications.builder(
