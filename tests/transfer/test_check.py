@@ -6,16 +6,19 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT
+from transfer import check
 from transfer.check import main
 from transfer.core.cards import ASSUMED
 from transfer.core.cuts import CUTS
 from transfer.core.errors import UserError
+from transfer.export import classifiers
 
 
 def _replace(old: str, new: str) -> None:
@@ -54,6 +57,30 @@ def test_a_symmetry_that_nobody_stated_is_said_in_a_line(
     _set(symmetry=symmetry)
     main()
     assert capsys.readouterr().out == (f"check: {ASSUMED}\n" if symmetry == "auto" else "")
+
+
+def test_a_format_whose_package_is_not_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = classifiers.is_installed
+    monkeypatch.setattr(classifiers, "is_installed", lambda name: name != "onnxruntime" and installed(name))
+    with pytest.raises(UserError, match=r"export.formats: expected the packages onnxruntime, received none: pip inst"):
+        main()
+    _set(export={"formats": ["openvino"]})
+    main()
+
+
+def test_a_disk_that_may_become_full_is_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """48 images of 512 x 512 pixels, in colour: the records twice, and 2 views of 0.6 activations of 2 bytes a pixel."""
+    images = sum(path.stat().st_size for path in Path("pictures").rglob("*.png"))
+    needed = images + int(48 * 512**2 * (2 * 3 + 2 * 0.6 * 2))
+    given = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["finetune"]
+    _set(symmetry="mirror", image_size=512, finetune=given | {"cut": "auto", "views": "all"})
+    for free in (needed + 1, needed - 1):
+        monkeypatch.setattr(check, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        main()
+        said = "check: disk: a first run may take up to 0.1 GB for 48 images, and 0.1 GB are free; free some, or set "
+        assert capsys.readouterr().out.startswith(said) == (free < needed)
 
 
 def test_the_param_overrides_the_cards_symmetry(project: Path) -> None:

@@ -69,6 +69,17 @@ TRAINED_SIZES = dict.fromkeys(CUTS, 224) | {
 """Height and width in pixels of the images that a backbone was trained on, by the documentation of keras.applications
 and KerasHub, and for the Lite ones by their authors (tensorflow/tpu, models/official/efficientnet/lite)."""
 
+VALUES_A_PIXEL = dict.fromkeys(CUTS, 0.6) | {
+    "vgg16": 2.0,
+    "resnet50": 4.0,
+    "resnet50v2": 1.0,
+    "convnext_tiny": 1.5,
+    "vit_base_patch16": 4.0,
+}
+"""At most so many activations at the default cut are there of each pixel of an image."""
+MOST_VALUES_A_PIXEL = 16
+"""At any cut: 64 channels of the first block of VGG16 at half the size, or 256 of ResNet50 at a quarter."""
+
 SIZE_MULTIPLES: dict[str, int] = {"vit_base_patch16": 16}
 """Backbones that take only images whose size is a multiple of a number, and that number."""
 
