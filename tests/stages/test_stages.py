@@ -372,7 +372,7 @@ def test_more_views_than_the_symmetry_allows_are_an_error(trained_head: None, ru
 
 def test_weights_of_unknown_classes_are_an_error(trained_head: None, run_stage: RunStage) -> None:
     params = Path("params.yaml")
-    text = params.read_text(encoding="utf-8").replace("class_weights: none", "class_weights: {blue: 1, green: 2}")
+    text = params.read_text(encoding="utf-8").replace("class_weights: auto", "class_weights: {blue: 1, green: 2}")
     params.write_text(text, encoding="utf-8")
     for name, *arguments in [("train_head",), ("train_baseline", "ann")]:
         with pytest.raises(UserError, match="class_weights: the classes are blue, red, and the weights are for "):

@@ -71,7 +71,7 @@ def test_a_format_whose_package_is_not_installed(project: Path, monkeypatch: pyt
 def test_a_disk_that_may_become_full_is_said(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """48 images of 512 x 512 pixels, in colour: the records twice, and 2 views of 0.6 activations of 2 bytes a pixel."""
+    """48 images of 512 x 512 pixels in colour: the records twice, and 2 views of 0.6 activations of 2 bytes a pixel."""
     images = sum(path.stat().st_size for path in Path("pictures").rglob("*.png"))
     needed = images + int(48 * 512**2 * (2 * 3 + 2 * 0.6 * 2))
     given = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["finetune"]

@@ -44,14 +44,14 @@ def _weights(value: Any) -> "str | WeightsFile":
 
 
 def _class_weights(value: Any) -> "str | dict[str, float]":
-    """Read the param `class_weights`: none, balanced, or a weight for each class."""
-    if value in ("none", "balanced"):
+    """Read the param `class_weights`: auto, none, balanced, or a weight for each class."""
+    if value in ("auto", "none", "balanced"):
         return str(value)
     if isinstance(value, dict) and value:
         weights = {str(name): number(weight) for name, weight in value.items()}
         if all(isinstance(w, (int, float)) and not isinstance(w, bool) and 0 < w < 1e6 for w in weights.values()):
             return {name: float(weight) for name, weight in weights.items()}
-    raise ValueError(f"expected none, balanced or a positive weight for each class, received {value!r}")
+    raise ValueError(f"expected auto, none, balanced or a positive weight for each class, received {value!r}")
 
 
 Weights = Annotated[str | WeightsFile, PlainValidator(_weights)]

@@ -82,12 +82,12 @@ WRONG = [
     ("test: 0.25", "test: 0", ["split.test", "greater than 0", "0"]),
     ("test: 0.25", "test: 0.9", ["split", "test + validation", "less than 1", "0.9"]),
     ("engine: auto", "engine: cuda", ["engine", "'auto', 'openvino' or 'tensorflow'", "'cuda'"]),
-    ("weights: auto", "weights: imagnet", ["weights", "auto, packaged, imagenet, none or {file", "'imagnet'"]),
-    ("weights: auto", "weights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
-    ("weights: auto", "weights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
-    ("class_weights: none", "class_weights: equal", ["class_weights", "none, balanced", "'equal'"]),
-    ("class_weights: none", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
-    ("class_weights: none", "class_weights: {}", ["class_weights", "none, balanced", "{}"]),
+    ("\nweights: auto", "\nweights: imagnet", ["weights", "auto, packaged, imagenet, none or {file", "'imagnet'"]),
+    ("\nweights: auto", "\nweights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
+    ("\nweights: auto", "\nweights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
+    ("class_weights: auto", "class_weights: equal", ["class_weights", "auto, none, balanced", "'equal'"]),
+    ("class_weights: auto", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
+    ("class_weights: auto", "class_weights: {}", ["class_weights", "auto, none, balanced", "{}"]),
     ("distance: 4", "distance: 40", ["duplicates.distance", "less than or equal to 16", "40"]),
     ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "less than or equal to 1", "2"]),
     ("augment: cached", "augment: always", ["finetune.augment", "'cached', 'on_the_fly' or 'none'", "'always'"]),
@@ -229,12 +229,12 @@ def test_every_mutation_is_an_error_that_names_the_key(
 
 
 def test_weights_may_be_a_file_with_its_sha256(tmp_path: Path) -> None:
-    read = _read(tmp_path, _replaced("weights: auto", f"weights: {{file: own.h5, sha256: {'0a' * 32}}}"))
+    read = _read(tmp_path, _replaced("\nweights: auto", f"\nweights: {{file: own.h5, sha256: {'0a' * 32}}}"))
     assert read.weights == WeightsFile("own.h5", "0a" * 32)
 
 
 def test_class_weights_may_be_given_by_name(tmp_path: Path) -> None:
-    read = _read(tmp_path, _replaced("class_weights: none", "class_weights: {intact: 1, 7: 1e-1}"))
+    read = _read(tmp_path, _replaced("class_weights: auto", "class_weights: {intact: 1, 7: 1e-1}"))
     assert read.class_weights == {"intact": 1.0, "7": 0.1}
 
 
@@ -247,7 +247,7 @@ def test_every_backbone_can_be_chosen_without_another_edit(tmp_path: Path, name:
 
 
 def test_what_is_given_does_not_follow_the_backbone(tmp_path: Path) -> None:
-    text = _replaced("image_size: auto", "image_size: 64").replace("weights: auto", "weights: none")
+    text = _replaced("image_size: auto", "image_size: 64").replace("\nweights: auto", "\nweights: none")
     read = _read(tmp_path, text)
     assert (read.image_size, read.weights) == (64, "none")
 
