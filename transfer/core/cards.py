@@ -152,6 +152,15 @@ class Card:
     bit_depth: Literal["auto"] | Annotated[Int, Field(ge=8, le=16)] = "auto"
     background: Background = "auto"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _either_spelling(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "license" not in values:
+            return values
+        if "licence" in values:
+            raise ValueError("one of licence and license, received both")
+        return {"licence" if key == "license" else key: value for key, value in values.items()}
+
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
         if self.classes and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):

@@ -54,6 +54,11 @@ def test_the_param_goes_before_the_card_and_no_word_of_either_is_mirror(
     assert resolve_symmetry(wanted, card) == (chosen, said)
 
 
+@pytest.mark.parametrize("key", ["licence", "license"])
+def test_a_licence_may_be_spelt_either_way(tmp_path: Path, key: str) -> None:
+    assert _read(tmp_path, VALID + f"{key}: CC0-1.0\n").licence == "CC0-1.0"
+
+
 def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"dataset: there is nothing at '.*nowhere'; give the path of a folder"):
         read_card(tmp_path / "nowhere")
@@ -68,6 +73,7 @@ def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
         ("title: t\nclasses: ['no', 'no']\n", "classes to be two or more different names"),
         (VALID + "positive: maybe\n", r"positive to be one of the classes \['no', 'yes'\], received 'maybe'"),
         (VALID + "symmetry: turned\n", "symmetry: expected 'auto', 'none', 'mirror' or 'dihedral', received 'turned'"),
+        (VALID + "licence: a\nlicense: a\n", "expected one of licence and license, received both"),
         (VALID + "channels: 2\n", "channels: expected 1 or 3, received 2"),
         (VALID + "table: {file: a, image: b}\n", "one of label and soft_label"),
         (VALID + "table: {file: a, image: b, label: c, soft_label: d}\n", "one of label and soft_label"),
