@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from transfer.command_line import make_parser
-from transfer.core.cuts import CUTS, DEFAULT_CUTS
+from transfer.core.cuts import CUTS, DEFAULT_CUTS, TRAINED_SIZES
 from transfer.core.files import read_json
 from transfer.core.params import WEIGHTS, Format, Params
 from transfer.evaluation.markdown import markdown_table
@@ -121,7 +121,7 @@ def _backbones(_: Path) -> str:
     for name, backbone in BACKBONES.items():
         weights = ", ".join(f"`{kind}`: {source.licence}" for kind, source in backbone.weights.items())
         cuts = ["**" + cut + "**" if cut == DEFAULT_CUTS[name] else cut for cut in CUTS[name]]
-        rows.append([f"`{name}`", f"{backbone.default_size} px", weights, " ".join(cuts)])
+        rows.append([f"`{name}`", f"{TRAINED_SIZES[name]} px", weights, " ".join(cuts)])
     return markdown_table(header, rows)
 
 
@@ -473,9 +473,12 @@ def _command_line(_root: Path) -> str:
 
 PARAMETER = re.compile(r"^( *)(?:([a-z_]+):|(- )).*?(?:#\s*(.*))?$")
 """A line of params.yaml: indentation, key or dash, comment."""
-READ_BY_HAND = {"weights": f"{', '.join(WEIGHTS)}, or a file with its SHA-256", "class_weights": "none, balanced, or a "
-                "number above 0 for each class"}  # fmt: skip
-"""Types of params that are read by a function of their own."""
+READ_BY_HAND = {
+    "image_size": "auto, or integer ≥ 32, ≤ 1,024",
+    "weights": f"auto, {', '.join(WEIGHTS)}, or a file with its SHA-256",
+    "class_weights": "auto, none, balanced, or a number above 0 for each class",
+}
+"""Types of params that are read by a function of their own, or may also be auto."""
 WORDS = {int: "integer", float: "number", str: "text"}
 SIGNS = {annotated_types.Gt: (">", "gt"), annotated_types.Ge: ("≥", "ge"), annotated_types.Lt: ("<", "lt"),
          annotated_types.Le: ("≤", "le")}  # fmt: skip

@@ -25,7 +25,7 @@ def main() -> None:
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     runner = make_runner(params.runner, params.beam_options)
     same = params.duplicates
-    settings = Settings(params.split, params.image_size, params.max_images, params.seed, same)
+    settings = Settings(params.split, params.image_size, params.max_images, params.seed, same, params.symmetry)
     done = preprocess(RAW, records, settings, runner, QUARANTINE)
     done.spec.write(SPEC)
     write_csv(done.splits, SPLITS)

@@ -17,6 +17,8 @@ PARAMS_FILE = "params.yaml"
 WHERE = {"runner", "beam_options"}
 """Params that say where a stage computes. They change nothing that it writes (test_beam_gives_the_same_bytes, in two
 files), so no stage declares them, and DVC runs nothing again when they change."""
+FOLLOWS = {"image_size": "backbone", "weights": "backbone"}
+"""Params that may be auto, and the one that then decides: a stage that reads the one depends on the other."""
 OUR_FOLDERS = ("data/", "models/", "metrics/", "plots/", "params.yaml")
 
 
@@ -179,6 +181,7 @@ def needs_of(script: str, item: str | None = None, root: Path = ROOT) -> Needs:
     for file in sorted(imports - {script}):
         _undeclared_literals(ast.parse((root / file).read_text(encoding="utf-8")), set(), needs, file)
     needs.params = _read_params(tree) - WHERE
+    needs.params |= {other for key, other in FOLLOWS.items() if key in needs.params}
     needs.reads.discard(PARAMS_FILE)
     if item is not None:
         needs.reads = {path.format(item=item) for path in needs.reads}

@@ -8,15 +8,20 @@ stages' own rules, before hours of work. It loads no network, so it takes a seco
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from shutil import disk_usage
 from tempfile import TemporaryDirectory
 
-from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card
+from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card, resolve_symmetry
+from transfer.core.cuts import MOST_VALUES_A_PIXEL, VALUES_A_PIXEL
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
 from transfer.core.strict import MAX_YAML_BYTES
 from transfer.dataset.archives import DAMAGE
+from transfer.dataset.scan import Entry, is_image_name, scan
+from transfer.export.classifiers import require_packages
 from transfer.networks.backbones.available import require_weights
+from transfer.records.activations import STORED, make_plan
 from transfer.records.views import count_views
 from transfer.training.targets import require_class_weights, require_soft_labels
 from transfer.workers.beam_runner import require_beam
@@ -24,8 +29,10 @@ from transfer.workers.beam_runner import require_beam
 PARAMS = Path("params.yaml")
 
 
-def check(params: Params) -> None:
+def check(params: Params) -> list[str]:
     """Check what params.yaml asks for against the dataset's card and against what is on this machine.
+
+    Returns what a user should know, a line each.
 
     Raises:
         UserError: there is no such dataset; its card is not as it should be, or does not fit; weights or packages are
@@ -37,13 +44,42 @@ def check(params: Params) -> None:
     card, place = read_card(Path(params.dataset))
     counts = _inside(place) if card.source is None and place.is_file() else card
     if counts is None:
-        return
+        return []
+    symmetry, notes = resolve_symmetry(params.symmetry, counts)
+    require_packages(params.export.formats)
     for section in ("head", "finetune", "baselines", "evaluate"):
-        count_views(getattr(params, section).views, counts.symmetry, f"{section}.views")
+        count_views(getattr(params, section).views, symmetry, f"{section}.views")
     require_soft_labels(params.labels, counts.table is not None and counts.table.soft_label is not None)
     folder = _folder(card, place)
     if isinstance(params.class_weights, dict) and (classes := counts.classes or _classes(card, folder)):
         require_class_weights(params.class_weights, classes)
+    return [*notes, *(_tight(params, symmetry, counts.channels, folder) if folder is not None else [])]
+
+
+def _tight(params: Params, symmetry: str, channels: int, folder: Path) -> list[str]:
+    """Say if a first run may need more room on the disk than is free here.
+
+    That is an upper bound: all images are taken to be trained on. It counts data/raw, the records, which stand there
+    twice for a while, and the activations at the default cut; of another cut, which may be lower, those of the pixels.
+    What DVC keeps is linked, and takes no room of its own.
+    """
+    sizes = [Path(folder, entry.path).stat().st_size for entry in scan(str(folder)) if _is_image(entry)]
+    tuned, size, images = params.finetune, params.image_size, min(len(sizes), params.max_images or len(sizes))
+    plan = make_plan(params.backbone, tuned.cut, tuned.augment, count_views(tuned.views, symmetry, "finetune.views"))
+    values = VALUES_A_PIXEL[params.backbone] if tuned.cut == "auto" else MOST_VALUES_A_PIXEL
+    cached = max(plan.cached.values()) * values * STORED().itemsize
+    needed = sum(sizes) + images * size**2 * (2 * channels + cached)
+    free = disk_usage(Path()).free
+    if needed <= free:
+        return []
+    return [
+        f"disk: a first run may take up to {needed / 1e9:,.1f} GB for {images:,} images, and {free / 1e9:,.1f} GB are "
+        "free; free some, or set finetune.views, image_size or max_images lower"
+    ]
+
+
+def _is_image(entry: Entry) -> bool:
+    return not entry.error and is_image_name(entry.path)
 
 
 def _folder(card: Card, place: Path) -> Path | None:
@@ -98,8 +134,11 @@ def _inside(archive: Path) -> Card | None:
 def main(dataset: str | None = None) -> None:
     """Check params.yaml, and what it asks for; with another dataset, as if that were given there.
 
+    Prints what a user should know.
+
     Raises:
         UserError: see `read_params` and `check`.
     """
     params = read_params(PARAMS)
-    check(params if dataset is None else replace(params, dataset=dataset))
+    for line in check(params if dataset is None else replace(params, dataset=dataset)):
+        print(f"check: {line}")

@@ -30,6 +30,7 @@ from benchmarks.peers import ours
 from benchmarks.peers.jobs import CLASSES, Job, predictions_file, write_pixels
 from benchmarks.readme import peers_markdown
 from benchmarks.seeds import mean_and_sd, results_file
+from transfer.core.cuts import follow_backbone
 from transfer.core.errors import UserError
 from transfer.core.files import read_json, write_json
 from transfer.core.spec import Spec
@@ -104,12 +105,12 @@ class Prepared:
 
 
 def read_params(clone: Path) -> dict[str, Any]:
-    """Return the content of a clone's params.yaml.
+    """Return the content of a clone's params.yaml, with the image size and weights of its backbone for auto.
 
     Raises:
         UserError: another backbone or other weights than those that PyTorch can be given as well.
     """
-    params: dict[str, Any] = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+    params: dict[str, Any] = follow_backbone(yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8")))
     for key, expected in (("backbone", BACKBONE), ("weights", "packaged")):
         if params[key] != expected:
             raise UserError(f"params.yaml: {key}: expected {expected} for the peers, received {params[key]!r}")

@@ -368,15 +368,15 @@ def test_a_training_that_was_ended_goes_on(
 
 
 def test_more_views_than_the_symmetry_allows_are_an_error(trained_head: None, run_stage: RunStage) -> None:
-    _set(finetune={"augment": "on_the_fly", "views": 2})
+    _set(finetune={"augment": "on_the_fly", "views": 4})
     for name, *arguments in [("embed", "finetune"), ("finetune",)]:
-        with pytest.raises(UserError, match=r"finetune.views: expected at most 1, .*symmetry \(none\).*received 2"):
+        with pytest.raises(UserError, match=r"finetune.views: expected at most 2, .*symmetry \(mirror\).*received 4"):
             run_stage(name, *arguments)
 
 
 def test_weights_of_unknown_classes_are_an_error(trained_head: None, run_stage: RunStage) -> None:
     params = Path("params.yaml")
-    text = params.read_text(encoding="utf-8").replace("class_weights: none", "class_weights: {blue: 1, green: 2}")
+    text = params.read_text(encoding="utf-8").replace("class_weights: auto", "class_weights: {blue: 1, green: 2}")
     params.write_text(text, encoding="utf-8")
     for name, *arguments in [("train_head",), ("train_baseline", "ann")]:
         with pytest.raises(UserError, match="class_weights: the classes are blue, red, and the weights are for "):

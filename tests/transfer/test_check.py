@@ -6,14 +6,19 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT
+from transfer import check
 from transfer.check import main
+from transfer.core.cards import ASSUMED
+from transfer.core.cuts import CUTS
 from transfer.core.errors import UserError
+from transfer.export import classifiers
 
 
 def _replace(old: str, new: str) -> None:
@@ -35,7 +40,7 @@ def test_the_projects_params_and_dataset_fit_together(project: Path) -> None:
             r"droput: expected dropout \(is it misspelt\?\), received an unknow",
         ),
         ("dataset: pictures", "dataset: none", "dataset: there is nothing at 'none'; give the path of a folder"),
-        ("views: 1", "views: 8", r"views: expected at most 1, which is what the dataset's symmetry \(none\) allows"),
+        ("views: 1", "views: 8", r"views: expected at most 2, which is what the dataset's symmetry \(mirror\) allows"),
     ],
 )
 def test_what_is_wrong_is_one_line(project: Path, old: str, new: str, message: str) -> None:
@@ -43,6 +48,48 @@ def test_what_is_wrong_is_one_line(project: Path, old: str, new: str, message: s
     with pytest.raises(UserError, match=message) as error:
         main()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("symmetry", ["auto", "mirror"])
+def test_a_symmetry_that_nobody_stated_is_said_in_a_line(
+    project: Path, capsys: pytest.CaptureFixture[str], symmetry: str
+) -> None:
+    _set(symmetry=symmetry)
+    main()
+    assert capsys.readouterr().out == (f"check: {ASSUMED}\n" if symmetry == "auto" else "")
+
+
+def test_a_format_whose_package_is_not_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = classifiers.is_installed
+    monkeypatch.setattr(classifiers, "is_installed", lambda name: name != "onnxruntime" and installed(name))
+    with pytest.raises(UserError, match=r"export.formats: expected the packages onnxruntime, received none: pip inst"):
+        main()
+    _set(export={"formats": ["openvino"]})
+    main()
+
+
+def test_a_disk_that_may_become_full_is_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """48 images of 512 x 512 pixels in colour: the records twice, and 2 views of 0.6 activations of 2 bytes a pixel."""
+    images = sum(path.stat().st_size for path in Path("pictures").rglob("*.png"))
+    needed = images + int(48 * 512**2 * (2 * 3 + 2 * 0.6 * 2))
+    given = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["finetune"]
+    _set(symmetry="mirror", image_size=512, finetune=given | {"cut": "auto", "views": "all"})
+    for free in (needed + 1, needed - 1):
+        monkeypatch.setattr(check, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        main()
+        said = "check: disk: a first run may take up to 0.1 GB for 48 images, and 0.1 GB are free; free some, or set "
+        assert capsys.readouterr().out.startswith(said) == (free < needed)
+
+
+def test_the_param_overrides_the_cards_symmetry(project: Path) -> None:
+    _card(symmetry="dihedral")
+    _set(evaluate={"views": 8})
+    main()
+    _set(symmetry="none")
+    with pytest.raises(UserError, match=r"evaluate.views: expected at most 1, .* \(none\) allows, received 8"):
+        main()
 
 
 def _set(**values: Any) -> None:
@@ -161,6 +208,13 @@ def test_weights_that_are_not_there(project: Path) -> None:
     _set(weights={"file": "mine.pt", "sha256": hashlib.sha256(b"weights").hexdigest()})
     with pytest.raises(UserError, match=r"mine.pt: weights have to be a Keras file, \*.h5"):
         main()
+
+
+@pytest.mark.parametrize("backbone", CUTS)
+def test_the_backbone_alone_may_be_changed(project: Path, backbone: str) -> None:
+    real = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    Path("params.yaml").write_text(yaml.safe_dump(real | {"dataset": "pictures", "backbone": backbone}), "utf-8")
+    main()
 
 
 @pytest.mark.parametrize(("backbone", "weights"), [("vgg16", "packaged"), ("efficientnet_lite0", "imagenet")])

@@ -61,7 +61,7 @@ def test_only_what_differs_is_overridden_and_numbers_stay_numbers(project: Path)
         ("lr: 2", r"preset.yaml: lr: expected .*, received 2"),
         ("- lr", r"preset.yaml: expected a mapping of keys of params.yaml, received \['lr'\]"),
         ("finetune: {cut: block99}", r"preset.yaml: expected finetune.cut to be a cut of .*, received 'block99'"),
-        ("evaluate: {views: 8}", r"evaluate.views: expected at most 1, which is what the dataset's symmetry"),
+        ("evaluate: {views: 8}", r"evaluate.views: expected at most 2, which is what the dataset's symmetry"),
         ("dataset: nowhere", "dataset: there is nothing at 'nowhere'; give the path of a folder"),
     ],
 )

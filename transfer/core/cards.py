@@ -25,6 +25,7 @@ TABLE_SUFFIXES = {".csv": "comma", ".tsv": "tab"}
 TFDS_PREFIX = "tfds:"
 DATASET = "params.yaml: dataset"
 Names = tuple[Str, ...]
+Symmetry = Literal["auto", "none", "mirror", "dihedral"]
 Background = Literal["auto", "white", "black"] | tuple[Byte, Byte, Byte]
 
 
@@ -129,7 +130,8 @@ class Card:
 
     `classes` is in the order of the class numbers; left out, the labels give it, in alphabetical order. `positive`
     is the class whose F1, ROC and precision-recall are reported where there are two. `symmetry` says which views of
-    an image are still images of the same class: none, mirror (left-right) or dihedral (the eight of the square).
+    an image are still images of the same class: none, mirror (left-right) or dihedral (the eight of the square); auto
+    is mirror, unless params.yaml says otherwise.
     `group_pattern` is a regular expression with one group, searched for in the paths of images; what it finds is the
     group (see `Table`) of an image.
     `bit_depth` says how many bits the values of 16-bit greys use, from 8 to 16; auto looks at the images. Transparent
@@ -142,13 +144,22 @@ class Card:
     citation: Str = "not stated"
     classes: Names = ()
     positive: Str | None = None
-    symmetry: Literal["none", "mirror", "dihedral"] = "none"
+    symmetry: Symmetry = "auto"
     channels: Literal[1, 3] = 3
     source: Source | None = None
     table: Table | None = field(default=None)
     group_pattern: Str | None = None
     bit_depth: Literal["auto"] | Annotated[Int, Field(ge=8, le=16)] = "auto"
     background: Background = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_spelling(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "license" not in values:
+            return values
+        if "licence" in values:
+            raise ValueError("one of licence and license, received both")
+        return {"licence" if key == "license" else key: value for key, value in values.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
@@ -165,6 +176,21 @@ class Card:
         if self.group_pattern is not None:
             _check_pattern(self.group_pattern, self.table)
         return self
+
+
+ASSUMED = (
+    "symmetry: assumes that a left-right mirrored image keeps its class; for text, digits, or left/right organs set "
+    "symmetry: none"
+)
+
+
+def resolve_symmetry(wanted: Symmetry, card: Card) -> tuple[str, list[str]]:
+    """Return which symmetry holds, and what to tell a user who has not said it.
+
+    The param `symmetry` goes before the card; where both are auto, it is mirror.
+    """
+    chosen = card.symmetry if wanted == "auto" else wanted
+    return ("mirror", [ASSUMED]) if chosen == "auto" else (chosen, [])
 
 
 def _check_pattern(pattern: str, table: Table | None) -> None:

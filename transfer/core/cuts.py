@@ -1,6 +1,7 @@
 """The backbones' names and cuts. Apart from the networks, so that params.yaml is checked without loading Keras."""
 
 from string import ascii_lowercase
+from typing import Any
 
 from transfer.core.errors import UserError
 
@@ -58,8 +59,43 @@ DEFAULT_CUTS = {
 }
 """The cut that "auto" means: the end of a stage, behind about two thirds of the layers or somewhat more."""
 
+TRAINED_SIZES = dict.fromkeys(CUTS, 224) | {
+    "efficientnet_lite1": 240,
+    "efficientnet_lite2": 260,
+    "efficientnetb1": 240,
+    "efficientnetb2": 260,
+    "efficientnetb3": 300,
+}
+"""Height and width in pixels of the images that a backbone was trained on, by the documentation of keras.applications
+and KerasHub, and for the Lite ones by their authors (tensorflow/tpu, models/official/efficientnet/lite)."""
+
+VALUES_A_PIXEL = dict.fromkeys(CUTS, 0.6) | {
+    "vgg16": 2.0,
+    "resnet50": 4.0,
+    "resnet50v2": 1.0,
+    "convnext_tiny": 1.5,
+    "vit_base_patch16": 4.0,
+}
+"""At most so many activations at the default cut are there of each pixel of an image."""
+MOST_VALUES_A_PIXEL = 16
+"""At any cut: 64 channels of the first block of VGG16 at half the size, or 256 of ResNet50 at a quarter."""
+
 SIZE_MULTIPLES: dict[str, int] = {"vit_base_patch16": 16}
 """Backbones that take only images whose size is a multiple of a number, and that number."""
+
+
+def follow_backbone(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of params.yaml, where `image_size` and `weights` are auto with what suits its backbone.
+
+    That is the size that the backbone was trained at, and packaged weights if there are such. A backbone of an unknown
+    name is left to `Params` to refuse.
+    """
+    backbone = str(values.get("backbone"))
+    own = {
+        "image_size": TRAINED_SIZES.get(backbone, 224),
+        "weights": "packaged" if backbone in LITE_REPEATS else "imagenet",
+    }
+    return values | {key: value for key, value in own.items() if values.get(key) == "auto"}
 
 
 def resolve_cut(backbone: str, cut: str) -> str:

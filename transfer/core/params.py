@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass
 
-from transfer.core.cuts import CUTS, SIZE_MULTIPLES
+from transfer.core.cards import Symmetry
+from transfer.core.cuts import CUTS, SIZE_MULTIPLES, follow_backbone
 from transfer.core.strict import SHA256, STRICT, Float, Int, Str, load_yaml, number, validate
 
 Positive = Annotated[Float, Field(gt=0)]
@@ -39,18 +40,18 @@ def _weights(value: Any) -> "str | WeightsFile":
         if isinstance(file, str) and isinstance(sha256, str) and SHA256.fullmatch(sha256):
             return WeightsFile(file, sha256)
     names = ", ".join(WEIGHTS)
-    raise ValueError(f"expected {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
+    raise ValueError(f"expected auto, {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
 
 
 def _class_weights(value: Any) -> "str | dict[str, float]":
-    """Read the param `class_weights`: none, balanced, or a weight for each class."""
-    if value in ("none", "balanced"):
+    """Read the param `class_weights`: auto, none, balanced, or a weight for each class."""
+    if value in ("auto", "none", "balanced"):
         return str(value)
     if isinstance(value, dict) and value:
         weights = {str(name): number(weight) for name, weight in value.items()}
         if all(isinstance(w, (int, float)) and not isinstance(w, bool) and 0 < w < 1e6 for w in weights.values()):
             return {name: float(weight) for name, weight in weights.items()}
-    raise ValueError(f"expected none, balanced or a positive weight for each class, received {value!r}")
+    raise ValueError(f"expected auto, none, balanced or a positive weight for each class, received {value!r}")
 
 
 Weights = Annotated[str | WeightsFile, PlainValidator(_weights)]
@@ -205,7 +206,7 @@ class Export:
 
 @dataclass(frozen=True, config=STRICT)
 class Params:
-    """All of params.yaml.
+    """All of params.yaml. Where that says auto, `image_size` and `weights` are those of the backbone.
 
     `runner` and `beam_options` say where preprocess and embed compute, which changes nothing that they write: so no
     stage declares them in dvc.yaml, and a change runs nothing again.
@@ -214,6 +215,7 @@ class Params:
     lr: Rate
     seed: Annotated[Int, Field(ge=0, lt=2**31)]
     dataset: Annotated[Str, Field(min_length=1)]
+    symmetry: Symmetry
     image_size: Annotated[Int, Field(ge=32, le=1024)]
     batch_size: Annotated[Int, Field(ge=1, le=4096)]
     max_images: Annotated[Int, Field(ge=8)] | None
@@ -235,6 +237,11 @@ class Params:
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
     runner: Literal["local", "beam"]
     beam_options: tuple[Str, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_backbone(cls, values: Any) -> Any:
+        return follow_backbone(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _known_names(self) -> "Params":

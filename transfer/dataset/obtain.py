@@ -32,7 +32,7 @@ from transfer.dataset.archives import unpack
 from transfer.dataset.decode import IMAGE_SUFFIXES
 from transfer.dataset.downloads import download
 from transfer.dataset.labels import LABEL_COLUMNS, SPLITS, split_stratum
-from transfer.dataset.layouts import read_layout
+from transfer.dataset.layouts import OTHER_IMAGES, read_layout
 from transfer.dataset.matching import match_images
 from transfer.dataset.scan import is_image_name, scan
 from transfer.dataset.shards import write_shards
@@ -223,6 +223,9 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
         labels = _layout_labels(layout.labelled)
     if linked := ", ".join(_linked(folder, images)):
         notes = [*notes, f"behind links: {linked}. DVC does not look there: after a change, dvc repro -f download"]
+    if kinds := Counter(suffix for file in others if (suffix := Path(file).suffix.lower()) in OTHER_IMAGES):
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS))
+        notes = [*notes, f"pictures of a kind that is not read: {found}; convert them to PNG or JPEG to use them"]
     left_out = {*unlabelled, *copies}
     kept = [image for image in images if image not in left_out]
     for image in kept:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from transfer.core.cards import FOLDER_CARD, Card
+from transfer.core.cards import FOLDER_CARD, Card, Symmetry, resolve_symmetry
 from transfer.core.errors import UserError
 from transfer.core.files import write_csv
 from transfer.core.outputs import clear
@@ -37,7 +37,7 @@ class Settings:
 
     `split` are the fractions of the test and the validation split; `image_size` is the height and width of the images
     in the records; `max_images` of them take part, or all where it is None; `seed` is that of the split and of the
-    choice of `max_images`; `duplicates` says which images count as the same.
+    choice of `max_images`; `duplicates` says which images count as the same; `symmetry` overrides that of the card.
     """
 
     split: Split
@@ -45,6 +45,7 @@ class Settings:
     max_images: int | None
     seed: int
     duplicates: Duplicates
+    symmetry: Symmetry = "auto"
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class Preprocessed:
     `splits` is the table of all that are used; `left_out` has the others; `duplicates` is the table of images that are
     the same (see `dataset.duplicates`), and `spec` describes the records. `flat` counts images of one colour, or
     nearly, and `followed` those without a given split that went where a copy of them, or of one of their group, is.
+    `notes` say what was assumed.
     """
 
     splits: pd.DataFrame
@@ -169,6 +171,7 @@ class Preprocessed:
     flat: int
     followed: int
     spec: Spec
+    notes: list[str]
 
     @property
     def quarantine(self) -> pd.DataFrame:
@@ -187,6 +190,7 @@ class Preprocessed:
         left_out, spec = self.left_out, self.spec
         lines = [f"quarantined: {len(left_out.table)} ({left_out.path}), of which {left_out.copies} are copies"]
         lines += [f"  {row.image}: {row.reason}" for row in left_out.table.head(SHOWN_IMAGES).itertuples()]
+        lines += self.notes
         lines.append(f"the same as another: {len(self.duplicates)} ({duplicates}), never in two splits")
         if self.followed:
             lines.append(
@@ -286,6 +290,7 @@ def preprocess(
         _write(used, pool, records, size * size * raw.card.channels, runner)
     counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
     card, how = raw.card, (conversion.bit_depth, conversion.background)
+    symmetry, notes = resolve_symmetry(settings.symmetry, card)
     return Preprocessed(
         used[["image", "split", "label", "soft_label", "stratum"]],
         left_out,
@@ -293,7 +298,8 @@ def preprocess(
         labels["group"][labels["group"] != ""].nunique(),
         pool.flat,
         int((marked["split"] != labels["split"]).sum()),
-        Spec(card.classes, card.positive, card.symmetry, size, card.channels, counts, *how),
+        Spec(card.classes, card.positive, symmetry, size, card.channels, counts, *how),
+        notes,
     )
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from transfer.dataset.decode import IMAGE_SUFFIXES
 
-LEFT_BY_SYSTEMS = {"__MACOSX", "@eaDir", "lost+found"}
-"""Folders that macOS' ZIP archives, Synology's thumbnails and Linux' repairs leave behind."""
+LEFT_BY_SYSTEMS = {"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"}
+"""What macOS' ZIP archives, Synology's thumbnails, Linux' repairs and Windows leave behind."""
 
 
 class Entry(NamedTuple):
@@ -24,7 +24,7 @@ def is_image_name(name: str) -> bool:
 
 
 def counts(name: str) -> bool:
-    """Tell whether an entry of a folder counts: not one that is hidden (.name), nor a folder that a system left."""
+    """Tell whether an entry of a folder counts: not one that is hidden (.name), nor what a system left."""
     return not name.startswith(".") and name not in LEFT_BY_SYSTEMS
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from transfer.core.cards import Card, Table
 from transfer.core.errors import UserError
 from transfer.dataset.labels import LABEL_COLUMNS, SPLIT_WORDS, join_stratum
+from transfer.dataset.scan import is_image_name
 
 SEPARATORS = {"comma": ",", "tab": "\t", "whitespace": " "}
 SHOWN = 100  # characters of a line
@@ -93,9 +94,11 @@ def _needed(table: Table, header: list[str], path: Path) -> list[str]:
     for name in needed:
         if header.count(name) != 1:
             how_many = "no column" if name not in header else "several columns"
+            headless = table.columns is None and any(map(is_image_name, header))
+            hint = "its first line names an image: if there is no header, list `columns` in" if headless else "or"
             raise UserError(
                 f"{path}: it has {how_many} {name!r}; its columns, {table.separator}-separated, are {header}; "
-                f"correct the table or the card's `table`"
+                f"correct the table{'; ' if headless else ' '}{hint} the card's `table`"
             )
     return needed
 

@@ -5,7 +5,7 @@ A process that uses one imports its runtime and no other: TensorFlow only if a S
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -145,6 +145,19 @@ SUFFIXES = {".xml": "openvino", ".onnx": "onnxruntime", ".tflite": "ai-edge-lite
 def is_installed(package: str) -> bool:
     """Tell whether a runtime can be imported, without importing it."""
     return find_spec(package.replace("-", "_")) is not None
+
+
+def require_packages(formats: Iterable[Format]) -> None:
+    """Check that what runs the formats is installed, as each is compared with Keras before it is kept.
+
+    Raises:
+        UserError: a package is not.
+    """
+    if missing := {FORMATS[name].package for name in formats if not is_installed(FORMATS[name].package)}:
+        raise UserError(
+            f"params.yaml: export.formats: expected the packages {', '.join(sorted(missing))}, received none: pip "
+            "install them, or leave out the formats that they run"
+        )
 
 
 def _place(folder: Path, name: Format) -> Path:

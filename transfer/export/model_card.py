@@ -207,7 +207,8 @@ An image classifier: uint8 images (n, height, width, {contract.channels}) to cal
 ## Data
 
 {card.title}. Licence: {card.licence}. Images: {counts}; {evidence.data["quarantined"]} could not be used. The test
-split was opened to judge the finished model, and never to choose one.
+split was opened to judge the finished model, and never to choose one. Symmetry under which an image was taken to keep
+its class: {spec.symmetry}.
 
 Citation: {card.citation}
 

@@ -16,7 +16,7 @@ from transfer.core.errors import UserError, one_line
 from transfer.core.params import Format
 from transfer.core.spec import Conversion, Spec
 from transfer.export.calibrated import Calibrated
-from transfer.export.classifiers import is_installed, open_classifier
+from transfer.export.classifiers import open_classifier, require_packages
 from transfer.export.contract import Contract, preprocessing
 from transfer.export.exporters import write_litert, write_onnx, write_openvino, write_saved_model
 from transfer.export.formats import FORMATS
@@ -96,11 +96,7 @@ def export(
     Raises:
         UserError: a package that runs a format is not installed.
     """
-    if missing := {FORMATS[name].package for name in formats if not is_installed(FORMATS[name].package)}:
-        raise UserError(
-            f"export.formats: expected the packages {', '.join(sorted(missing))}, received none: pip install them, or "
-            "leave out the formats that they run (params.yaml)"
-        )
+    require_packages(formats)
     done = Exported({}, {})
     for name in formats:
         path, figures = folder / FORMATS[name].place, {}

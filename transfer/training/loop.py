@@ -98,19 +98,24 @@ def chance_loss(targets: Floats, smoothing: float, weights: Floats | None = None
     return float(-np.sum(present * np.log(present / np.sum(mean))))
 
 
+IMBALANCED = 10
+"""How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
+
+
 def class_weights(wanted: str | dict[str, float], classes: Sequence[str], targets: Floats) -> Floats | None:
     """Return what the param class_weights comes to: a weight for each class, float32 (classes,), or None.
 
     "balanced" is images / (classes × images of the class) (King and Zeng 2001, as in scikit-learn's
-    `compute_class_weight`): all classes then weigh the same, and an image 1 in the mean.
+    `compute_class_weight`): all classes then weigh the same, and an image 1 in the mean. "auto" is that where the
+    largest class has `IMBALANCED` times the images of the smallest, or more, and none otherwise.
 
     Raises:
         UserError: a class without a weight, or a weight without a class.
     """
-    if wanted == "none":
+    counts = np.maximum(targets.sum(axis=0), 1)
+    if wanted == "none" or (wanted == "auto" and max(counts) < IMBALANCED * min(counts)):
         return None
     if isinstance(wanted, str):
-        counts = np.maximum(targets.sum(axis=0), 1)
         return np.array(len(targets) / (len(classes) * counts), np.float32)
     require_class_weights(wanted, classes)
     return np.array([wanted[name] for name in classes], np.float32)

@@ -72,7 +72,7 @@ def test_the_params_of_a_seed_are_valid(tmp_path: Path, smoke: bool, scale: floa
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     read = read_strictly(tmp_path / "params.yaml")
     assert (read.seed, read.backbone, read.weights) == (3, "efficientnet_lite0", "packaged")
-    assert (read.image_size, read.max_images) == ((96, 64) if smoke else (REAL["image_size"], REAL["max_images"]))
+    assert (read.image_size, read.max_images) == ((96, 64) if smoke else (224, REAL["max_images"]))
     assert read.finetune.warmup_epochs <= read.finetune.epochs
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from transfer.core.cards import Card, TfdsSource, read_card
+from transfer.core.cards import ASSUMED, Card, Symmetry, TfdsSource, read_card, resolve_symmetry
 from transfer.core.errors import UserError
 
 VALID = "title: cells\nclasses: ['no', 'yes']\n"
@@ -31,9 +31,32 @@ def test_the_card_of_the_default_dataset_is_valid() -> None:
     assert "CC BY-NC-SA 4.0" in card.licence
 
 
-def test_a_folder_needs_no_card_and_then_claims_no_symmetry(tmp_path: Path) -> None:
+def test_a_folder_needs_no_card(tmp_path: Path) -> None:
     card, folder = read_card(tmp_path)
-    assert (card.title, card.symmetry, folder) == (tmp_path.name, "none", tmp_path)
+    assert (card.title, card.symmetry, folder) == (tmp_path.name, "auto", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "of_card", "chosen", "said"),
+    [
+        ("auto", None, "mirror", [ASSUMED]),
+        ("auto", "auto", "mirror", [ASSUMED]),
+        ("auto", "none", "none", []),
+        ("auto", "dihedral", "dihedral", []),
+        ("none", None, "none", []),
+        ("mirror", "dihedral", "mirror", []),
+    ],
+)
+def test_the_param_goes_before_the_card_and_no_word_of_either_is_mirror(
+    tmp_path: Path, wanted: Symmetry, of_card: str | None, chosen: str, said: list[str]
+) -> None:
+    card = _read(tmp_path, VALID + (f"symmetry: {of_card}\n" if of_card else ""))
+    assert resolve_symmetry(wanted, card) == (chosen, said)
+
+
+@pytest.mark.parametrize("key", ["licence", "license"])
+def test_a_licence_may_be_spelt_either_way(tmp_path: Path, key: str) -> None:
+    assert _read(tmp_path, VALID + f"{key}: CC0-1.0\n").licence == "CC0-1.0"
 
 
 def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
@@ -49,7 +72,8 @@ def test_no_dataset_at_its_place_is_an_error(tmp_path: Path) -> None:
         ("title: t\nclasses: ['no']\n", "classes to be two or more different names"),
         ("title: t\nclasses: ['no', 'no']\n", "classes to be two or more different names"),
         (VALID + "positive: maybe\n", r"positive to be one of the classes \['no', 'yes'\], received 'maybe'"),
-        (VALID + "symmetry: turned\n", "symmetry: expected 'none', 'mirror' or 'dihedral', received 'turned'"),
+        (VALID + "symmetry: turned\n", "symmetry: expected 'auto', 'none', 'mirror' or 'dihedral', received 'turned'"),
+        (VALID + "licence: a\nlicense: a\n", "expected one of licence and license, received both"),
         (VALID + "channels: 2\n", "channels: expected 1 or 3, received 2"),
         (VALID + "table: {file: a, image: b}\n", "one of label and soft_label"),
         (VALID + "table: {file: a, image: b, label: c, soft_label: d}\n", "one of label and soft_label"),

@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from transfer.core.cuts import CUTS
+from transfer.core.cuts import CUTS, TRAINED_SIZES
 from transfer.core.errors import UserError
 from transfer.core.params import Params, WeightsFile, read_params
 from transfer.core.strict import load_yaml, validate
+from transfer.networks.backbones.available import require_known
 from transfer.overrides import overlaid
 
 REAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -81,17 +82,18 @@ WRONG = [
     ("test: 0.25", "test: 0", ["split.test", "greater than 0", "0"]),
     ("test: 0.25", "test: 0.9", ["split", "test + validation", "less than 1", "0.9"]),
     ("engine: auto", "engine: cuda", ["engine", "'auto', 'openvino' or 'tensorflow'", "'cuda'"]),
-    ("weights: packaged", "weights: imagnet", ["weights", "packaged, imagenet, none or {file", "'imagnet'"]),
-    ("weights: packaged", "weights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
-    ("weights: packaged", "weights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
-    ("class_weights: none", "class_weights: equal", ["class_weights", "none, balanced", "'equal'"]),
-    ("class_weights: none", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
-    ("class_weights: none", "class_weights: {}", ["class_weights", "none, balanced", "{}"]),
+    ("\nweights: auto", "\nweights: imagnet", ["weights", "auto, packaged, imagenet, none or {file", "'imagnet'"]),
+    ("\nweights: auto", "\nweights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
+    ("\nweights: auto", "\nweights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
+    ("class_weights: auto", "class_weights: equal", ["class_weights", "auto, none, balanced", "'equal'"]),
+    ("class_weights: auto", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
+    ("class_weights: auto", "class_weights: {}", ["class_weights", "auto, none, balanced", "{}"]),
     ("distance: 4", "distance: 40", ["duplicates.distance", "less than or equal to 16", "40"]),
     ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "less than or equal to 1", "2"]),
     ("augment: cached", "augment: always", ["finetune.augment", "'cached', 'on_the_fly' or 'none'", "'always'"]),
     ("rotation: 0.03", "rotation: 30", ["finetune.augmentation.rotation", "less than or equal to 0.5", "30"]),
-    ("image_size: 224", "image_size: 16", ["image_size", "greater than or equal to 32", "16"]),
+    ("symmetry: auto", "symmetry: round", ["symmetry", "'auto', 'none', 'mirror' or 'dihedral'", "'round'"]),
+    ("image_size: auto", "image_size: 16", ["image_size", "greater than or equal to 32", "16"]),
     ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
     ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),
     ("warmup_epochs: 2", "warmup_epochs: 18", ["finetune", "warmup_epochs to be less than epochs", "18"]),
@@ -227,16 +229,29 @@ def test_every_mutation_is_an_error_that_names_the_key(
 
 
 def test_weights_may_be_a_file_with_its_sha256(tmp_path: Path) -> None:
-    read = _read(tmp_path, _replaced("weights: packaged", f"weights: {{file: own.h5, sha256: {'0a' * 32}}}"))
+    read = _read(tmp_path, _replaced("\nweights: auto", f"\nweights: {{file: own.h5, sha256: {'0a' * 32}}}"))
     assert read.weights == WeightsFile("own.h5", "0a" * 32)
 
 
 def test_class_weights_may_be_given_by_name(tmp_path: Path) -> None:
-    read = _read(tmp_path, _replaced("class_weights: none", "class_weights: {intact: 1, 7: 1e-1}"))
+    read = _read(tmp_path, _replaced("class_weights: auto", "class_weights: {intact: 1, 7: 1e-1}"))
     assert read.class_weights == {"intact": 1.0, "7": 0.1}
 
 
 @pytest.mark.parametrize("name", CUTS)
 def test_every_backbone_can_be_chosen_without_another_edit(tmp_path: Path, name: str) -> None:
-    text = _replaced("backbone: efficientnet_lite0", f"backbone: {name}").replace("image_size: 224", "image_size: 64")
-    assert _read(tmp_path, text).backbone == name
+    read = _read(tmp_path, _replaced("backbone: efficientnet_lite0", f"backbone: {name}"))
+    assert (read.backbone, read.image_size) == (name, TRAINED_SIZES[name])
+    require_known(name, str(read.weights))
+    assert read.weights != "none"
+
+
+def test_what_is_given_does_not_follow_the_backbone(tmp_path: Path) -> None:
+    text = _replaced("image_size: auto", "image_size: 64").replace("\nweights: auto", "\nweights: none")
+    read = _read(tmp_path, text)
+    assert (read.image_size, read.weights) == (64, "none")
+
+
+def test_by_default_the_backbone_is_lite0_as_it_was_trained() -> None:
+    read = read_params(ROOT / "params.yaml")
+    assert (read.backbone, read.image_size, read.weights) == ("efficientnet_lite0", 224, "packaged")

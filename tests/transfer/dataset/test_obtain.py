@@ -51,12 +51,14 @@ def test_class_folders_become_labels(pictures: Path, tmp_path: Path) -> None:
 def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp_path: Path) -> None:
     (pictures / "card.yaml").write_text(HARD, encoding="utf-8")
     (pictures / "labels.csv").write_text("path,class,kind\nred/000.png,yes,big\n", encoding="utf-8")
-    (pictures / "red/.hidden.png").write_bytes(b"")
+    for name in (".hidden.png", "Thumbs.db", "desktop.ini", ".DS_Store", "._000.png"):
+        (pictures / "red" / name).write_bytes(b"")
     (pictures / "red/notes.txt").write_bytes(b"")
     (pictures / "blue/photo.heic").write_bytes(b"")
     done = obtain(pictures, tmp_path / "raw")
     assert done.images == 6
     assert done.passed_over == ["blue/photo.heic", "red/notes.txt"]
+    assert "pictures of a kind that is not read: 1 .heic; convert them to PNG or JPEG to use them" in done.notes
 
 
 def test_what_is_no_regular_file_is_passed_over_and_named(pictures: Path, tmp_path: Path) -> None:

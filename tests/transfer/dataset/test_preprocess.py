@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.beam import beam_workers
 from tests.conftest import colour_images
+from transfer.core.cards import ASSUMED, Symmetry
 from transfer.core.errors import UserError
 from transfer.core.params import Duplicates, Split
 from transfer.dataset import shards as image_shards
@@ -37,10 +38,14 @@ HALF = Split(test=0.25, validation=0.25)
 
 
 def _run(
-    folder: Path, split: Split = HALF, max_images: int | None = None, runner: Runner | None = None
+    folder: Path,
+    split: Split = HALF,
+    max_images: int | None = None,
+    runner: Runner | None = None,
+    symmetry: Symmetry = "auto",
 ) -> Preprocessed:
     folders = {name: folder / "records" / name for name in ("train", "validation", "test")}
-    settings = Settings(split, 16, max_images, 1, SAME)
+    settings = Settings(split, 16, max_images, 1, SAME, symmetry)
     return preprocess(folder / "raw", folders, settings, runner or LocalRunner(), folder / "quarantine.csv")
 
 
@@ -106,6 +111,13 @@ def test_records_hold_what_splits_say(raw: Path) -> None:
                 assert done.spec.classes[label] == image.split("/")[0]
                 blue, red = pixels[..., 2].mean(), pixels[..., 0].mean()
                 assert (blue > red) == image.startswith("blue")
+
+
+@pytest.mark.parametrize(("wanted", "resolved"), [("auto", "mirror"), ("none", "none"), ("dihedral", "dihedral")])
+def test_the_records_have_a_symmetry_and_say_where_it_is_assumed(raw: Path, wanted: Symmetry, resolved: str) -> None:
+    done = _run(raw, symmetry=wanted)
+    assert done.spec.symmetry == resolved
+    assert (ASSUMED in done.summary(Path("d.csv"))) == (wanted == "auto")
 
 
 def test_a_bad_image_moves_no_other_to_another_split(raw: Path) -> None:

@@ -55,6 +55,11 @@ def test_a_probability_equal_to_the_threshold_is_the_first_class(tmp_path: Path)
             "path,class\na.png,yes\n",
             r"it has no column 'kind'; its columns, comma-separated, are \['path', 'class'\]",
         ),
+        (
+            HARD,
+            "a.png,yes,x\nb.png,no,x\n",
+            r"it has no column 'path'; .* its first line names an image: if there is no header, list `columns` in the",
+        ),
         (HARD, "path,class,kind\na.png,maybe,x\n", r"line 2: 'maybe' is none of the classes \['no', 'yes'\]"),
         (
             HARD,

@@ -104,6 +104,7 @@ def test_scores_are_those_of_the_model_with_their_intervals(evidence: CardFigure
     assert "bootstrap" not in text
     assert "| expected calibration error, calibrated | 0.032 |" in text
     assert "1,640 in train, 328 in validation, 656 in test; 3 could not be used" in text
+    assert "keep\nits class: none." in text
 
 
 def test_one_image_does_not_make_the_worst_subgroup(evidence: CardFigures) -> None:

@@ -44,7 +44,7 @@ def pooled_already(features: keras.KerasTensor) -> keras.KerasTensor:
 class Backbone:
     """A network without its classifier.
 
-    `build` takes the image size S, which was `default_size` when it was trained, and gives a model from float32 pixels
+    `build` takes the image size S, and gives a model from float32 pixels
     (n, S, S, 3) in 0–1, the input "pixels", to activations, with random weights; preprocessing is its first layers.
     `own_pool` is how a network that was trained with features (n, channels) of its own gets them. `cuts` names for each
     cut the layer that gives all that the network above needs; "<layer" stands for what that layer takes, and "" for the
@@ -54,7 +54,6 @@ class Backbone:
     build: Callable[[int], keras.Model]
     cuts: Mapping[str, str]
     weights: Mapping[str, WeightsSource]
-    default_size: int = 224
     own_pool: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None
     load_file: Callable[[keras.Model, Path], object] | None = None
 
@@ -75,7 +74,7 @@ class Backbone:
         return node.input_tensors[0] if place.startswith("<") else node.output_tensors[0]
 
 
-def _lite(name: str, default_size: int) -> Backbone:
+def _lite(name: str) -> Backbone:
     return Backbone(
         build=partial(efficientnet_lite.build, name),
         cuts={cut: efficientnet_lite.last_layer_below(name, cut) for cut in CUTS[name]},
@@ -84,7 +83,6 @@ def _lite(name: str, default_size: int) -> Backbone:
                 **asdict(PACKAGED[name]), licence="Apache-2.0", load=efficientnet_lite.load_packaged
             ),
         },
-        default_size=default_size,
     )
 
 
@@ -95,16 +93,16 @@ def _keras(
     return Backbone(build, cuts, {"imagenet": DownloadedWeights(f"{STORAGE}/{file}", hash_, licence)})
 
 
-def _efficientnet(number: str, cuts: Mapping[str, str], md5: str, default_size: int) -> Backbone:
+def _efficientnet(number: str, cuts: Mapping[str, str], md5: str) -> Backbone:
     build = applications.efficientnet(getattr(keras.applications, f"EfficientNet{number.upper()}"))
     source = DownloadedWeights(f"{EFFICIENTNETS}/efficientnet{number}_notop.h5", md5, "Apache-2.0 (Google)")
-    return Backbone(build, cuts, {"imagenet": source}, default_size)
+    return Backbone(build, cuts, {"imagenet": source})
 
 
 BACKBONES = {
-    "efficientnet_lite0": _lite("efficientnet_lite0", 224),
-    "efficientnet_lite1": _lite("efficientnet_lite1", 240),
-    "efficientnet_lite2": _lite("efficientnet_lite2", 260),
+    "efficientnet_lite0": _lite("efficientnet_lite0"),
+    "efficientnet_lite1": _lite("efficientnet_lite1"),
+    "efficientnet_lite2": _lite("efficientnet_lite2"),
     "vgg16": _keras(
         applications.builder(keras.applications.VGG16, applications.blue_first),
         applications.VGG16_CUTS,
@@ -140,10 +138,10 @@ BACKBONES = {
         "07fb09a5933dd0c8eaafa16978110389",
         "Apache-2.0 (Google)",
     ),
-    "efficientnetb0": _efficientnet("b0", applications.EFFICIENTNETB0_CUTS, "50bc09e76180e00e4465e1a485ddc09d", 224),
-    "efficientnetb1": _efficientnet("b1", applications.EFFICIENTNETB1_CUTS, "74c4e6b3e1f6a1eea24c589628592432", 240),
-    "efficientnetb2": _efficientnet("b2", applications.EFFICIENTNETB1_CUTS, "111f8e2ac8aa800a7a99e3239f7bfb39", 260),
-    "efficientnetb3": _efficientnet("b3", applications.EFFICIENTNETB3_CUTS, "af6d107764bb5b1abb91932881670226", 300),
+    "efficientnetb0": _efficientnet("b0", applications.EFFICIENTNETB0_CUTS, "50bc09e76180e00e4465e1a485ddc09d"),
+    "efficientnetb1": _efficientnet("b1", applications.EFFICIENTNETB1_CUTS, "74c4e6b3e1f6a1eea24c589628592432"),
+    "efficientnetb2": _efficientnet("b2", applications.EFFICIENTNETB1_CUTS, "111f8e2ac8aa800a7a99e3239f7bfb39"),
+    "efficientnetb3": _efficientnet("b3", applications.EFFICIENTNETB3_CUTS, "af6d107764bb5b1abb91932881670226"),
     "efficientnetv2b0": _keras(
         applications.builder(
             keras.applications.EfficientNetV2B0, applications.standardised, include_preprocessing=False

@@ -1,5 +1,6 @@
 """Tests of every backbone with random weights: cut, trained, saved, loaded, and compared with the uncut network."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from transfer.core.arrays import Floats
-from transfer.core.cuts import CUTS, DEFAULT_CUTS, SIZE_MULTIPLES, resolve_cut
+from transfer.core.cuts import CUTS, DEFAULT_CUTS, SIZE_MULTIPLES, VALUES_A_PIXEL, resolve_cut
 from transfer.core.errors import UserError
 from transfer.inference.engines import check_agreement, make_engine
 from transfer.networks.backbones.random_weights import noise_images
@@ -89,6 +90,11 @@ def test_cut_in_two_at_each_place_gives_what_the_uncut_network_gives(name: str, 
         assert _difference(received, expected) < TOLERANCE, cut
         places.append((len(trunk.weights), len(trunk.operations)))
     assert places == sorted(set(places)), "cuts are in order, from the pixels upwards"
+
+
+def test_what_is_cached_is_no_more_than_was_said(name: str, backbone: keras.Model) -> None:
+    (_, *shape) = frozen_trunk(backbone, name, "auto").output_shape
+    assert VALUES_A_PIXEL[name] / 2 < math.prod(shape) / SIZE**2 <= VALUES_A_PIXEL[name]
 
 
 def test_openvino_computes_the_trunk(name: str, backbone: keras.Model) -> None:
