@@ -135,8 +135,8 @@ $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(V
 
 # The command `transfer`, which also works outside of this folder.
 $(VENV)/bin/transfer: | $(VENV)/bin/python
-	printf '#!/bin/sh\nPYTHONPATH="%s$${PYTHONPATH:+:$$PYTHONPATH}" exec "%s/python" -m transfer "$$@"\n' "$(CURDIR)" "$(BIN)" > $@
-	chmod +x $@
+	@printf '#!/bin/sh\nPYTHONPATH="%s$${PYTHONPATH:+:$$PYTHONPATH}" exec "%s/python" -m transfer "$$@"\n' "$(CURDIR)" "$(BIN)" > $@
+	@chmod +x $@
 
 $(VENV)/bin/python:
 	$(call create,$(VENV))
