@@ -5,7 +5,7 @@ stage that it is asked for. A `python` that comes first on the PATH asks for the
 code of the project is imported by the child, from its working directory; nothing of TensorFlow runs before the fork.
 
 Only tests that are not about processes, their memory or their end use it, by the fixture `warm`: all others start
-stages as users do. `.ci/reproducible.py` and test_warm.py see that both give the same bytes.
+stages as users do. `.ci/reproducible.py` checks that both give the same bytes, test_warm.py that they behave alike.
 """
 
 import contextlib

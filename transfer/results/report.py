@@ -149,7 +149,7 @@ def next_step(evidence: Evidence) -> str:
     """Suggest what is most likely to help, by the first rule that applies."""
     winner, results = evidence.ranked[0], evidence.results
     scores = results.scores[winner]
-    if evidence.findings.table["accuracy"].max() <= tables.largest_class(results)[1]:
+    if evidence.findings.table["accuracy"].max() <= round(tables.largest_class(results)[1], DIGITS):
         return "no model has learnt more than the largest class; check the labels, and look at data/raw."
     if winner in ("ann", "cnn"):
         return "pre-trained features do not help here; try another backbone, or fine-tune all of it: `make preset`."

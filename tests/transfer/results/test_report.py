@@ -120,6 +120,15 @@ def test_the_largest_class_is_what_a_model_has_to_beat(tmp_path: Path) -> None:
     assert said in report(evidence, PICTURES)
 
 
+def test_a_model_that_is_as_good_as_the_largest_class_but_for_rounding_is_no_better(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path, ("a", "b"), "b", 300)
+    for table in evidence.results.predictions.values():
+        table["actual"] = ["a", "a", "b"] * 100
+    evidence.findings.table["accuracy"] = 0.6667
+    assert largest_class(evidence.results, evidence.findings.table).endswith("no model does better.")
+    assert "no model has learnt more than the largest class" in next_step(evidence)
+
+
 def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
     actual, predicted = ["a"] * 5 + ["b"] * 4, ["a"] * 5 + ["a", "c", "c", "b"]
     table = pd.DataFrame({"actual": actual, "predicted": predicted})
