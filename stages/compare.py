@@ -13,7 +13,7 @@ from transfer.core.spec import Spec
 from transfer.core.strict import load_yaml, validate
 from transfer.results.performance import figures, find, read_reliability, read_results
 from transfer.results.pictures import draw_performance, draw_reliability
-from transfer.results.report import Evidence, Pictures, report
+from transfer.results.report import Evidence, Pictures, Settings, report
 from transfer.results.subgroups import read_strata
 from transfer.results.tables import largest_class
 
@@ -47,8 +47,16 @@ def main() -> None:
     write_csv(findings.table, TABLE)
     draw_performance(findings.table, largest_class(results)[1], PICTURE)
     draw_reliability(read_reliability(RELIABILITY), DIAGRAMS)
+    settings = Settings(
+        params.backbone,
+        params.weights != "none",
+        params.finetune.cut,
+        params.finetune.augment,
+        params.lr,
+        params.class_weights,
+    )
     quarantine = pd.read_csv(QUARANTINE, dtype=str, keep_default_na=False, lineterminator="\n")
-    evidence = Evidence(params.backbone, card, spec, read_json(DATA), quarantine, results, findings)
+    evidence = Evidence(settings, card, spec, read_json(DATA), quarantine, results, findings)
     shown = (PICTURE, DIAGRAMS, MISTAKES / f"{evidence.ranked[0]}.png")
     pictures = Pictures(*(os.path.relpath(picture, REPORT.parent) for picture in shown))
     write_text(report(evidence, pictures), REPORT)

@@ -10,7 +10,7 @@ from transfer.core.spec import Spec
 from transfer.core.strict import load_yaml, validate
 from transfer.evaluation.judge import Evaluator, averaged, check_cached_path, judge, worst_mistakes
 from transfer.evaluation.pictures import draw_mistakes
-from transfer.evaluation.scores import classification_report, curves, predictions_table
+from transfer.evaluation.scores import MOST_MISTAKES, classification_report, curves, predictions_table
 from transfer.networks.seeds import fix_seeds
 from transfer.records.views import count_views
 
@@ -53,7 +53,7 @@ def main() -> None:
     write_csv(predictions_table(test, spec.classes), fill(PREDICTIONS, item))
     for table, path in zip(curves(test, spec.classes, spec.positive_class), (ROC, PRECISION_RECALL), strict=True):
         write_csv(table, fill(path, item))
-    mistakes = worst_mistakes(test, TEST, spec, 12, model.classify)
+    mistakes = worst_mistakes(test, TEST, spec, MOST_MISTAKES, model.classify)
     draw_mistakes(mistakes, f"{item}: the worst mistakes", fill(MISTAKES, item))
     print(f"read   {fill(WEIGHTS, item)}, {sum(spec.counts.values())} images, {views} views, engine {model.engine}")
     print(f"       whole network and training path differ by at most {difference:.4f} in a probability")

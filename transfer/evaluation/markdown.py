@@ -25,6 +25,11 @@ def markdown_table(header: list[str], rows: list[list[str]], text: Collection[in
     )
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """Write a number with its words: "1 image is", "2,000 images are"."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def p_value(p: float) -> str:
     """Write the value of a p behind its sign: "= 0.012"; one too small for a float, which is 0, is "< 1e-300"."""
     return f"= {p:.2g}" if p >= SMALLEST_P else f"< {SMALLEST_P:.0e}"
@@ -36,8 +41,8 @@ def interval(value: float, low: float | None, high: float | None, form: str = ".
 
 
 def short(value: str) -> str:
-    """Write a number of many digits with three, and leave any other text as it is."""
+    """Write a fraction of many digits with three, and leave any other text, such as a code of digits, as it is."""
     try:
-        return f"{float(value):.3g}" if len(value) > LONG_NUMBER else value
+        return f"{float(value):.3g}" if len(value) > LONG_NUMBER and "." in value else value
     except ValueError:
         return value

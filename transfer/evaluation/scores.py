@@ -11,6 +11,8 @@ from sklearn import metrics
 from transfer.core.arrays import Floats, Labels
 
 MANY_CLASSES = 20
+MOST_MISTAKES = 12
+"""Of a model's, those that are drawn and listed."""
 """More classes than these get one ROC and one precision-recall curve together, and not one each."""
 DEFAULT_THRESHOLD = 0.5  # the more likely of two classes
 DIGITS = 4  # that metrics are written with

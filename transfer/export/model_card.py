@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from transfer.core.cards import Card
 from transfer.core.params import Format, WeightsFile
 from transfer.core.spec import Spec
-from transfer.evaluation.markdown import interval, markdown_table, short
+from transfer.evaluation.markdown import interval, markdown_table, plain, short
 from transfer.export.contract import Contract
 
 METRICS = {"accuracy": ("accuracy", "accuracy"), "f1": ("f1", "F1"), "auc": ("roc_auc", "ROC AUC")}
@@ -78,17 +78,18 @@ def base_model(backbone: str, weights: str | WeightsFile) -> str | None:
 
 
 def licence_metadata(licence: str) -> dict[str, Any]:
-    """Return the keys of a licence in words: its identifier, if the words begin with that of `LICENCES`.
+    """Return the keys of a licence in words: its identifier, if the words are one of `LICENCES`, brackets aside.
 
     Of another licence, its name in the form of an identifier, and the link that the words have.
     """
-    words = re.sub(r"[\s-]+(licen[cs]e[\s-]+)?", "-", licence.lower())
-    known = [name for name in LICENCES if re.match(rf"{re.escape(name)}(?!\w|\.\d|-0)", words)]
+    bare = re.sub(r"\([^)]*\)|\b(international|unported|licen[cs]e)\b|[.,\s]+$", " ", licence.lower())
+    words = re.sub(r"[\s-]+", "-", bare.strip(" .,-"))
+    known = [name for name in LICENCES if words.removesuffix("-1.0") == name or words == name]
     if known or licence == "not stated":
         return {"license": max(known, key=len, default="unknown")}
     link = re.search(r"https?://[^\s)>,]+", licence)
     name = re.sub(r"(https?:\S+|[^a-z0-9.])+", "-", licence.lower()).strip("-")
-    return {"license": "other", "license_name": name, **({"license_link": link.group()} if link else {})}
+    return {"license": "other", "license_name": name or "custom", **({"license_link": link.group()} if link else {})}
 
 
 def _metadata(contract: Contract, evidence: CardFigures) -> str:
@@ -125,7 +126,7 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 def _scores(spec: Spec, evidence: CardFigures) -> str:
     """Return the scores on the test split, in Markdown."""
-    of_f1 = f"F1 of *{spec.positive}*" if spec.positive_class is not None else "F1, mean over the classes"
+    of_f1 = f"F1 of *{plain(spec.positive or '')}*" if spec.positive_class is not None else "F1, mean over the classes"
     rows = [
         [of_f1 if name == "f1" else title, _interval(evidence.intervals, name)]
         for name, (_, title) in METRICS.items()
@@ -141,10 +142,13 @@ def _scores(spec: Spec, evidence: CardFigures) -> str:
         where = f"the same at the threshold {scores['threshold']:.4f}, which has the highest F1 on the validation split"
         at_threshold = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
         rows += [
-            [f"precision, recall of *{spec.positive}*", f"{scores['precision']:.3f}, {scores['recall']:.3f}"],
+            [
+                f"precision, recall of *{plain(spec.positive or '')}*",
+                f"{scores['precision']:.3f}, {scores['recall']:.3f}",
+            ],
             [where, at_threshold],
         ]
-        said = "\n\nThe threshold is one of the calibrated probability, which the files give."
+        said = "\n\nThe threshold applies to the calibrated probabilities that the files return."
     return markdown_table(["score", "on the test split (95 % interval)"], rows) + said
 
 
@@ -166,7 +170,8 @@ def _limits(spec: Spec, evidence: CardFigures) -> str:
     worst = min(evidence.subgroups, key=lambda row: row["accuracy_high"], default=None)  # few images prove little
     if worst is not None:
         lines.append(
-            f"Of the subgroups that the dataset names, it is worst where {worst['column']} is {short(worst['value'])}: "
+            f"Of the subgroups that the dataset names, it is worst where {plain(worst['column'])} is "
+            f"{plain(short(worst['value']))}: "
             f"accuracy {_interval(worst, 'accuracy')} on {worst['images']} image{'s' * (worst['images'] != 1)}."
         )
     return "\n".join(f"- {line}" for line in lines)
@@ -175,11 +180,12 @@ def _limits(spec: Spec, evidence: CardFigures) -> str:
 def _use(contract: Contract, formats: Mapping[Format, str]) -> str:
     """Say how the files are used, in Markdown."""
     listed = "\n".join(f"- {name}: `{place}`" for name, place in formats.items())
+    threshold = " and threshold" if contract.threshold is not None else ""
     return f"""{contract.preprocessing}
 
 {listed}
 
-{PROGRAM if "onnx" in formats else ""}Class names, input size, preprocessing and temperature are inside each file.
+{PROGRAM if "onnx" in formats else ""}Class names, input size, preprocessing, temperature{threshold} are inside each file.
 With the pipeline that made it, from a folder with this card in it:
 
 ```
@@ -195,10 +201,10 @@ def model_card(contract: Contract, card: Card, spec: Spec, evidence: CardFigures
 {_metadata(contract, evidence)}
 ---
 
-# {contract.dataset}: `{contract.model}`
+# {plain(contract.dataset)}: `{contract.model}`
 
 An image classifier: uint8 images (n, height, width, {contract.channels}) to calibrated probabilities of
-{", ".join(f"*{name}*" for name in contract.classes)}.
+{", ".join(f"*{plain(name)}*" for name in contract.classes)}.
 
 ## Use
 
@@ -206,11 +212,11 @@ An image classifier: uint8 images (n, height, width, {contract.channels}) to cal
 
 ## Data
 
-{card.title}. Licence: {card.licence}. Images: {counts}; {evidence.data["quarantined"]} could not be used. The test
-split was opened to judge the finished model, and never to choose one. Symmetry under which an image was taken to keep
-its class: {spec.symmetry}.
+Dataset: {plain(card.title)}. Licence: {plain(card.licence)}. Images: {counts};
+{evidence.data["quarantined"]} were left out. The test split was opened to judge the finished model, and never to choose
+one. Symmetry under which an image was taken to keep its class: {spec.symmetry}.
 
-Citation: {card.citation}
+Citation: {plain(card.citation)}
 
 ## Scores
 

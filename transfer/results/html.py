@@ -14,10 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-from transfer.core.errors import UserError
+from transfer.results.tables import MATRIX
 
-MATRIX = "actual ↓ predicted →"
-"""The first cell of a confusion matrix, whose cells are shaded by their share of the row."""
 PARSER = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "autolink"])
 
 
@@ -42,9 +40,6 @@ def sections(text: str, folder: Path, charted: Collection[str]) -> list[Section]
         text: Markdown.
         folder: that the paths of its pictures are relative to.
         charted: titles of sections whose pictures are left out.
-
-    Raises:
-        UserError: a picture is missing.
     """
     found = []
     for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
@@ -68,8 +63,9 @@ def _embed(tokens: list[Token], folder: Path | None) -> None:
                 child.type, child.content = "text", ""
                 continue
             path = folder / str(child.attrs["src"])
-            if not path.exists():
-                raise UserError(f"{path}: expected a picture, received no such file: run `dvc repro`, or `dvc pull`")
+            if not path.exists():  # it is in DVC's cache only
+                child.type, child.content = "text", f"({child.content}: not here; `dvc pull` brings the picture)"
+                continue
             png = base64.b64encode(path.read_bytes()).decode("ascii")
             child.type = "html_inline"
             child.content = f'<img src="data:image/png;base64,{png}" alt="{escape(child.content)}">'

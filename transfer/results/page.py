@@ -46,7 +46,7 @@ CHARTED = ("Model Performance Table", "Calibration")
 
 
 def inputs() -> list[Path]:
-    """Return all files that the page is made of, but for those of an export."""
+    """Return all files that the page cannot be made without."""
     of_models = [
         path
         for model in MODELS

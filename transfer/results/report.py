@@ -8,14 +8,17 @@ import pandas as pd
 from transfer.core.cards import Card, Table
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import BINS, NOT_FITTED
-from transfer.evaluation.markdown import interval, markdown_table, p_value, plain
-from transfer.evaluation.scores import DIGITS
+from transfer.evaluation.markdown import counted, interval, markdown_table, p_value, plain
+from transfer.evaluation.scores import MANY_CLASSES
 from transfer.results import tables
-from transfer.results.performance import MODELS, SIGNIFICANCE, TWO, Findings, Results, ranking, verdicts
+from transfer.results.performance import BASELINES, MODELS, SIGNIFICANCE, TWO, Findings, Results, ranking, verdicts
 
 FEW_OF_A_CLASS = 10
 """Test images of a class, on average, below which the bootstrap interval of F1 as a mean over the classes lies too low.
 Simulated, it held the true F1 in 95 % of samples of 66 images a class, in 75 % of 6.6 and in 48 % of 2."""
+IMBALANCED = 10
+"""Times as many images in the largest class as in the smallest, from which training balances them: see
+`training.loop.class_weights`, which this package does not import."""
 OVERFITTED = 0.1  # difference of training and validation accuracy from which the report calls a model overfitted
 
 
@@ -29,10 +32,22 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What of params.yaml the report names, or takes into account in its advice."""
+
+    backbone: str
+    trained: bool  # whether the backbone starts from trained weights
+    cut: str
+    augment: str
+    lr: float
+    class_weights: str | dict[str, float]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What the report is written from. `data` is metrics/data.json, `quarantine` data/quarantine.csv."""
 
-    backbone: str
+    settings: Settings
     card: Card
     spec: Spec
     data: dict[str, Any]
@@ -58,7 +73,7 @@ def report(evidence: Evidence, pictures: Pictures) -> str:
         "Model Performance Table": _performance(evidence, pictures.performance),
         "Scores by class": _by_class(evidence),
         "Confusion matrices": _confusion(evidence),
-        "Training": markdown_table(*tables.training(evidence.results), text=(4,)),
+        "Training": _training(evidence),
         "ROC, precision and recall": _scores(evidence),
         "Worst mistakes": _mistakes(evidence, pictures.mistakes),
         "Every pair of models": _pairs(evidence.findings),
@@ -77,11 +92,12 @@ def summary(evidence: Evidence) -> list[str]:
     """Say in six lines which model is best, how good it is, where it is weak, how sure that is, and what to do next."""
     winner, size, table = evidence.ranked[0], evidence.spec.image_size, evidence.findings.table
     row = next(row for row in table.to_dict("records") if row["model"] == winner)
-    scores = [f"**F1**, {_f1_of(evidence)}: {interval(row['f1'], row['f1_low'], row['f1_high'])}"]
+    scores = [f"**F1** {_f1_of(evidence)}: {interval(row['f1'], row['f1_low'], row['f1_high'])}"]
     if pd.notna(row["auc"]):
         scores.append(f"**ROC AUC**: {interval(row['auc'], row['auc_low'], row['auc_high'])}")
     return [
-        f"**Winner**: `{winner}` ({MODELS[winner]}), by validation accuracy. Backbone {evidence.backbone}, "
+        f"**Winner**: `{winner}` ({MODELS[winner]}), by validation accuracy. Backbone "
+        f"{evidence.settings.backbone}, "
         f"{size} × {size} pixels.",
         f"**Test accuracy**: {row['accuracy']:.3f} (95 %: {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}) on "
         f"{evidence.spec.counts['test']} images. {largest_class(evidence.results, table)}",
@@ -93,20 +109,19 @@ def summary(evidence: Evidence) -> list[str]:
 
 
 def _f1_of(evidence: Evidence) -> str:
-    return f"that of *{plain(evidence.positive)}*" if evidence.positive else "averaged over the classes"
+    return f"of *{plain(evidence.positive)}*" if evidence.positive else "averaged over the classes"
 
 
 def largest_class(results: Results, table: pd.DataFrame) -> str:
     """Say what always answering the largest class is worth, and name the models that do no better."""
     name, share = tables.largest_class(results)
-    share = round(share, DIGITS)
     models = [f"`{model}`" for model in table["model"][table["accuracy"] <= share]]
     no_better = ""
     if len(models) == len(table):
         no_better = ": no model does better"
     elif models:
         no_better = f": {' and '.join(models)} {'does' if len(models) == 1 else 'do'} no better"
-    return f"Always answering *{plain(name)}*, the largest class, would be right for {share:.3f}{no_better}."
+    return f"Always answering *{plain(name)}*, the largest class, would score {share:.3f}{no_better}."
 
 
 def weakest_class(predictions: pd.DataFrame) -> str:
@@ -115,22 +130,27 @@ def weakest_class(predictions: pd.DataFrame) -> str:
     of_class = predictions[predictions["actual"] == worst["class"]]
     wrong = of_class[of_class["predicted"] != worst["class"]]["predicted"]
     if wrong.empty:
-        return "none; no test image is misclassified."
+        return "none: every test image is classified correctly."
     taken = wrong.value_counts()
-    most = f", most often for *{plain(taken.index[0])}* ({taken.iloc[0]})" if taken.iloc[0] < len(wrong) else ""
+    several = len({*predictions["actual"], *predictions["predicted"]}) > TWO
+    most = f", most often mistaken for *{plain(taken.index[0])}* ({taken.iloc[0]})" if several else ""
     return f"misses {len(wrong)} of {len(of_class)} images of *{plain(worst['class'])}*{most}."
 
 
 def superiority(winner: str, findings: Findings) -> str:
     """Say which models the winner is significantly more accurate than, and which not."""
     better: dict[str, float] = {}
+    worse: dict[str, float] = {}
     others: dict[str, float] = {}
     for pair in findings.pairs:
         if winner in (pair.first, pair.second):
             other, sign = (pair.first, 1) if pair.second == winner else (pair.second, -1)
-            sure = pair.p_holm < SIGNIFICANCE and sign * pair.difference > 0
-            (better if sure else others)[f"`{other}`"] = pair.p_holm
+            sure = better if sign * pair.difference > 0 else worse
+            (sure if pair.p_holm < SIGNIFICANCE else others)[f"`{other}`"] = pair.p_holm
     said = []
+    if worse:
+        largest = p_value(max(worse.values())).replace("=", "≤")
+        said.append(f"Significantly worse than {_listed(worse)} on the test split (Holm-adjusted p {largest}).")
     if better:
         largest = p_value(max(better.values())).replace("=", "≤")
         said.append(f"Significantly better than {_listed(better)} (exact McNemar test, Holm-adjusted p {largest}).")
@@ -147,23 +167,24 @@ def _listed(names: dict[str, float]) -> str:
 
 def next_step(evidence: Evidence) -> str:
     """Suggest what is most likely to help, by the first rule that applies."""
-    winner, results = evidence.ranked[0], evidence.results
+    winner, results, settings = evidence.ranked[0], evidence.results, evidence.settings
     scores = results.scores[winner]
-    if evidence.findings.table["accuracy"].max() <= round(tables.largest_class(results)[1], DIGITS):
-        return "no model has learnt more than the largest class; check the labels, and look at data/raw."
-    if winner in ("ann", "cnn"):
-        return "pre-trained features do not help here; try another backbone, or fine-tune all of it: `make preset`."
+    whole = "" if settings.cut == "input" else "; `make preset` fine-tunes the whole backbone, which takes longer"
+    if evidence.findings.table["accuracy"].max() <= tables.largest_class(results)[1]:
+        return "no model beats always answering the largest class: check the labels and the worst mistakes below."
+    if winner in BASELINES:
+        reason = "does not help here" if settings.trained else "starts from random weights (try `weights: auto`)"
+        return f"the backbone {reason}; try another one{whole}."
     if winner == "head":
-        tuned, head = (results.training[model]["validation"]["loss"] for model in ("finetuned", "head"))
+        tuned = results.scores["finetuned"]["val_accuracy"]
         return (
-            f"fine-tuning did not improve on the head (validation loss {tuned:.3f} against {head:.3f}); try a lower "
-            "learning rate: `dvc exp run -S lr=1e-4`."
+            f"fine-tuning did not improve on the head (validation accuracy {tuned:.3f} against "
+            f"{scores['val_accuracy']:.3f}); try a lower learning rate: `dvc exp run -S lr={settings.lr / 2:g}`."
         )
     if scores["train_accuracy"] - scores["val_accuracy"] > OVERFITTED:
-        return (
-            "the model overfits; add images, or train on random changes: `dvc exp run -S finetune.augment=on_the_fly`."
-        )
-    return "look at the worst mistakes below; `make preset` fine-tunes the whole backbone, which takes longer."
+        changes = ", or train on random changes: `dvc exp run -S finetune.augment=on_the_fly`"
+        return f"the model overfits; add images{'' if settings.augment == 'on_the_fly' else changes}."
+    return f"look at the worst mistakes below{whole}."
 
 
 def _performance(evidence: Evidence, picture: str) -> str:
@@ -173,10 +194,10 @@ def _performance(evidence: Evidence, picture: str) -> str:
 
 ![Test accuracy and F1 of the models]({picture})
 
-F1 is {_f1_of(evidence)}. Intervals are bootstrap percentiles over the test images, at 95 %. Training time includes
-the frozen backbone's pass over all images, and for `finetuned` the training of the head it starts from. Prediction
-time, an image, is the median after warm-up with {engine}, for one image and for 32 at a time, from decoded pixels;
-memory is the peak resident memory of that process.
+Test F1 is the F1 {_f1_of(evidence)}. Intervals are bootstrap percentiles over the test images, at 95 %. Training time
+includes the frozen backbone's pass over all images, and for `finetuned` the training of the head it starts from.
+Prediction time per image is the median after warm-up with {engine}, for one image and for 32 at a time, from decoded
+pixels; memory is the peak resident memory of that process.
 {without_error(table, evidence.spec.counts["test"])}"""
 
 
@@ -196,6 +217,18 @@ def without_error(table: pd.DataFrame, images: int) -> str:
     return ""
 
 
+def _training(evidence: Evidence) -> str:
+    counts = list(evidence.data["classes"].get("train", {}).values())
+    times = max(counts) / min(counts) if counts else 1.0
+    table = markdown_table(*tables.training(evidence.results), text=(4,))
+    if evidence.settings.class_weights != "auto" or times < IMBALANCED:
+        return table
+    return (
+        f"{table}\n\nThe largest class has {times:.0f} times the training images of the smallest, so "
+        "`class_weights: auto` balances the loss; `class_weights: none` switches that off."
+    )
+
+
 def _by_class(evidence: Evidence) -> str:
     winner = evidence.ranked[0]
     return f"""`{winner}`{_worst_of(evidence.spec, "classes with the lowest recall")}, on the test split.
@@ -206,8 +239,8 @@ The other models': metrics/evaluate/MODEL.txt."""
 
 
 def _worst_of(spec: Spec, what: str) -> str:
-    many = len(spec.classes) > tables.MANY
-    return f", the {tables.MANY} of {len(spec.classes)} {what}" if many else ""
+    many = len(spec.classes) > MANY_CLASSES
+    return f", the {MANY_CLASSES} of {len(spec.classes)} {what}" if many else ""
 
 
 def _confusion(evidence: Evidence) -> str:
@@ -216,7 +249,7 @@ def _confusion(evidence: Evidence) -> str:
         f"### {'Winner' if rank == 0 else 'Runner-up'}: `{model}`\n\n{tables.confusion(predictions[model], classes)}"
         for rank, model in enumerate(evidence.ranked[:2])
     )
-    if len(classes) > tables.MANY:
+    if len(classes) > MANY_CLASSES:
         return f"The most frequent confusions. plots/predictions/MODEL.csv has all predictions.\n\n{found}"
     return f"Test images. The other models': metrics/evaluate/MODEL.txt.\n\n{found}"
 
@@ -311,7 +344,8 @@ def threshold(results: Results, spec: Spec) -> str:
         return f"None, as {reason}: the most likely class is predicted."
     return f"""The threshold of the calibrated probability of *{plain(spec.positive)}*, as the exported files give it,
 with the highest F1 on the validation split ({spec.counts["validation"]} images; of equals, the one nearest to 0.5).
-Test scores at 0.5 → at the threshold; all other figures here are at 0.5.
+Test scores at 0.5 → at the threshold; all other figures here are at 0.5. The probabilities in plots/predictions and
+among the worst mistakes are uncalibrated: the threshold is not for them.
 
 {markdown_table(*tables.operating_points(results))}"""
 
@@ -320,7 +354,7 @@ def _data(evidence: Evidence) -> str:
     card, spec, data = evidence.card, evidence.spec, evidence.data
     colour = "grey" if spec.channels == 1 else "colour"
     parts = [
-        f"{plain(card.title)}. Licence: {plain(card.licence)}. Citation: {plain(card.citation)}",
+        f"Dataset: {plain(card.title)}. Licence: {plain(card.licence)}. Citation: {plain(card.citation)}",
         f"{data['images']:,} images, {colour}, resized to {spec.image_size} × {spec.image_size} pixels. Symmetry: "
         f"{spec.symmetry} (the views of an image that keep its class).",
         f"### Images by class and split\n\n{tables.class_counts(data, spec)}",
@@ -328,7 +362,8 @@ def _data(evidence: Evidence) -> str:
     ]
     if data["quarantined"]:
         parts += [
-            f"### Quarantine\n\n{data['quarantined']:,} images could not be used (data/quarantine.csv lists them):",
+            f"### Quarantine\n\n{counted(data['quarantined'], 'image was', 'images were')} left out "
+            "(data/quarantine.csv lists them):",
             markdown_table(*tables.quarantine(evidence.quarantine)),
         ]
     return "\n\n".join(parts)
@@ -338,19 +373,20 @@ def _same(data: dict[str, Any]) -> str:
     """Say what was done so that no image, and no group, is in two splits."""
     same, groups = data["duplicates"], data["groups"]
     lines = [
-        f"{same['identical']} images are identical to another and {same['near']} nearly so (data/duplicates.csv); such "
-        "images share a split."
+        f"{counted(same['identical'], 'image is', 'images are')} identical to another and {same['near']:,} nearly so "
+        "(data/duplicates.csv); such images share a split."
         if same["identical"] or same["near"]
         else "No image is identical, or nearly so, to another."
     ]
     if groups:
-        lines.append(f"Images of one group share a split; there are {groups} groups.")
+        lines.append(f"Images of one group share a split ({counted(groups, 'group', 'groups')}).")
     if same["identical_with_several_labels"]:
-        lines.append(f"{same['identical_with_several_labels']} identical images have several labels.")
+        several = counted(same["identical_with_several_labels"], "identical image has", "identical images have")
+        lines.append(f"{several} more than one label.")
     if same["taken_out_of_given_splits"]:
         lines.append(
-            f"{same['taken_out_of_given_splits']} were left out of the splits that the dataset gives, as another split "
-            "holds the same image (data/quarantine.csv)."
+            f"{counted(same['taken_out_of_given_splits'], 'image was', 'images were')} left out of the dataset's own "
+            "splits, as another split holds the same image (data/quarantine.csv)."
         )
     return " ".join(lines)
 
@@ -365,7 +401,7 @@ def limits(evidence: Evidence) -> list[str]:
         else "The dataset names no groups, yet some images may belong together (one module, patient or place)"
     )
     return [
-        "Only the stage evaluate reads the test split; epochs, temperatures and thresholds are chosen on the "
+        "Only the `evaluate` stage reads the test split; epochs, temperatures and thresholds are chosen on the "
         "validation split.",
         "Intervals and p-values describe other test images drawn the same way, not other splits or seeds: to compare "
         "settings, run several seeds.",

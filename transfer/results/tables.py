@@ -9,13 +9,13 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from transfer.core.spec import Spec
 from transfer.evaluation.markdown import interval, markdown_table, p_value, plain, short
+from transfer.evaluation.scores import DIGITS, MANY_CLASSES, MOST_MISTAKES
 from transfer.results.performance import MODELS, Results
 
 Rows = tuple[list[str], list[list[str]]]
 
-MANY = 20
-"""Classes that fit side by side, and rows of lists that may be long."""
-MOST_MISTAKES = 12  # as many as evaluate draws
+MATRIX = "actual ↓ predicted →"
+"""The first cell of a confusion matrix."""
 PROBABILITY = "p_"  # the prefix of the columns of predictions that hold probabilities
 SCORES = {
     "accuracy": "accuracy",
@@ -57,7 +57,7 @@ def performance(table: pd.DataFrame) -> str:
 def largest_class(results: Results) -> tuple[str, float]:
     """Return the largest class of the test split, and its share of the images."""
     counts = next(iter(results.predictions.values()))["actual"].value_counts()
-    return str(counts.index[0]), float(counts.iloc[0] / counts.sum())
+    return str(counts.index[0]), round(float(counts.iloc[0] / counts.sum()), DIGITS)
 
 
 def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -65,12 +65,13 @@ def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     actual, predicted = predictions["actual"], predictions["predicted"]
     names = list(dict.fromkeys(actual))
     scores = precision_recall_fscore_support(actual, predicted, labels=names, zero_division=0.0)
-    return pd.DataFrame(dict(zip(("class", "precision", "recall", "f1", "images"), (names, *scores), strict=True)))
+    columns = ("class", "precision", "recall", "f1", "images")
+    return pd.DataFrame(dict(zip(columns, (names, *scores), strict=True))).round(DIGITS)
 
 
 def by_class(predictions: pd.DataFrame) -> Rows:
     """Return precision, recall, F1 and number of test images by class, the class with the lowest recall first."""
-    found = class_scores(predictions).sort_values("recall", kind="stable").head(MANY)
+    found = class_scores(predictions).sort_values("recall", kind="stable").head(MANY_CLASSES)
     rows = [
         [plain(row["class"]), *(f"{row[name]:.3f}" for name in ("recall", "precision", "f1")), f"{row['images']:,}"]
         for row in found.to_dict("records")
@@ -80,16 +81,18 @@ def by_class(predictions: pd.DataFrame) -> Rows:
 
 def confusion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> str:
     """Return the confusion matrix; of many classes, the most frequent confusions."""
-    if len(classes) > MANY:
+    if len(classes) > MANY_CLASSES:
         wrong = predictions[predictions["actual"] != predictions["predicted"]]
-        pairs = Counter(zip(wrong["actual"], wrong["predicted"], strict=True)).most_common(MANY)
+        pairs = Counter(zip(wrong["actual"], wrong["predicted"], strict=True)).most_common(MANY_CLASSES)
+        if not pairs:
+            return "No test image is misclassified."
         rows = [[*map(plain, names), str(count)] for names, count in pairs]
         return markdown_table(["actual", "predicted", "test images"], rows, text=(1,))
     counts = pd.crosstab(predictions["actual"], predictions["predicted"]).reindex(
         index=list(classes), columns=list(classes), fill_value=0
     )
     rows = [[plain(name), *(str(value) for value in counts.loc[name])] for name in classes]
-    return markdown_table(["actual ↓ predicted →", *map(plain, classes)], rows)
+    return markdown_table([MATRIX, *map(plain, classes)], rows)
 
 
 def scores(results: Results, table: pd.DataFrame, *, weighted: bool) -> Rows:
@@ -151,7 +154,7 @@ def training(results: Results) -> Rows:
         kept = f"{found['best_epoch']} of {found['epochs']}"
         losses = [f"{found['validation']['loss']:.3f}", f"{found['chance_loss']:.3f}"]
         rows.append([f"`{model}`", kept, *losses, remarks(found)])
-    return ["model", "kept epoch", "validation loss", "loss of chance", "remarks"], rows
+    return ["model", "best epoch", "validation loss", "chance-level loss", "remarks"], rows
 
 
 def remarks(training: Mapping[str, Any]) -> str:
@@ -175,7 +178,7 @@ def subgroups(found: pd.DataFrame, positive: str | None) -> str:
 
 def _subgroup(column: str, rows: pd.DataFrame, positive: str | None) -> str:
     sizes = rows.drop_duplicates("value")
-    shown = sizes if len(sizes) <= MANY else sizes.nlargest(MANY, "images")
+    shown = sizes if len(sizes) <= MANY_CLASSES else sizes.nlargest(MANY_CLASSES, "images")
     lines = []
     for value, images in zip(shown["value"], shown["images"], strict=True):
         of_model = rows[rows["value"] == value].set_index("model")
@@ -209,7 +212,7 @@ def mistakes(predictions: pd.DataFrame) -> Rows:
 def class_counts(data: dict[str, Any], spec: Spec) -> str:
     """Return the number of images by class and split, of many classes the totals; `data` is metrics/data.json."""
     splits = tuple(data["splits"])
-    names = spec.classes if len(spec.classes) <= MANY else ()
+    names = spec.classes if len(spec.classes) <= MANY_CLASSES else ()
     counts = {name: [data["classes"].get(split, {}).get(name, 0) for split in splits] for name in names}
     total = f"all {len(spec.classes)} classes"
     rows = [[plain(name), *(f"{n:,}" for n in (*found, sum(found)))] for name, found in counts.items()]
@@ -222,6 +225,7 @@ def quarantine(table: pd.DataFrame) -> Rows:
     """Return how many images were left out for which reason; `table` is data/quarantine.csv: image, reason."""
     found = table.groupby("reason")["image"].agg(["size", "first"]).sort_values("size", ascending=False, kind="stable")
     rows = [
-        [plain(str(reason)), f"{row['size']:,}", plain(row["first"])] for reason, row in found.head(MANY).iterrows()
+        [plain(str(reason)), f"{row['size']:,}", plain(row["first"])]
+        for reason, row in found.head(MANY_CLASSES).iterrows()
     ]
     return ["reason", "images", "such as"], rows

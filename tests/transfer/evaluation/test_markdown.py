@@ -2,11 +2,18 @@
 
 import pytest
 
-from transfer.evaluation.markdown import markdown_table, plain, short
+from transfer.evaluation.markdown import counted, markdown_table, plain, short
 
 
 def test_a_class_name_cannot_break_a_table() -> None:
     assert markdown_table(["a|b"], [["c"]]).splitlines()[0] == "| a&#124;b |"
+
+
+def test_numbers_have_their_words() -> None:
+    assert (counted(1, "image is", "images are"), counted(2000, "image is", "images are")) == (
+        "1 image is",
+        "2,000 images are",
+    )
 
 
 def test_columns_of_text_are_to_the_left() -> None:
@@ -28,7 +35,13 @@ def test_markup_in_names_is_escaped(name: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [("0.3333333333333333", "0.333"), ("1.0", "1.0"), ("mono-crystalline", "mono-crystalline")]
+    ("value", "said"),
+    [
+        ("0.3333333333333333", "0.333"),
+        ("1.0", "1.0"),
+        ("mono-crystalline", "mono-crystalline"),
+        ("20230101", "20230101"),
+    ],
 )
 def test_a_long_number_is_shortened(value: str, said: str) -> None:
     assert short(value) == said

@@ -64,7 +64,10 @@ def test_metadata_are_what_hugging_face_reads(evidence: CardFigures) -> None:
     ("licence", "expected"),
     [
         ("CC BY-NC-SA 4.0 (images and labels; no commercial use)", {"license": "cc-by-nc-sa-4.0"}),
-        ("CC BY 2.0, photograph by photograph", {"license": "cc-by-2.0"}),
+        ("CC BY 4.0 International", {"license": "cc-by-4.0"}),
+        ("CC BY 2.0, by photograph", {"license": "other", "license_name": "cc-by-2.0-by-photograph"}),
+        ("MIT-like, not for sale", {"license": "other", "license_name": "mit-like-not-for-sale"}),
+        ("非商用", {"license": "other", "license_name": "custom"}),
         ("CC0-1.0", {"license": "cc0-1.0"}),
         ("MIT License", {"license": "mit"}),
         ("Apache License 2.0.", {"license": "apache-2.0"}),
@@ -97,14 +100,14 @@ def test_the_program_is_there_if_its_format_is(evidence: CardFigures) -> None:
 def test_scores_are_those_of_the_model_with_their_intervals(evidence: CardFigures) -> None:
     text = _card(evidence)
     assert "| accuracy | 0.890 (0.870 to 0.910) |" in text
-    assert "| F1 of *yes: <b>* | 0.800 (0.700 to 0.850) |" in text
+    assert "| F1 of *yes: \\<b>* | 0.800 (0.700 to 0.850) |" in text
     assert "| ROC AUC | 0.940 |" in text
-    assert "| precision, recall of *yes: <b>* | 0.610, 0.620 |" in text
+    assert "| precision, recall of *yes: \\<b>* | 0.610, 0.620 |" in text
     assert "the same at the threshold 0.4500, which has the highest F1 on the validation split | 0.630, 0.640 |" in text
     assert "bootstrap" not in text
     assert "| expected calibration error, calibrated | 0.032 |" in text
-    assert "1,640 in train, 328 in validation, 656 in test; 3 could not be used" in text
-    assert "keep\nits class: none." in text
+    assert "1,640 in train, 328 in validation, 656 in test;\n3 were left out" in text
+    assert "keep its class: none." in text
 
 
 def test_one_image_does_not_make_the_worst_subgroup(evidence: CardFigures) -> None:

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from tests.documents import fetched, parse
-from transfer.core.errors import UserError
 from transfer.results.html import inline, sections
 
 REPORT = """text before
@@ -59,9 +57,10 @@ def test_tables_have_names_and_headers_of_rows(tmp_path: Path) -> None:
     assert not list(second.all("img"))
 
 
-def test_a_missing_picture_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"p\.png: expected a picture, received no such file: run `dvc repro`"):
-        sections(REPORT, tmp_path, ())
+def test_a_picture_that_is_not_here_is_said_to_be_in_the_cache(tmp_path: Path) -> None:
+    body = sections(REPORT, tmp_path, ())[1].body
+    assert "(A picture: not here; `dvc pull` brings the picture)" in body
+    assert "<img" not in body
 
 
 def test_nothing_in_the_text_is_taken_for_html_or_leads_elsewhere() -> None:

@@ -12,8 +12,10 @@ from tests.conftest import ROOT
 from tests.transfer.results.test_performance import make_findings, make_results, make_spec
 from transfer.core.cards import Card, read_card
 from transfer.results.report import (
+    IMBALANCED,
     Evidence,
     Pictures,
+    Settings,
     calibration,
     largest_class,
     limits,
@@ -26,13 +28,14 @@ from transfer.results.report import (
     weighting,
     without_error,
 )
+from transfer.training import loop
 
 DATA: dict[str, Any] = {
     "images": 318,
     "quarantined": 0,
     "groups": 0,
     "splits": {"train": 9, "validation": 9, "test": 300},
-    "classes": {},
+    "classes": {"train": {"7": 6, "NA": 3}},
     "duplicates": {"identical": 0, "near": 0, "identical_with_several_labels": 0, "taken_out_of_given_splits": 0},
 }
 PICTURES = Pictures("bars.png", "diagrams.png", "mistakes.png")
@@ -53,7 +56,8 @@ def make_evidence(
     card = Card(title="t", classes=classes, positive=positive)
     findings = make_findings(spec, made, pd.DataFrame({"kind": ["one"] + ["rest"] * (images - 1)}))
     quarantine = pd.DataFrame({"image": ["a.png"], "reason": ["empty"]})
-    return Evidence("tiny", card, spec, DATA, quarantine, made, findings)
+    settings = Settings("tiny", trained=True, cut="block1", augment="cached", lr=1e-3, class_weights="auto")
+    return Evidence(settings, card, spec, DATA, quarantine, made, findings)
 
 
 def test_the_report_says_first_what_matters_and_last_what_it_does_not_show(tmp_path: Path) -> None:
@@ -72,13 +76,14 @@ def test_the_report_says_first_what_matters_and_last_what_it_does_not_show(tmp_p
     assert "the calibrated probability of *NA*, as the exported files give it" in text
     assert "| one | 1 | " in text
     assert "weighted" not in text
-    assert "could not be used" not in text
+    assert "left out" not in text
+    assert "balances the loss" not in text
     assert "nan" not in text
     left_out = dataclasses.replace(evidence, data={**DATA, "quarantined": 1, "groups": 44})
     text = report(left_out, PICTURES)
-    assert "1 images could not be used" in text
+    assert "1 image was left out" in text
     assert "| empty | 1 | a.png |" in text
-    assert "Images of one group share a split; there are 44 groups." in text
+    assert "Images of one group share a split (44 groups)." in text
 
 
 def test_the_summary_has_six_lines_with_the_figures_of_the_tables(tmp_path: Path) -> None:
@@ -89,7 +94,7 @@ def test_the_summary_has_six_lines_with_the_figures_of_the_tables(tmp_path: Path
     assert lines[0].startswith("**Winner**: `finetuned` (fine-tuned backbone), by validation accuracy. Backbone tin")
     low, high = row["accuracy_low"], row["accuracy_high"]
     assert lines[1].startswith(f"**Test accuracy**: {row['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on 300 im")
-    assert lines[2].startswith(f"**F1**, that of *NA*: {row['f1']:.3f} (")
+    assert lines[2].startswith(f"**F1** of *NA*: {row['f1']:.3f} (")
     assert f"**ROC AUC**: {row['auc']:.3f} (" in lines[2]
 
 
@@ -110,11 +115,11 @@ def test_the_largest_class_is_what_a_model_has_to_beat(tmp_path: Path) -> None:
         table["actual"] = ["a"] * 150 + ["b"] * 50
     found = evidence.findings.table
     found["accuracy"] = [0.7, 0.75, 0.8, 0.9]
-    said = "Always answering *a*, the largest class, would be right for 0.750"
+    said = "Always answering *a*, the largest class, would score 0.750"
     assert largest_class(evidence.results, found) == f"{said}: `ann` and `cnn` do no better."
     found["accuracy"] = [0.5, 0.6, 0.7, 0.7]
     assert largest_class(evidence.results, found) == f"{said}: no model does better."
-    assert "no model has learnt more than the largest class" in next_step(evidence)
+    assert "no model beats always answering the largest class" in next_step(evidence)
     found["accuracy"] = 0.8
     assert largest_class(evidence.results, found) == f"{said}."
     assert said in report(evidence, PICTURES)
@@ -126,15 +131,15 @@ def test_a_model_that_is_as_good_as_the_largest_class_but_for_rounding_is_no_bet
         table["actual"] = ["a", "a", "b"] * 100
     evidence.findings.table["accuracy"] = 0.6667
     assert largest_class(evidence.results, evidence.findings.table).endswith("no model does better.")
-    assert "no model has learnt more than the largest class" in next_step(evidence)
+    assert "no model beats always answering the largest class" in next_step(evidence)
 
 
 def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
     actual, predicted = ["a"] * 5 + ["b"] * 4, ["a"] * 5 + ["a", "c", "c", "b"]
     table = pd.DataFrame({"actual": actual, "predicted": predicted})
-    assert weakest_class(table) == "misses 3 of 4 images of *b*, most often for *c* (2)."
+    assert weakest_class(table) == "misses 3 of 4 images of *b*, most often mistaken for *c* (2)."
     assert weakest_class(table.iloc[:6]) == "misses 1 of 1 images of *b*."
-    assert weakest_class(table.iloc[:5]) == "none; no test image is misclassified."
+    assert weakest_class(table.iloc[:5]) == "none: every test image is classified correctly."
 
 
 def test_the_winner_is_called_better_only_where_the_test_says_so(tmp_path: Path) -> None:
@@ -142,14 +147,23 @@ def test_the_winner_is_called_better_only_where_the_test_says_so(tmp_path: Path)
     said = superiority("finetuned", evidence.findings)
     assert said.startswith("Significantly better than `ann` and `cnn` (exact McNemar test, Holm-adjusted p ≤ ")
     assert "Not shown to be better than `head` (Holm-adjusted p ≥ " in said
-    assert superiority("ann", evidence.findings).startswith("Not shown to be better than `cnn`, `head` and `finetuned`")
+    said = superiority("ann", evidence.findings)
+    assert said.startswith(
+        "Significantly worse than `cnn`, `head` and `finetuned` on the test split (Holm-adjusted p ≤ "
+    )
+    assert "Not shown" not in said
 
 
 @pytest.mark.parametrize(
     ("winner", "train_accuracy", "said"),
     [
-        ("cnn", 0.9, "pre-trained features do not help here"),
-        ("head", 0.9, "fine-tuning did not improve on the head (validation loss 0.500 against 0.500)"),
+        ("cnn", 0.9, "the backbone does not help here; try another one; `make preset` fine-tunes"),
+        (
+            "head",
+            0.9,
+            "fine-tuning did not improve on the head (validation accuracy 0.800 against 0.850); try a lower "
+            "learning rate: `dvc exp run -S lr=0.0005`",
+        ),
         ("finetuned", 1.0, "the model overfits"),
         ("finetuned", 0.9, "look at the worst mistakes below"),
     ],
@@ -158,6 +172,30 @@ def test_the_next_step_follows_from_the_results(winner: str, train_accuracy: flo
     evidence = make_evidence(tmp_path)
     evidence.results.scores[winner] |= {"val_accuracy": 0.85, "train_accuracy": train_accuracy}
     assert next_step(evidence).startswith(said)
+
+
+def test_advice_that_is_taken_is_not_given_again(tmp_path: Path) -> None:
+    evidence = make_evidence(tmp_path)
+    taken = dataclasses.replace(evidence.settings, cut="input", augment="on_the_fly")
+    evidence = dataclasses.replace(evidence, settings=taken)
+    assert next_step(evidence) == "look at the worst mistakes below."
+    evidence.results.scores["finetuned"] |= {"train_accuracy": 1.0}
+    assert next_step(evidence) == "the model overfits; add images."
+    untrained = dataclasses.replace(evidence, settings=dataclasses.replace(taken, trained=False))
+    untrained.results.scores["ann"]["val_accuracy"] = 0.9
+    assert next_step(untrained).startswith("the backbone starts from random weights (try `weights: auto`)")
+
+
+def test_the_report_says_when_classes_are_balanced_by_default(tmp_path: Path) -> None:
+    assert IMBALANCED == loop.IMBALANCED
+    evidence = make_evidence(tmp_path)
+    uneven = dataclasses.replace(evidence, data={**DATA, "classes": {"train": {"7": 30, "NA": 3}}})
+    said = (
+        "The largest class has 10 times the training images of the smallest, so `class_weights: auto` balances the loss"
+    )
+    assert said in report(uneven, PICTURES)
+    told = dataclasses.replace(uneven, settings=dataclasses.replace(evidence.settings, class_weights="none"))
+    assert said not in report(told, PICTURES)
 
 
 def test_a_score_without_an_error_is_said_to_prove_little() -> None:
@@ -217,5 +255,6 @@ def test_names_of_the_dataset_are_text(tmp_path: Path) -> None:
     evidence = dataclasses.replace(evidence, card=Card(title="<i>`x`"))
     text = report(evidence, PICTURES)
     assert text.startswith("# Model report: \\<i>\\`x\\`\n")
+    assert "\nDataset: \\<i>" in text
     assert "| \\*a\\* |" in text
     assert "[b](c)" not in text

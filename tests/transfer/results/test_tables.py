@@ -86,6 +86,12 @@ def test_of_many_classes_the_most_frequent_confusions_are_shown() -> None:
     assert shown[2:] == ["| class 1 | class 2 | 3 |", "| class 2 | class 1 | 2 |"]
 
 
+def test_of_many_classes_without_a_mistake_there_is_no_table() -> None:
+    predictions = pd.DataFrame({"actual": ["class 1"], "predicted": ["class 1"]})
+    said = tables.confusion(predictions, tuple(f"class {i}" for i in range(30)))
+    assert said == "No test image is misclassified."
+
+
 def test_of_many_subgroups_the_largest_are_shown() -> None:
     strata = pd.DataFrame({"patient": [f"p{i:02}" for i in range(30)] + ["p29"]})
     predictions = pd.DataFrame({"actual": ["a"] * 31, "predicted": ["a"] * 31})
