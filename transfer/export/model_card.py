@@ -185,8 +185,8 @@ def _use(contract: Contract, formats: Mapping[Format, str]) -> str:
 
 {listed}
 
-{PROGRAM if "onnx" in formats else ""}Class names, input size, preprocessing, temperature{threshold} are inside each file.
-With the pipeline that made it, from a folder with this card in it:
+{PROGRAM if "onnx" in formats else ""}Class names, input size, preprocessing, temperature{threshold} are inside each
+file. With the pipeline that made it, from a folder with this card in it:
 
 ```
 python -m transfer predict --model FOLDER IMAGE
