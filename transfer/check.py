@@ -2,7 +2,7 @@
 
 Every stage reads params.yaml as strictly. But DVC runs no stage for a key that none declares, so a misspelt one beside
 the right one would stay unseen. And what does not fit the dataset, or is missing on this machine, is said here by the
-stages' own rules, before hours of work. It loads no network, so it takes a second.
+stages' own rules, before hours of work. It loads no network; only a huge folder, whose files it lists, takes long.
 """
 
 import zipfile
@@ -41,12 +41,12 @@ def check(params: Params) -> list[str]:
     if params.runner == "beam":
         require_beam(params.beam_options)
     require_weights(params.backbone, params.weights)
+    require_packages(params.export.formats)
     card, place = read_card(Path(params.dataset))
     counts = _inside(place) if card.source is None and place.is_file() else card
     if counts is None:
-        return []
+        return [f"{place}: what is in it is checked when download unpacks it"]
     symmetry, notes = resolve_symmetry(params.symmetry, counts)
-    require_packages(params.export.formats)
     for section in ("head", "finetune", "baselines", "evaluate"):
         count_views(getattr(params, section).views, symmetry, f"{section}.views")
     require_soft_labels(params.labels, counts.table is not None and counts.table.soft_label is not None)
@@ -61,7 +61,8 @@ def _tight(params: Params, symmetry: str, channels: int, folder: Path) -> list[s
 
     That is an upper bound: all images are taken to be trained on. It counts data/raw, the records, which stand there
     twice for a while, and the activations at the default cut; of another cut, which may be lower, those of the pixels.
-    What DVC keeps is linked, and takes no room of its own.
+    What DVC keeps is linked, and takes no room of its own. It asks for the size of every file, which in a huge folder
+    takes a while, but little beside the run itself.
     """
     sizes = [Path(folder, entry.path).stat().st_size for entry in scan(str(folder)) if _is_image(entry)]
     tuned, size, images = params.finetune, params.image_size, min(len(sizes), params.max_images or len(sizes))
@@ -134,11 +135,12 @@ def _inside(archive: Path) -> Card | None:
 def main(dataset: str | None = None) -> None:
     """Check params.yaml, and what it asks for; with another dataset, as if that were given there.
 
-    Prints what a user should know.
+    Prints what a user should know, and that all fits.
 
     Raises:
         UserError: see `read_params` and `check`.
     """
     params = read_params(PARAMS)
-    for line in check(params if dataset is None else replace(params, dataset=dataset)):
+    params = params if dataset is None else replace(params, dataset=dataset)
+    for line in (*check(params), f"{PARAMS} and {params.dataset} fit"):
         print(f"check: {line}")

@@ -19,18 +19,18 @@ from transfer.serving.serve import MOST_PIXELS
 PROGRAM = "python -m transfer"
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 STATUSES = (
-    "Exit status: 0 done; 1 error, in one line on standard error; 2 wrong command line; 3 some images could not be "
-    "read, the others were (predict, explain); 130 Ctrl-C; 141 the reader of the output went away; 143 SIGTERM."
+    "Exit status: 0 done; 1 error, in one line on standard error; 2 usage error; 3 some images could not be "
+    "read, the others were (predict, explain); 130 Ctrl-C; 141 output pipe closed; 143 SIGTERM."
 )
 SOME_BAD = (
     "Exit status: 3 if some images could not be read: they are listed on standard error, and the others are done. The "
     f"rest as for every command: {PROGRAM} --help."
 )
 LIMITS = (
-    ("batch", 1024, "images computed at a time"),
-    ("waiting", 65536, "images that were accepted and not answered yet"),
-    ("max_bytes", 1 << 29, "bytes of a request"),
-    ("max_pixels", MOST_PIXELS, "pixels of an image"),
+    ("batch", 1024, "most images computed at a time"),
+    ("waiting", 65536, "most images accepted but not yet answered"),
+    ("max_bytes", 1 << 29, "most bytes of a request"),
+    ("max_pixels", MOST_PIXELS, "most pixels of an image"),
 )
 """Of a server: the field of `Limits`, the highest value that it takes, and what it bounds."""
 
@@ -120,7 +120,8 @@ def _preset(commands: Commands) -> None:
 
     words = (
         "run the pipeline with a preset laid over params.yaml",
-        "Runs the pipeline as a DVC experiment with the keys of FILE laid over params.yaml.",
+        "Runs the pipeline as a DVC experiment with the keys of FILE laid over params.yaml; options for "
+        "`dvc exp run` go after FILE.",
     )
     parser = _add(commands, "preset", run, words)
     _add_path(
@@ -175,7 +176,7 @@ def _explain(commands: Commands) -> None:
         return explain.run(given)
 
     words = (
-        "draw what in images speaks for their class",
+        "show which parts of an image its prediction rests on",
         "Writes a PNG for each image: the image, and beside it by how much the log-odds of its most likely class fall "
         "where a part is blurred away. It shows what this classifier looks at, not what is there.",
     )
@@ -202,7 +203,7 @@ def _serve(commands: Commands) -> None:
     )
     parser = _add(commands, "serve", run, words)
     _add_classifier(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     port = "default: 8000; 0 picks a free one"
     parser.add_argument(
         "--port", type=partial(whole_number, least=0, most=65535), metavar="PORT", default=8000, help=port
@@ -214,7 +215,7 @@ def _serve(commands: Commands) -> None:
             type=partial(whole_number, most=most),
             default=default,
             metavar="N",
-            help=f"{bounded}, at most (default: {default})",
+            help=f"{bounded} (default: {default})",
         )
 
 
@@ -267,6 +268,6 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_classifier(parser: argparse.ArgumentParser) -> None:
-    model = "folder that the stage export wrote, or one exported file or folder by itself (default: models/export)"
+    model = "folder written by the export stage, or a single exported file or folder (default: models/export)"
     _add_path(parser, "--model", shtab.FILE, type=Path, default=Path("models/export"), metavar="PATH", help=model)
     parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")

@@ -11,29 +11,32 @@ from statistics import median
 
 import numpy as np
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
-from transfer.core.cards import ARCHIVE_SUFFIXES, FOLDER_CARD, FOLDER_CARDS, TABLE_SUFFIXES, Card
+from transfer.check import PARAMS
+from transfer.core.cards import ARCHIVE_SUFFIXES, ASSUMED, FOLDER_CARD, FOLDER_CARDS, TABLE_SUFFIXES, Card
 from transfer.core.errors import UserError
 from transfer.core.outputs import require_apart
 from transfer.core.progress import progress_bar
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import THUMBNAIL, BadImageError, decode
 from transfer.dataset.labels import SPLITS
-from transfer.dataset.layouts import Layout, read_layout
+from transfer.dataset.layouts import OTHER_IMAGES, Layout, read_layout
 from transfer.dataset.obtain import images_in
-from transfer.preset import as_override
+from transfer.preset import NAME, as_override
+from transfer.serving.arguments import shown
 from transfer.workers.threads import in_order
 
 AHEAD = 64  # images that are read before they are asked for
 SHOWN = 5
 """Of unreadable or identical files, so many are named."""
-ASSUMED = "symmetry: mirror, a mirrored image keeps its class; for text, digits, left and right, set it to none"
+TURNED = range(5, 9)
+"""EXIF orientations of images that lie on their side."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """An image: width and height in pixels, whether it is grey, and a hash of its file; or why it cannot be read."""
+    """An image: width and height in pixels (upright), whether it is grey, a hash of its file; or what is wrong."""
 
     size: tuple[int, int] = (0, 0)
     grey: bool = True
@@ -46,7 +49,7 @@ def init(folder: Path) -> None:
 
     Raises:
         UserError: there is no such folder, it has a card, its images or classes cannot be read, or a class has too few
-            images.
+            images, in all or in a given split.
     """
     _require_folder(folder)
     images, others = images_in(folder)
@@ -58,14 +61,15 @@ def init(folder: Path) -> None:
         looks[name] = look
         bar.update()
     bar.close()
-    for line in _found(folder, layout, looks):
-        print(line)
+    for line in [*_found(folder, layout, looks), *_passed_over(folder, layout, images, others)]:
+        print(shown(line))
     _require_enough(folder, layout, looks)
-    card = folder / FOLDER_CARD
+    card = _from_here(folder) / FOLDER_CARD
     with card.open("x", encoding="utf-8") as file:
         file.write(card_text(folder.resolve().name, layout.classes, _channels(looks.values())))
-    print(f"assumed: {ASSUMED}")
-    print(f"wrote {card}: correct it where it is wrong, and add licence and citation\nnext: {_command(folder)}")
+    print(ASSUMED)
+    print(f"wrote {shown(str(card))}: correct it where it is wrong, and add licence and citation")
+    print(f"next: {_command(folder)}")
 
 
 def _require_folder(folder: Path) -> None:
@@ -74,7 +78,7 @@ def _require_folder(folder: Path) -> None:
             f"{folder}: is an archive; unpack it and give the folder, or train on it as it is: {_command(folder)}"
         )
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "there is no such folder"
+        what = "is not a folder" if folder.exists() else "there is no such folder"
         raise UserError(f"{folder}: {what}; give a folder with a folder of images for each class")
     require_apart(folder, "init")
     for name in FOLDER_CARDS:
@@ -86,10 +90,20 @@ def _require_folder(folder: Path) -> None:
 
 
 def _command(dataset: Path) -> str:
-    """Return the command that trains on a dataset, for a shell."""
-    plain = re.fullmatch(r"[\w./-]+", str(dataset), re.ASCII)
-    override = f"dataset={dataset}" if plain else shlex.quote(as_override("dataset", str(dataset)))
-    return f"dvc exp run -S {override}"
+    """Return the command that trains on a dataset, for a shell.
+
+    A name that is a number or a word to YAML, such as 2024 or on, is given as a path, which is a string to all.
+    """
+    path = str(_from_here(dataset))
+    if "/" not in path and not NAME.fullmatch(path.split(".", maxsplit=1)[0]):
+        path = f"./{path}"
+    plain = re.fullmatch(r"[\w./-]+", path, re.ASCII)
+    return f"dvc exp run -S {f'dataset={path}' if plain else shlex.quote(as_override('dataset', path))}"
+
+
+def _from_here(path: Path) -> Path:
+    """Return a path as the project's commands need it: a relative one only where they run, beside params.yaml."""
+    return path if PARAMS.is_file() else path.resolve()
 
 
 def _layout(folder: Path, images: list[str], others: list[str]) -> Layout:
@@ -115,7 +129,9 @@ def _look(path: Path) -> Look:
         data = path.read_bytes()
         decoded = decode(data, THUMBNAIL, 3, Conversion())
         with Image.open(io.BytesIO(data)) as image:
-            size = image.size
+            # A PNG without EXIF at its head would be decoded once more to look for some at its end.
+            exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
+            size = image.size[::-1] if exif.get(ExifTags.Base.Orientation) in TURNED else image.size
     except (BadImageError, OSError) as error:
         return Look(error=str(error))
     return Look(size, bool(np.ptp(decoded.pixels, axis=-1).max() == 0), decoded.content)
@@ -139,12 +155,33 @@ def _found(folder: Path, layout: Layout, looks: dict[str, Look]) -> list[str]:
     lines.append(f"channels: {_channels(good)}")
     bad = [f"{name} ({look.error})" for name, look in looks.items() if look.error]
     lines += _listed("unreadable", bad)
+    return [*lines, *_identical(layout, looks)]
+
+
+def _identical(layout: Layout, looks: dict[str, Look]) -> list[str]:
+    """Name identical files, and by themselves those of different classes, of which one is wrong."""
     copies = defaultdict(list)
-    for name, look in looks.items():
-        if not look.error:
-            copies[look.content].append(name)
-    lines += _listed("identical files", [" = ".join(same) for same in copies.values() if len(same) > 1])
-    lines += _listed("without labels, left out", [*layout.unlabelled, *layout.copies])
+    for row in layout.labelled:
+        if not looks[row.image].error:
+            copies[looks[row.image].content].append(row)
+    alike, torn = list[str](), list[str]()
+    for same in copies.values():
+        if len(same) > 1:
+            (alike if len({row.label for row in same}) == 1 else torn).append(" = ".join(row.image for row in same))
+    warning = "warning: identical files in different classes, remove the wrong ones"
+    return [*_listed("identical files", alike), *(_listed(warning, torn) if torn else [])]
+
+
+def _passed_over(folder: Path, layout: Layout, images: list[str], others: list[str]) -> list[str]:
+    """Say which pictures of a folder are not trained on, and how the layout was read."""
+    lines = _listed("without labels, left out", layout.unlabelled)
+    labelled = {row.image for row in layout.labelled}
+    if beside := sorted(set(images) - labelled - {*layout.unlabelled, *layout.copies}):
+        lines += _listed("beside the class folders, in no class", beside)
+        lines.append(f"  move them into the folders of their classes, or out of {folder}: they count as bad images")
+    if kinds := Counter(suffix for file in others if (suffix := Path(file).suffix.lower()) in OTHER_IMAGES):
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
+        lines.append(f"pictures of a kind that is not read: {found}; convert them to PNG or JPEG to use them")
     return [*lines, *layout.notes]
 
 
@@ -162,12 +199,35 @@ def _require_enough(folder: Path, layout: Layout, looks: dict[str, Look]) -> Non
             f"{folder}: every class needs at least {len(SPLITS)} readable images, one for each of "
             f"{', '.join(SPLITS)}; {', '.join(few)}. Add images, or move the class elsewhere"
         )
+    if given := {row.split for row in layout.labelled} - {""}:
+        _require_in_splits(folder, layout, looks, given)
+
+
+def _require_in_splits(folder: Path, layout: Layout, looks: dict[str, Look], given: set[str]) -> None:
+    """See that each given split has an image of every class, and train one more for each split drawn from it."""
+    usable = Counter((row.split or "train", row.label) for row in layout.labelled if not looks[row.image].error)
+    drawn = [split for split in SPLITS if split not in {"train", *given}]
+    needed = {"train": 1 + len(drawn), **dict.fromkeys(given - {"train"}, 1)}
+    few = [
+        f"{split} has {usable[split, name]} of {name} and needs {needed[split]}"
+        for split in SPLITS
+        if split in needed
+        for name in layout.classes
+        if usable[split, name] < needed[split]
+    ]
+    if few:
+        why = f" ({' and '.join(drawn)} is drawn from train)" if drawn else ""
+        raise UserError(
+            f"{folder}: every split needs readable images of every class{why}; {', '.join(few)}. Add images, move the "
+            "class elsewhere, or put the images of the split into train: it is drawn from there then"
+        )
 
 
 def _yaml(value: str | list[str]) -> str:
     """Write a value on one line; what no terminal shows is escaped."""
     plain = "".join(value).isprintable()
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=plain)
+    style = None if plain else '"'  # the one that escapes line breaks
+    text = yaml.safe_dump(value, default_flow_style=True, default_style=style, width=10**6, allow_unicode=plain)
     return text.removesuffix("...\n").rstrip()
 
 

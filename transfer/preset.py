@@ -19,8 +19,8 @@ from transfer.core.params import Params
 from transfer.core.strict import load_yaml, validate
 from transfer.overrides import differences, overlaid
 
-NAME = re.compile(r"(?!(?:inf|nan|null|true|false)$)[a-z_][\w-]*", re.ASCII | re.IGNORECASE)
-"""What Hydra takes as a key of a mapping, and as a string."""
+NAME = re.compile(r"(?!(?:inf|nan|null|true|false|on|off|yes|no)$)[a-z_][\w-]*", re.ASCII | re.IGNORECASE)
+"""What Hydra takes as a key of a mapping, and as a string, and what is one to PyYAML where DVC has written it."""
 
 
 def _quoted(text: str) -> str:
@@ -51,18 +51,26 @@ def as_override(key: str, value: Any) -> str:
     return f"{key}={text(value)}"
 
 
+def _as_read(given: Any, read: Any) -> Any:
+    """Return what a YAML file holds with the numbers as they were read: 5e-4 is a string to PyYAML."""
+    if isinstance(given, dict) and isinstance(read, Mapping):
+        return {name: _as_read(value, read.get(str(name))) for name, value in given.items()}
+    return read if isinstance(given, str) and isinstance(read, float) else given
+
+
 def overrides_of(preset: Path) -> list[str]:
-    """Return what of a preset differs from params.yaml, for `dvc exp run -S`.
+    """Return what of a preset differs from params.yaml, for `dvc exp run -S`; an auto stays one.
 
     Raises:
         UserError: the preset, or params.yaml with it, is not as it should be, or the dataset's card does not fit.
     """
     given = load_yaml(PARAMS)
     before = validate(Params, given, PARAMS)
-    after = validate(Params, overlaid(given, preset, []), preset)
+    wanted = overlaid(given, preset, [])
+    after = validate(Params, wanted, preset)
     check(after)
-    old, overrides = asdict(before), []
-    for key, value in differences(old, asdict(after)).items():
+    old, overrides = _as_read(given, asdict(before)), []
+    for key, value in differences(old, _as_read(wanted, asdict(after))).items():
         override = as_override(key, value)
         # Hydra would lay a mapping over the one that is there, key by key: so that one goes first.
         replaces = isinstance(value, Mapping) and isinstance(old.get(key), Mapping)

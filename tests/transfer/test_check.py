@@ -56,7 +56,8 @@ def test_a_symmetry_that_nobody_stated_is_said_in_a_line(
 ) -> None:
     _set(symmetry=symmetry)
     main()
-    assert capsys.readouterr().out == (f"check: {ASSUMED}\n" if symmetry == "auto" else "")
+    said = capsys.readouterr().out
+    assert said == (f"check: {ASSUMED}\n" if symmetry == "auto" else "") + "check: params.yaml and pictures fit\n"
 
 
 def test_a_format_whose_package_is_not_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,9 @@ def test_a_format_whose_package_is_not_installed(project: Path, monkeypatch: pyt
     monkeypatch.setattr(classifiers, "is_installed", lambda name: name != "onnxruntime" and installed(name))
     with pytest.raises(UserError, match=r"export.formats: expected the packages onnxruntime, received none: pip inst"):
         main()
+    Path("pictures.tar").write_bytes(b"any")
+    with pytest.raises(UserError, match=r"export.formats: expected the packages onnxruntime"):
+        main("pictures.tar")
     _set(export={"formats": ["openvino"]})
     main()
 
@@ -148,10 +152,14 @@ def test_a_wrong_card_inside_an_archive_is_named_by_the_archive(project: Path) -
     assert "\n" not in str(error.value)
 
 
-def test_what_only_unpacking_tells_is_not_refused(project: Path) -> None:
+def test_what_only_unpacking_tells_is_not_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _set(evaluate={"views": 8}, class_weights={"a": 1, "b": 2}, labels="soft", dataset="pictures.tar.gz")
     Path("pictures.tar.gz").write_bytes(b"any")
     main()
+    assert capsys.readouterr().out == (
+        "check: pictures.tar.gz: what is in it is checked when download unpacks it\n"
+        "check: params.yaml and pictures.tar.gz fit\n"
+    )
     Path("pictures.zip").write_bytes(b"PK\x03\x04 damaged, as download says")
     _set(dataset="pictures.zip")
     main()

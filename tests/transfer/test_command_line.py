@@ -82,8 +82,18 @@ def test_what_follows_a_preset_goes_to_dvc() -> None:
     assert (given.file, given.options) == (Path("mine.yaml"), ["--name", "x", "--queue", "--help", "train_head"])
 
 
+def test_the_help_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """That options come behind the preset's file, and that of a server's limits each is the highest value."""
+    assert _run(monkeypatch, "preset", "--help") == 0
+    assert "options for `dvc exp run` go after FILE." in " ".join(capsys.readouterr().out.split())
+    assert _run(monkeypatch, "serve", "--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--waiting N most images accepted but not yet answered (default: 128)" in said
+    assert "address to listen on (default: 127.0.0.1)" in said
+
+
 def test_the_statuses_are_those_of_the_code() -> None:
-    assert f"{SOME_BAD} some images could not be read" in STATUSES
+    assert f"2 usage error; {SOME_BAD} some images could not be read" in STATUSES
 
 
 def test_check_takes_a_folder_in_place_of_the_dataset_of_params(

@@ -1,20 +1,23 @@
 """Tests of transfer/init.py: what it says of a folder, and the card that it writes."""
 
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.conftest import colour_images
 from transfer.check import check
-from transfer.core.cards import Card, read_folder_card
+from transfer.core.cards import ASSUMED, Card, read_folder_card
 from transfer.core.errors import UserError
 from transfer.core.params import read_params
 from transfer.dataset.obtain import obtain
+from transfer.dataset.splits import split as divide
 from transfer.init import card_text, init
 
 
@@ -47,7 +50,7 @@ def test_what_a_folder_holds_is_said_and_written(project: Path, capsys: pytest.C
         "  ok/2.png = ok/copy.png",
         "without labels, left out: none",
         "left out, without images: empty",
-        "assumed: symmetry: mirror, a mirrored image keeps its class; for text, digits, left and right, set it to none",
+        ASSUMED,
         "wrote mine/card.yaml: correct it where it is wrong, and add licence and citation",
         "next: dvc exp run -S dataset=mine",
     ]
@@ -74,7 +77,9 @@ def test_given_splits_and_grey_images(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "positive" not in (tmp_path / "two words/card.yaml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("names", [("no", "yes"), ("a: b", "#c"), ("grün", "a\x85b"), ("1", "[2]"), ("x" * 200, "''")])
+@pytest.mark.parametrize(
+    "names", [("no", "yes"), ("a: b", "#c"), ("grün", "a\x85b"), ("1", "[2]"), ("x" * 200, "''"), ("a\nb 😀", "c\nd")]
+)
 def test_names_of_classes_stay_what_they_are(names: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "card.yaml").write_text(card_text(names[0], names, 3), encoding="utf-8")
     card = read_folder_card(tmp_path)
@@ -100,7 +105,7 @@ def test_a_card_is_never_overwritten(name: str, project: Path) -> None:
     ("place", "message"),
     [
         ("nowhere", "nowhere: there is no such folder; give a folder with"),
-        ("params.yaml", "params.yaml: is no folder; give a folder with"),
+        ("params.yaml", "params.yaml: is not a folder; give a folder with"),
         ("all.zip", "all.zip: is an archive; unpack it .*: dvc exp run -S dataset=all.zip"),
         ("empty", r"empty: no images in it that can be read \(.*\), but no files"),
         ("heic", r"heic: no images in it that can be read \(.*\), but 1 .heic"),
@@ -138,3 +143,114 @@ def test_the_command_to_run_next_reaches_dvc_as_it_is_meant(tmp_path: Path, caps
     word = subprocess.run(["bash", "-c", f"printf %s {command}"], capture_output=True, text=True, check=True).stdout
     (override,) = to_hydra_overrides([word])
     assert (override.key_or_group, override.value()) == ("dataset", str(folder))
+
+
+@pytest.mark.parametrize(
+    "name", ["2024", "2024_01", "1e5", "true", "null", "on", "No", "12:30", "mine", "all.2024", "a b"]
+)
+def test_a_folder_keeps_its_name_in_params(name: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the file that DVC writes from the command, as PyYAML reads it."""
+    from dvc.utils.hydra import apply_overrides
+
+    colour_images(project / name, {"a": (200, 9, 9), "b": (9, 9, 9)}, each=3)
+    init(Path(name))
+    command = capsys.readouterr().out.splitlines()[-1].removeprefix("next: ")
+    apply_overrides("params.yaml", [shlex.split(command)[-1]])
+    dataset = read_params(Path("params.yaml")).dataset
+    assert dataset.removeprefix("./") == name
+    assert (dataset == name) == (name in ("mine", "all.2024"))
+
+
+def test_elsewhere_than_beside_params_paths_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    colour_images(tmp_path / "mine", {"a": (200, 9, 9), "b": (9, 9, 9)}, each=3)
+    init(Path("mine"))
+    wrote, command = capsys.readouterr().out.splitlines()[-2:]
+    assert wrote.startswith(f"wrote {tmp_path}/mine/card.yaml: ")
+    assert command == f"next: dvc exp run -S dataset={tmp_path}/mine"
+
+
+def test_what_is_not_trained_on_is_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Images in no class folder, pictures of other kinds; a copy of all classes is not without labels."""
+    colour_images(project / "mine", {"a": (200, 9, 9), "b": (9, 9, 9)}, each=3)
+    shutil.copytree(project / "mine", project / "mine/copy")
+    _noise(project / "mine/x.png", 20, 20)
+    _noise(project / "mine/y.png", 20, 21)
+    (project / "mine/a/x.heic").write_bytes(b"")
+    init(Path("mine"))
+    said = capsys.readouterr().out
+    assert "without labels, left out: none\n" in said
+    beside = "beside the class folders, in no class: 2\n  x.png\n  y.png\n  move them into the folders of their class"
+    assert beside in said
+    assert "\npictures of a kind that is not read: 1 .heic; convert them to PNG or JPEG to use them\n" in said
+
+
+def test_sizes_are_those_of_the_upright_image(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for label in "ab":
+        for number in range(3):
+            _noise(project / f"mine/{label}/{number}.jpg", 60 + number, 30)
+            with Image.open(project / f"mine/{label}/{number}.jpg") as image:
+                image.save(project / f"mine/{label}/{number}.{'jpg' if label == 'a' else 'png'}", exif=exif)
+        _noise(project / f"mine/{label}/upright.png", 31, 50)
+    for path in (project / "mine/b").glob("*.jpg"):
+        path.unlink()
+    init(Path("mine"))
+    said = capsys.readouterr().out
+    assert "width: 30 to 31 pixels, median 30\nheight: 50 to 62 pixels, median 60.5\n" in said
+
+
+def test_identical_files_of_different_classes_are_a_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        _noise(project / f"mine/a/{number}.png", 20 + number, 20)
+        _noise(project / f"mine/b/{number}.png", 20 + number, 21)
+    shutil.copy(project / "mine/a/0.png", project / "mine/b/same.png")
+    init(Path("mine"))
+    warning = "warning: identical files in different classes, remove the wrong ones: 1\n  a/0.png = b/same.png\n"
+    assert f"identical files: none\n{warning}" in capsys.readouterr().out
+
+
+def test_names_cannot_steer_the_terminal(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    colour_images(project / "mine", {"a\x1b[2J": (200, 9, 9), "b": (9, 9, 9)}, each=3)
+    init(Path("mine"))
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert r"a\x1b[2J" in said
+    assert read_folder_card(Path("mine")).classes == ("a\x1b[2J", "b")
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"train": (3, 3), "test": (1, 0)}, r"\(validation is drawn from train\); test has 0 of b and needs 1. Add"),
+        ({"train": (3, 1), "test": (1, 2)}, r"\(validation is drawn from train\); train has 1 of b and needs 2. Add"),
+        ({"train": (3, 3), "val": (0, 1), "test": (1, 1)}, "of every class; validation has 0 of a and needs 1. Add"),
+        ({"train": (2, 2), "test": (1, 1)}, None),
+        ({"train": (1, 1), "val": (1, 1), "test": (1, 1)}, None),
+    ],
+)
+def test_given_splits_need_every_class(counts: dict[str, tuple[int, int]], message: str | None, project: Path) -> None:
+    """As the stage that divides the images sees it, with the same images."""
+    for split, each in counts.items():
+        for label, count in zip("ab", each, strict=True):
+            for number in range(count):
+                _noise(project / f"mine/{split}/{label}/{number}.png", 20 + number, 20)
+    _noise(project / "mine/test/a/more.png", 30, 20)
+    rows = [(path.parts[-3], path.parts[-2], str(path)) for path in sorted((project / "mine").rglob("*.png"))]
+    words = {"train": "train", "val": "validation", "test": "test"}
+    labels = pd.DataFrame(
+        [(image, label, label, "", words[split]) for split, label, image in rows],
+        columns=["image", "label", "stratum", "group", "split"],
+    )
+    if message is None:
+        init(Path("mine"))
+        divide(labels, ("a", "b"), 0.2, 0.2, 1)
+    else:
+        with pytest.raises(UserError, match=message):
+            init(Path("mine"))
+        with pytest.raises(UserError, match="expected images of every class, received none of"):
+            divide(labels, ("a", "b"), 0.2, 0.2, 1)
+    assert Path("mine/card.yaml").exists() == (message is None)

@@ -36,7 +36,7 @@ def test_dvc_reads_the_value_that_was_given(value: Any) -> None:
     assert (read.key_or_group, read.value()) == ("a.b", value)
 
 
-@pytest.mark.parametrize("name", ["käse", "a b", "1", "a,b", "Null"])
+@pytest.mark.parametrize("name", ["käse", "a b", "1", "a,b", "Null", "on", "No"])
 def test_a_key_that_dvc_cannot_take_is_an_error(name: str) -> None:
     with pytest.raises(UserError, match=rf"class_weights: expected keys of plain letters.*, received '{name}'; write"):
         as_override("class_weights", {name: 1})
@@ -51,7 +51,7 @@ def _preset(text: str) -> Path:
 def test_only_what_differs_is_overridden_and_numbers_stay_numbers(project: Path) -> None:
     epochs = read_params(Path("params.yaml")).head.epochs
     overrides = overrides_of(_preset(f"lr: 2e-4\nhead: {{units: [64, 32], epochs: {epochs}}}\nmax_images: 12\n"))
-    assert overrides == ["lr=0.0002", "max_images=12", "head.units=[64,32]"]
+    assert overrides == ["head.units=[64,32]", "lr=0.0002", "max_images=12"]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,24 @@ def test_a_preset_replaces_a_mapping_whole(project: Path, weights: str) -> None:
     assert load_yaml(Path("params.yaml")) == {**params, "seed": 3, "class_weights": yaml.safe_load(weights)}
 
 
+def test_an_auto_stays_one(project: Path) -> None:
+    auto = {"image_size": "auto", "weights": "auto"}
+    params = load_yaml(Path("params.yaml")) | auto | {"backbone": "efficientnet_lite0"}
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    assert overrides_of(_preset("backbone: efficientnetb3\nweights: auto\n")) == ['backbone="efficientnetb3"']
+    Path("params.yaml").write_text(yaml.safe_dump(params | {"image_size": 224}), encoding="utf-8")
+    assert overrides_of(_preset("image_size: auto\n")) == ['image_size="auto"']
+
+
+def test_a_number_is_the_same_however_it_is_written(project: Path) -> None:
+    params = load_yaml(Path("params.yaml")) | {"lr": "2e-4"}  # which PyYAML reads as a string
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    assert overrides_of(_preset("lr: 0.0002\nclass_weights: {red: 1e-2, blue: 2}\n")) == [
+        "class_weights={red:0.01,blue:2}"
+    ]
+    assert overrides_of(_preset("lr: 3e-4\n")) == ["lr=0.0003"]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_preset_of_the_project_fits_its_params(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -101,7 +119,7 @@ def test_a_preset_runs_as_an_experiment_of_dvc(project: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith('preset.yaml: lr=0.0003 head.units=[9,8] evaluate.views="all"\n')
+    assert done.stdout.startswith('preset.yaml: evaluate.views="all" head.units=[9,8] lr=0.0003\n')
     seen = read_params(Path("seen.yaml"))
     assert (seen.lr, seen.head.units, seen.evaluate.views) == (3e-4, (9, 8), "all")
     assert (seen.seed, seen.head.epochs) == (before.seed, before.head.epochs)
