@@ -20,7 +20,8 @@ create = @if [ -n "$(PYTHON)" ]; then $(PYTHON) -m venv $(1); \
 	  "apt-get install python3 python3-venv), install uv, or name one: make run PYTHON=/path/to/python" >&2; exit 1; fi
 
 # What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
-install = python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.results.plots_page
+install = @echo "installing $< into $(VENV), which takes a few minutes the first time" && \
+	python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.results.plots_page
 
 # Two at a time: much of their time is the start of a process.
 pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -29,7 +30,7 @@ pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-re
 # failed.
 define pipeline
 @touch $(VENV)/started
-$(1); status=$$?; \
+@$(1); status=$$?; \
   if [ $$status = 0 ] || [ metrics/REPORT.md -nt $(VENV)/started ]; then cat metrics/REPORT.md; fi; exit $$status
 endef
 
@@ -53,8 +54,8 @@ help:  ## list the targets
 setup: $(VENV)/run  ## install what the pipeline needs into .venv, and the command `transfer`
 
 run: $(VENV)/run  ## run the pipeline, or what of it has changed, and print the report
-	python -m transfer repair
-	python -m transfer check
+	@python -m transfer repair
+	@python -m transfer check
 	$(call pipeline,dvc repro)
 
 preset: $(VENV)/run  ## run it with presets/PRESET.yaml laid over params.yaml, as an experiment (PRESET=hour)
@@ -106,32 +107,32 @@ docs: $(VENV)/docs  ## build the documentation into site/; needs nothing of the 
 
 $(VENV)/run: requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
-	touch $@
+	@touch $@
 
 $(VENV)/remotes: requirements/remotes.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
-	touch $@ $(VENV)/run
+	@touch $@ $(VENV)/run
 
 $(VENV)/beam: requirements/beam.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
-	touch $@ $(VENV)/run
+	@touch $@ $(VENV)/run
 
 $(VENV)/serve: requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
-	touch $@ $(VENV)/run
+	@touch $@ $(VENV)/run
 
 $(VENV)/docs: requirements/docs.txt requirements/lock.txt | $(VENV)/bin/transfer
 	python -m pip install --quiet --disable-pip-version-check -r $<
-	touch $@
+	@touch $@
 
 $(VENV)/test: requirements/dev.txt requirements/beam.txt requirements/docs.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
-	touch $@ $(VENV)/run $(VENV)/beam $(VENV)/docs $(VENV)/remotes $(VENV)/serve
+	@touch $@ $(VENV)/run $(VENV)/beam $(VENV)/docs $(VENV)/remotes $(VENV)/serve
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(call create,$(PEERS_VENV))
 	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
-	touch $@
+	@touch $@
 
 # The command `transfer`, which also works outside of this folder.
 $(VENV)/bin/transfer: | $(VENV)/bin/python
