@@ -65,7 +65,8 @@ def test_the_page_says_when_results_are_not_those_of_the_parameters(original: Cl
     clone.set_params(lr=2e-3)
     clone.run("python", "-m", "transfer", "report")
     said = parse((clone.folder / page.PAGE).read_text(encoding="utf-8")).text
-    assert "The results are not those of these files: dvc repro would run finetune and what depends on it." in said
+    said_by_dvc = "dvc repro would run compare, finetune and what depends on it."  # compare gives advice by it
+    assert f"The results are not those of these files: {said_by_dvc}" in said
     assert ", with changes that are not committed." in said
 
 

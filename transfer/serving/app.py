@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from transfer.core.arrays import Pixels
 from transfer.core.errors import UserError
 from transfer.dataset.decode import BadImageError
+from transfer.export.contract import Contract
 from transfer.serving.batcher import BusyError
 from transfer.serving.guard import Guard
 from transfer.serving.limits import Limits
@@ -40,12 +41,9 @@ class _Routes:
     async def predict(self, request: Request, threshold: str | None) -> PredictResponse:
         """Say what the images of a request show."""
         service = self.service
-        try:
-            ranking = Ranking.of(service.contract, None, threshold)
-        except UserError as error:
-            raise HTTPException(422, str(error)) from None
         with service.places.take(1):
             uploads = await read_uploads(request, self.limits.waiting)
+            ranking = _ranking(service.contract, threshold)
             with service.places.take(len(uploads) - 1):
                 pixels = await self._pixels(uploads)
                 async with _in_time(self.limits.seconds):
@@ -81,6 +79,13 @@ class _Routes:
         if bad:
             raise HTTPException(422, "; ".join(bad))
         return [image for image in found if not isinstance(image, BaseException)]
+
+
+def _ranking(contract: Contract, threshold: str | None) -> Ranking:
+    try:
+        return Ranking.of(contract, None, threshold)
+    except UserError as error:
+        raise HTTPException(422, str(error)) from None
 
 
 def _is_bad(found: Pixels | BaseException) -> bool:
