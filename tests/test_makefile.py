@@ -1,5 +1,6 @@
 """The Makefile's targets: what they list, and what they would run."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +11,9 @@ from tests.conftest import ROOT
 
 
 def _make(*arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    """Run make as a user does, also where make runs the tests."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(["make", *arguments], cwd=folder, env=ours, capture_output=True, text=True, check=False)
 
 
 def test_without_a_target_it_lists_them_all_and_does_nothing(tmp_path: Path) -> None:

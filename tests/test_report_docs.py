@@ -5,7 +5,7 @@ import re
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/reading-the-report.md").read_text(encoding="utf-8")
-TABLES = ("macro F1", "Brier score", "threshold", "kept epoch")
+TABLES = ("macro F1", "Brier score", "threshold", "best epoch")
 """A column of each table of the report whose columns are scores, or what was chosen."""
 
 
