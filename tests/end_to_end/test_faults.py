@@ -184,6 +184,13 @@ def test_a_stage_that_the_system_ends_is_an_error_that_says_so(original: Clone, 
     assert clone.hashes() == original.hashes()
 
 
+def _taken(path: Path) -> bytes:
+    """Return what is in a file, and remove it, so that it is written as a file of its own."""
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
 @pytest.mark.parametrize("year", [1980, 2100])
 def test_a_clock_that_jumps_makes_nothing_run_again(year: int, original: Clone, tmp_path: Path) -> None:
     """Every file is then from the past or the future: what counts is what is in it."""
@@ -191,6 +198,8 @@ def test_a_clock_that_jumps_makes_nothing_run_again(year: int, original: Clone, 
     then = datetime.datetime(year, 1, 1, tzinfo=datetime.UTC).timestamp()
     for path in clone.folder.rglob("*"):
         if ".git" not in path.parts and ".dvc" not in path.parts:
+            if path.is_file():  # outputs are links to the cache, which clones of other tests share
+                path.write_bytes(_taken(path))
             os.utime(path, (then, then))
     assert clone.dvc("repro").stages == []
     assert clone.hashes() == original.hashes()
