@@ -22,7 +22,7 @@ STATUSES = (
     "Exit status: 0 done; 1 error, in one line on standard error; 2 usage error; 3 some images could not be "
     "read, the others were (predict, explain); 130 Ctrl-C; 141 output pipe closed; 143 SIGTERM."
 )
-SOME_BAD = (
+STATUSES_OF_IMAGES = (
     "Exit status: 3 if some images could not be read: they are listed on standard error, and the others are done. The "
     f"rest as for every command: {PROGRAM} --help."
 )
@@ -152,7 +152,7 @@ def _predict(commands: Commands) -> None:
         return predict.run(given)
 
     words = ("classify images", "Prints calibrated class probabilities for each image, the most likely class first.")
-    parser = _add(commands, "predict", run, words, SOME_BAD)
+    parser = _add(commands, "predict", run, words, STATUSES_OF_IMAGES)
     _add_images(parser)
     _add_classifier(parser)
     parser.add_argument(
@@ -180,7 +180,7 @@ def _explain(commands: Commands) -> None:
         "Writes a PNG for each image: the image, and beside it by how much the log-odds of its most likely class fall "
         "where a part is blurred away. It shows what this classifier looks at, not what is there.",
     )
-    parser = _add(commands, "explain", run, words, SOME_BAD)
+    parser = _add(commands, "explain", run, words, STATUSES_OF_IMAGES)
     _add_images(parser)
     _add_classifier(parser)
     parser.add_argument(
