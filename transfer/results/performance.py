@@ -186,7 +186,10 @@ def _numbers(names: pd.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def verdicts(pairs: list[Comparison], areas: list[AreaComparison]) -> list[str]:
-    """Say of each transfer model and each baseline, and of the two transfer models, which is better and how surely."""
+    """Say of each transfer model and each baseline, and of the two transfer models, which is better and how surely.
+
+    `tables.pairs` has the intervals, and the tests that p-values come from.
+    """
     of_accuracy = {(pair.first, pair.second): pair for pair in pairs}
     of_area = {(pair.first, pair.second): pair for pair in areas}
     compared = [(model, baseline) for model in TRANSFER for baseline in BASELINES] + [("finetuned", "head")]
@@ -205,15 +208,11 @@ def _verdict(pair: Comparison) -> str:
     sure = pair.p_holm < SIGNIFICANCE
     better = "is better than" if pair.difference > 0 else "is worse than"
     said = f"`{pair.second}` {better if sure else 'is not shown to be better than'} `{pair.first}`"
-    return (
-        f"{said}: {100 * pair.difference:+.1f} points of test accuracy (95 %: {100 * pair.low:+.1f} to "
-        f"{100 * pair.high:+.1f}), {_significant(pair.p_holm)} (exact McNemar, {pair.only_second} against "
-        f"{pair.only_first} images that only one gets right, Holm-adjusted p {p_value(pair.p_holm)})"
-    )
+    return f"{said}: {100 * pair.difference:+.1f} points of test accuracy, {_significant(pair.p_holm)}"
 
 
 def _significant(p: float) -> str:
-    return "significant" if p < SIGNIFICANCE else "not significant"
+    return f"{'significant' if p < SIGNIFICANCE else 'not significant'} (p {p_value(p)})"
 
 
 def _area_verdict(pair: AreaComparison | None) -> str:
@@ -221,10 +220,7 @@ def _area_verdict(pair: AreaComparison | None) -> str:
         return ""
     if pair.difference == pair.low == pair.high == 0:
         return "; their ROC AUC is equal"
-    return (
-        f"; {pair.difference:+.3f} of ROC AUC (95 %: {pair.low:+.3f} to {pair.high:+.3f}), "
-        f"{_significant(pair.p_holm)} (DeLong, Holm-adjusted p {p_value(pair.p_holm)})"
-    )
+    return f"; {pair.difference:+.3f} of ROC AUC, {_significant(pair.p_holm)}"
 
 
 def ranking(results: Results) -> list[str]:

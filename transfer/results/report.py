@@ -96,9 +96,8 @@ def summary(evidence: Evidence) -> list[str]:
     if pd.notna(row["auc"]):
         scores.append(f"**ROC AUC**: {interval(row['auc'], row['auc_low'], row['auc_high'])}")
     return [
-        f"**Winner**: `{winner}` ({MODELS[winner]}), by validation accuracy. Backbone "
-        f"{evidence.settings.backbone}, "
-        f"{size} × {size} pixels.",
+        f"**Winner**: `{winner}` ({MODELS[winner]}), by validation accuracy. "
+        f"Backbone {evidence.settings.backbone}, {size} × {size} pixels.",
         f"**Test accuracy**: {row['accuracy']:.3f} (95 %: {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}) on "
         f"{evidence.spec.counts['test']} images. {largest_class(evidence.results, table)}",
         "; ".join(scores) + ".",
@@ -120,7 +119,7 @@ def largest_class(results: Results, table: pd.DataFrame) -> str:
     if len(models) == len(table):
         no_better = ": no model does better"
     elif models:
-        no_better = f": {' and '.join(models)} {'does' if len(models) == 1 else 'do'} no better"
+        no_better = f": {_listed(models)} {'does' if len(models) == 1 else 'do'} no better"
     return f"Always answering *{plain(name)}*, the largest class, would score {share:.3f}{no_better}."
 
 
@@ -148,19 +147,18 @@ def superiority(winner: str, findings: Findings) -> str:
             sure = better if sign * pair.difference > 0 else worse
             (sure if pair.p_holm < SIGNIFICANCE else others)[f"`{other}`"] = pair.p_holm
     said = []
-    if worse:
-        largest = p_value(max(worse.values())).replace("=", "≤")
-        said.append(f"Significantly worse than {_listed(worse)} on the test split (Holm-adjusted p {largest}).")
-    if better:
-        largest = p_value(max(better.values())).replace("=", "≤")
-        said.append(f"Significantly better than {_listed(better)} (exact McNemar test, Holm-adjusted p {largest}).")
-    if others:
-        smallest = p_value(min(others.values())).replace("=", "≥")
-        said.append(f"Not shown to be better than {_listed(others)} (Holm-adjusted p {smallest}).")
+    for words, found, extreme, bound in (
+        ("Significantly worse than", worse, max, "≤"),
+        ("Significantly better than", better, max, "≤"),
+        ("Not shown to be better than", others, min, "≥"),
+    ):
+        if found:
+            p = p_value(extreme(found.values())).replace("=", bound)
+            said.append(f"{words} {_listed(list(found))} (McNemar, Holm-adjusted p {p}).")
     return " ".join(said)
 
 
-def _listed(names: dict[str, float]) -> str:
+def _listed(names: list[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -230,17 +228,13 @@ def _training(evidence: Evidence) -> str:
 
 
 def _by_class(evidence: Evidence) -> str:
-    winner = evidence.ranked[0]
-    return f"""`{winner}`{_worst_of(evidence.spec, "classes with the lowest recall")}, on the test split.
+    winner, classes = evidence.ranked[0], len(evidence.spec.classes)
+    which = f", the {MANY_CLASSES} of {classes} classes with the lowest recall" if classes > MANY_CLASSES else ""
+    return f"""`{winner}`{which}, on the test split.
 
 {markdown_table(*tables.by_class(evidence.results.predictions[winner]))}
 
 The other models': metrics/evaluate/MODEL.txt."""
-
-
-def _worst_of(spec: Spec, what: str) -> str:
-    many = len(spec.classes) > MANY_CLASSES
-    return f", the {MANY_CLASSES} of {len(spec.classes)} {what}" if many else ""
 
 
 def _confusion(evidence: Evidence) -> str:
@@ -318,6 +312,7 @@ def _pairs(findings: Findings) -> str:
 
 {markdown_table(*tables.pairs(pairs, areas))}
 
+p-values are of the exact McNemar test (accuracy) and DeLong's test (ROC AUC), adjusted for all pairs after Holm.
 Intervals of accuracy are paired bootstrap percentiles: each resample draws the same images for both models.
 {"" if findings.areas else no_areas}"""
 
@@ -325,16 +320,16 @@ Intervals of accuracy are paired bootstrap percentiles: each resample draws the 
 def calibration(results: Results) -> str:
     """Return the calibration before and after in Markdown, and name the models that no temperature was fitted for."""
     left = [f"`{model}`" for model in MODELS if results.scores[model]["temperature"] == NOT_FITTED]
-    not_fitted = (
-        f"\n\nNo temperature was fitted for {', '.join(left)}: on the validation split the model makes no mistakes, or "
-        "is no better than chance. Its probabilities are unchanged."
-    )
+    unchanged = f"""
+
+A temperature of 1 changes nothing ({", ".join(left)}): on the validation split the model makes no mistakes, is no
+better than chance, or is calibrated already."""
     return f"""{markdown_table(*tables.calibration(results))}
 
 Before → after temperature scaling (Guo et al. 2017), fitted on the validation split: above 1 the model was
 overconfident, below 1 underconfident. It changes no prediction. ECE is the mean difference of confidence and accuracy
 over {BINS} bins; with few images it is above 0 even for a perfectly calibrated model. The epoch was chosen on the
-validation split too, so the temperature may be slightly too low.{not_fitted if left else ""}"""
+validation split too, so the temperature may be slightly too low.{unchanged if left else ""}"""
 
 
 def threshold(results: Results, spec: Spec) -> str:

@@ -104,15 +104,16 @@ def scores(results: Results, table: pd.DataFrame, *, weighted: bool) -> Rows:
     if all(found["f1"] == found["f1_macro"] for found in results.scores.values()):
         there.remove("f1_macro")
     areas = {row["model"]: interval(row["auc"], row["auc_low"], row["auc_high"]) for row in table.to_dict("records")}
+    area = "ROC AUC (95 %)" if table["auc_low"].notna().any() else "ROC AUC, one against the rest"
     rows = [[f"`{model}`", *(f"{results.scores[model][key]:.3f}" for key in there), areas[model]] for model in MODELS]
-    return ["model", *(SCORES[key] for key in there), "ROC AUC (95 %)"], rows
+    return ["model", *(SCORES[key] for key in there), area], rows
 
 
 def pairs(pairs: Sequence[Mapping[str, Any]], areas: Sequence[Mapping[str, Any]]) -> Rows:
     """Return every two models compared: `pairs` and `areas` as in metrics/compare.json."""
     area_of = {(area["first"], area["second"]): area for area in areas}
     header = ["difference (second − first)", "test accuracy, points (95 %)", "right only by second / first"]
-    header += ["p (McNemar, Holm)", *(["ROC AUC (95 %)", "p (DeLong, Holm)"] if areas else [])]
+    header += ["p of accuracy", *(["ROC AUC (95 %)", "p of ROC AUC"] if areas else [])]
     rows = []
     for pair in pairs:
         points = interval(100 * pair["difference"], 100 * pair["low"], 100 * pair["high"], "+.1f")

@@ -145,12 +145,10 @@ def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
 def test_the_winner_is_called_better_only_where_the_test_says_so(tmp_path: Path) -> None:
     evidence = make_evidence(tmp_path)
     said = superiority("finetuned", evidence.findings)
-    assert said.startswith("Significantly better than `ann` and `cnn` (exact McNemar test, Holm-adjusted p ≤ ")
-    assert "Not shown to be better than `head` (Holm-adjusted p ≥ " in said
+    assert said.startswith("Significantly better than `ann` and `cnn` (McNemar, Holm-adjusted p ≤ ")
+    assert "Not shown to be better than `head` (McNemar, Holm-adjusted p ≥ " in said
     said = superiority("ann", evidence.findings)
-    assert said.startswith(
-        "Significantly worse than `cnn`, `head` and `finetuned` on the test split (Holm-adjusted p ≤ "
-    )
+    assert said.startswith("Significantly worse than `cnn`, `head` and `finetuned` (McNemar, Holm-adjusted p ≤ ")
     assert "Not shown" not in said
 
 
@@ -245,9 +243,9 @@ def test_two_classes_of_which_none_is_positive_have_no_threshold(tmp_path: Path)
 
 def test_where_no_temperature_could_be_fitted_the_report_says_so(tmp_path: Path) -> None:
     results = make_results(make_spec(("a", "b"), "b", 12), tmp_path)
-    assert "unchanged" not in calibration(results)
+    assert "changes nothing" not in calibration(results)
     results.scores["cnn"]["temperature"] = 1.0
-    assert "No temperature was fitted for `cnn`: on the validation split" in calibration(results)
+    assert "A temperature of 1 changes nothing (`cnn`): on the validation split" in calibration(results)
 
 
 def test_names_of_the_dataset_are_text(tmp_path: Path) -> None:

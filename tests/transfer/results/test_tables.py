@@ -41,6 +41,8 @@ def test_scores_that_there_are_not_or_that_say_the_same_are_left_out(results: Re
         found["f1_macro"] = found["f1"]
     header, _ = tables.scores(results, TABLE, weighted=False)
     assert header == ["model", "accuracy", "F1", "precision", "recall", "log loss", "ROC AUC (95 %)"]
+    header, rows = tables.scores(results, TABLE.assign(auc_low=None, auc_high=None), weighted=False)
+    assert (header[-1], rows[0][-1]) == ("ROC AUC, one against the rest", "0.900")
 
 
 def test_pairs_have_areas_where_these_are_compared() -> None:
@@ -51,7 +53,7 @@ def test_pairs_have_areas_where_these_are_compared() -> None:
     assert rows == [["`cnn` − `ann`", "+5.0 (-1.0 to +11.0)", "8 / 3", "0.04"]]
     area = {**pair, "difference": 0.2, "low": 0.1, "high": 0.3, "p_holm": 1e-5}
     header, rows = tables.pairs([pair], [area])
-    assert header[4:] == ["ROC AUC (95 %)", "p (DeLong, Holm)"]
+    assert header[4:] == ["ROC AUC (95 %)", "p of ROC AUC"]
     assert rows[0][4:] == ["+0.200 (+0.100 to +0.300)", "1e-05"]
 
 
