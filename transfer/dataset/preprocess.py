@@ -2,14 +2,12 @@
 
 import shutil
 import tempfile
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from transfer.core.cards import FOLDER_CARD, Card, Symmetry, resolve_symmetry
@@ -22,10 +20,9 @@ from transfer.core.strict import load_yaml, validate
 from transfer.dataset.decode import Facts
 from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
 from transfer.dataset.labels import SPLITS
-from transfer.dataset.pool import DecodeShards, LabelledShard, Pool, copy_records
+from transfer.dataset.pool import DecodeShards, Pool, ShardImages, write_records
 from transfer.dataset.shards import open_shard, shards
 from transfer.dataset.splits import follow_groups, split, take_stratified
-from transfer.records.tfrecords import records_in_shard
 from transfer.workers.work import Runner
 
 MADE = r"\.?\d+\.tfrecord(\.\d+-\w+)?"  # the second, with a dot, is what a killed worker leaves
@@ -53,14 +50,14 @@ class Raw:
     """What data/raw holds: the card, the labelled images that are there, and what does not fit together.
 
     `classes` has the class of every image with a label, there or not; `shards` are the files that images are packed in,
-    each with the last name in it.
+    each with the names in it.
     """
 
     card: Card
     labels: pd.DataFrame
     mismatches: list[tuple[str, str]]
     classes: dict[str, str]
-    shards: list[tuple[Path, str]]
+    shards: list[ShardImages]
 
 
 def read_raw(folder: Path) -> Raw:
@@ -71,32 +68,16 @@ def read_raw(folder: Path) -> Raw:
     labels = pd.read_csv(  # a carriage return may be a part of a name
         folder / "labels.csv", dtype=text, keep_default_na=False, na_values=missing, lineterminator="\n"
     )
-    present: set[str] = set()
     packed = []
     for path in shards(folder / "images"):
         with open_shard(path) as shard:
-            names = shard.namelist()
-        present.update(names)
-        packed.append((path, max(names, default="")))
+            packed.append((path, shard.namelist()))
+    present = {name for _, names in packed for name in names}
     labelled = set(labels["image"])
     mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
     mismatches += [(image, "it has no label") for image in present - labelled]
     classes = dict(zip(labels["image"], labels["label"], strict=True))
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)
-
-
-def _labelled(labels: pd.DataFrame, raw: Raw) -> Iterator[LabelledShard]:
-    """Divide labels, sorted by image, among the shards of data/raw, which are in the same order."""
-    classes = {name: number for number, name in enumerate(raw.card.classes)}
-    images, start = labels["image"], 0
-    for shard, last in raw.shards:
-        end = bisect_right(range(len(labels)), last, start, key=images.iloc.__getitem__)
-        if end > start:
-            rows = labels.iloc[start:end]
-            numbers = np.array([classes[label] for label in rows["label"]], np.int64)
-            columns = (rows[name].to_numpy(np.float64) for name in ("soft_label", "confidence"))
-            yield LabelledShard(shard, rows["image"].tolist(), numbers, *columns)
-        start = end
 
 
 def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
@@ -237,6 +218,8 @@ def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: 
     What the card leaves open is known once all are decoded. Most datasets have nothing but images of 8 bits without
     transparency, and for them the first try is right; otherwise they are decoded again.
     """
+    wanted = set(labels["image"])
+    items = [(path, [name for name in names if name in wanted]) for path, names in raw.shards]
     card, colours = raw.card, {"auto": None, "white": WHITE, "black": BLACK}
     depth = None if card.bit_depth == "auto" else card.bit_depth
     background: Colour | None = colours[card.background] if isinstance(card.background, str) else card.background
@@ -245,7 +228,7 @@ def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: 
         conversion = facts.conversion(depth, background)
         folder = Path(tempfile.mkdtemp(dir=scratch))
         decoding = DecodeShards(folder, size, card.channels, conversion)
-        pool = Pool(runner.run(decoding, _labelled(labels, raw), len(labels), "decode"), card.channels)
+        pool = Pool(runner.run(decoding, items, len(labels), "decode"), size, card.channels)
         if pool.facts.conversion(depth, background) == conversion:
             return pool, conversion
         facts = pool.facts  # which do not depend on the conversion
@@ -278,16 +261,16 @@ def preprocess(
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
         pool, conversion = _decode(labels, raw, size, runner, Path(scratch))
-        marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(settings.duplicates)))
+        marked = follow_copies(mark_same(labels, list(pool.places), pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
         with left_out.explained():
             used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
             used = used.assign(group=merged_groups(used))
             fractions = settings.split
             used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
-            used = used[used["image"].isin(set(pool.rows))]
+            used = used[used["image"].isin(set(pool.places))]
             _require_classes(used, raw.card.classes)
-        _write(used, pool, records, size * size * raw.card.channels, runner)
+        _write(used, raw.card.classes, pool, records, runner)
     counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
     card, how = raw.card, (conversion.bit_depth, conversion.background)
     symmetry, notes = resolve_symmetry(settings.symmetry, card)
@@ -309,15 +292,15 @@ def _left_out(marked: pd.DataFrame, pool: Pool, raw: Raw, path: Path) -> LeftOut
     return LeftOut(table, len(bad), raw.classes, path)
 
 
-def _write(used: pd.DataFrame, pool: Pool, records: dict[str, Path], values: int, runner: Runner) -> None:
-    """Write the records of each split, of images of so many values."""
-    in_shard = records_in_shard(values)
+def _write(used: pd.DataFrame, classes: tuple[str, ...], pool: Pool, records: dict[str, Path], runner: Runner) -> None:
+    """Write the records of each split."""
     for folder in records.values():
         clear(folder, MADE)
         folder.mkdir(exist_ok=True)
-    rows = {name: [pool.rows[image] for image in used["image"][used["split"] == name]] for name in SPLITS}
-    planned = (shard for name in SPLITS for shard in pool.shards(rows[name], records[name], in_shard))
-    runner.run(copy_records, planned, len(used), "write")
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = used[["image", "label", "soft_label", "confidence"]].assign(label=used["label"].map(numbers))
+    planned = (shard for name in SPLITS for shard in pool.shards(labels[used["split"] == name], records[name]))
+    runner.run(write_records, planned, len(used), "write")
 
 
 def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_fraction: float) -> None:

@@ -73,6 +73,13 @@ def serialise(example: Example) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
+def write_shard(examples: Iterable[Example], path: Path) -> None:
+    """Write a shard of records."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for example in examples:
+            writer.write(serialise(example))
+
+
 def records_in_shard(image_bytes: int) -> int:
     """Return how many records all shards but the last have, for images of size × size × channels bytes."""
     return max(1, SHARD_BYTES // image_bytes)
