@@ -5,6 +5,8 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,6 +19,10 @@ IMAGE_SUFFIXES = {
     ".tiff", ".webp",
 }  # fmt: skip
 """Of files that are taken for images, in lower case."""
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+if find_spec("pillow_heif") is not None:  # an optional plug-in of Pillow
+    import_module("pillow_heif").register_heif_opener()
+    IMAGE_SUFFIXES |= HEIC_SUFFIXES
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from transfer.core.cards import FOLDER_CARD, Card
 from transfer.core.errors import UserError
+from transfer.dataset.decode import HEIC_SUFFIXES
 from transfer.dataset.labels import SPLIT_WORDS
 
 EITHER, UNLABELLED = "test or validation", "unlabelled"
@@ -91,7 +92,26 @@ def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) 
             f"{folder}: the card names the classes {', '.join(sorted(card.classes))}, but the folders with images are "
             f"{', '.join(layout.classes)}{notes}: make them the same"
         )
+    known = {*(row.image for row in layout.labelled), *layout.unlabelled, *layout.copies}
+    if beside := [image for image in images if image not in known]:
+        layout.notes.append(
+            f"beside the class folders, in no class: {_listed(beside)}. They count as bad images: move them into the "
+            "folders of their classes, or elsewhere"
+        )
     return replace(layout, classes=card.classes or layout.classes)
+
+
+def other_pictures(others: Iterable[str]) -> list[str]:
+    """Say in a line which of the other files are pictures of a kind that is not read, if any are."""
+    kinds = Counter(suffix for file in others if (suffix := Path(file).suffix.lower()) in OTHER_IMAGES)
+    found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
+    return [f"pictures of a kind that is not read: {found}; to use them, {how_to_read(kinds)}"] if found else []
+
+
+def how_to_read(suffixes: Iterable[str]) -> str:
+    """Say what to do with pictures of kinds that are not read."""
+    heic = " (for HEIC, `pip install pillow-heif` is enough)" if HEIC_SUFFIXES.intersection(suffixes) else ""
+    return f"convert them to PNG or JPEG{heic}"
 
 
 @dataclass(frozen=True)
@@ -339,34 +359,31 @@ def _without_images(folder: Path, places: Iterable[str], images: list[str], othe
             what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             if OTHER_IMAGES.intersection(kinds):
                 raise UserError(
-                    f"{folder / prefix[:-1]}: no image in it can be read ({what}): convert them to .jpg or .png, or "
-                    "move the folder elsewhere"
+                    f"{folder / prefix[:-1]}: no image in it can be read ({what}): {how_to_read(kinds)}, or move the "
+                    "folder elsewhere"
                 )
             empty.append(f"{prefix[:-1]} ({what})" if what else prefix[:-1])
     return empty
 
 
-def _table_of(path: Path, columns: int) -> list[list[str]]:
-    """Read tab-separated lines.
+def _pairs(path: Path) -> dict[str, str]:
+    """Read the first two of tab-separated columns.
 
     Raises:
-        UserError: no such file, no text, or a line with fewer columns.
+        UserError: no such file, or it is something else.
     """
     try:
-        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected tab-separated text, received: {error}") from error
-    for number, row in enumerate(rows, 1):
-        if len(row) < columns:
-            raise UserError(f"{path}: line {number}: expected {columns} tab-separated columns, received {len(row)}")
-    return rows
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return {first: second for first, second, *_ in (line.split("\t") for line in lines if line)}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is not tab-separated text of two columns or more: {error}") from error
 
 
 def _class_names(path: Path, ids: list[str]) -> dict[str, str]:
     """Name WordNet IDs: by the first of the words that words.txt has for each, by all where that is not unique."""
     if not path.is_file():
         return {wnid: wnid for wnid in ids}
-    words = dict(row[:2] for row in _table_of(path, 2))
+    words = _pairs(path)
     first = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in ids}
     names = {wnid: name if list(first.values()).count(name) == 1 else words[wnid] for wnid, name in first.items()}
     repeated = [name for name, count in Counter(names.values()).items() if count > 1]
@@ -379,7 +396,7 @@ def _tiny_imagenet(folder: Path, images: list[str]) -> Layout:
     The labels of its test images were never published, so that val is what results are reported on: it becomes the
     test split.
     """
-    annotated = {row[0]: row[1] for row in _table_of(folder / ANNOTATIONS, 2)}
+    annotated = _pairs(folder / ANNOTATIONS)
     ids = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
     names = _class_names(folder / WORDS, ids)
     labelled, unlabelled = [], []

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,12 @@ AHEAD = 64  # images decoded before the writer asks for them: enough to keep eve
 HASHED = 256  # thumbnails hashed at a time
 SHARDS_AHEAD = 8  # shards of records that are written before anyone asks
 
-ShardImages = tuple[Path, list[str]]
-"""A shard of data/raw, and the images in it to decode."""
+
+class ShardImages(NamedTuple):
+    """A shard of data/raw, and names of images in it."""
+
+    shard: Path
+    images: list[str]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def read_raw(folder: Path) -> Raw:
     packed = []
     for path in shards(folder / "images"):
         with open_shard(path) as shard:
-            packed.append((path, shard.namelist()))
+            packed.append(ShardImages(path, shard.namelist()))
     present = {name for _, names in packed for name in names}
     labelled = set(labels["image"])
     mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
@@ -219,7 +219,7 @@ def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: 
     transparency, and for them the first try is right; otherwise they are decoded again.
     """
     wanted = set(labels["image"])
-    items = [(path, [name for name in names if name in wanted]) for path, names in raw.shards]
+    items = [ShardImages(path, [name for name in names if name in wanted]) for path, names in raw.shards]
     card, colours = raw.card, {"auto": None, "white": WHITE, "black": BLACK}
     depth = None if card.bit_depth == "auto" else card.bit_depth
     background: Colour | None = colours[card.background] if isinstance(card.background, str) else card.background
@@ -312,9 +312,13 @@ def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_frac
     """
     table, bad = done.quarantine, done.left_out.bad
     total = len(done.splits) + len(table)
-    of_copies = "take the copies out of the dataset, or raise it; if they are none, raise duplicates.correlation"
+    of_copies = (
+        "remove the copies from the dataset, or raise duplicates.max_removed_fraction; if they are not copies, raise "
+        "duplicates.correlation"
+    )
+    of_bad = "fix these files, or raise max_bad_fraction"
     limits = (
-        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction, "mend these files, or raise it"),
+        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction, of_bad),
         ("were removed as copies", table[bad:], "duplicates.max_removed_fraction", max_removed_fraction, of_copies),
     )
     for what, rows, key, most, advice in limits:

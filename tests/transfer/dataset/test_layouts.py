@@ -35,7 +35,11 @@ def test_class_folders(tmp_path: Path) -> None:
     layout = _layout(tmp_path, ["b/1.png", "a/deep/2.png", "3.png"])
     assert layout.classes == ("a", "b")
     assert layout.labelled == [Labelled("a/deep/2.png", "a"), Labelled("b/1.png", "b")]
-    assert (layout.unlabelled, layout.notes) == ([], [])
+    assert layout.unlabelled == []
+    assert layout.notes == [
+        "beside the class folders, in no class: 3.png. They count as bad images: move them into the folders of their "
+        "classes, or elsewhere"
+    ]
 
 
 def test_folders_without_images_are_no_classes_and_named(tmp_path: Path) -> None:
@@ -252,7 +256,7 @@ def test_classes_of_tiny_imagenet_whose_words_are_the_same_keep_their_ids(tmp_pa
     ("annotations", "message"),
     [
         ("val_0.JPEG\tn9\n", r"val_0.JPEG: expected one of the classes, received 'n9'"),
-        ("val_0.JPEG\n", r"line 1: expected 2 tab-separated columns, received 1"),
+        ("val_0.JPEG\n", r"is not tab-separated text of two columns or more: not enough values"),
     ],
 )
 def test_wrong_annotations_of_tiny_imagenet_are_an_error(tmp_path: Path, annotations: str, message: str) -> None:
