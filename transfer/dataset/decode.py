@@ -76,7 +76,8 @@ class Decoded:
     """An image: pixels uint8 (size, size, channels), 0–255; `thumbnail` uint8 (32, 32, channels), averaged down from
     all pixels whatever `size` is; `content` the BLAKE2b hash, of 16 bytes, of the file.
 
-    `lost` says why the conversion to 8 bits left nothing of the image to see, if it did.
+    `lost` says why the conversion to 8 bits left nothing of the image to see, if it did. `mode` is that of
+    the file, as Pillow names it.
     """
 
     pixels: Pixels
@@ -84,6 +85,7 @@ class Decoded:
     content: bytes
     facts: Facts
     lost: str
+    mode: str
 
     @property
     def flat(self) -> bool:
@@ -202,6 +204,7 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
+            source = image.mode
             sixteen = ";16" in str(image.tile)  # which the mode says of greys only
             ImageOps.exif_transpose(image, in_place=True)
             found, mode = _to_eight_bit(image, data, conversion), "L" if channels == 1 else "RGB"
@@ -223,6 +226,7 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
         hashlib.blake2b(data, digest_size=16).digest(),
         found.facts,
         lost,
+        source,
     )
 
 

@@ -218,9 +218,8 @@ class _Transfer:
                     self.admit(response, begun)
                     self.take(response)
             except REFUSED as error:
-                raise UserError(
-                    f"{self.url}: {_reason(error)}; only https is followed, {MAX_REDIRECTS} times"
-                ) from error
+                allowed = f"at most {MAX_REDIRECTS} redirects are followed, to https only; correct the card's url"
+                raise UserError(f"{self.url}: {_reason(error)}: {allowed}") from error
             except (requests.RequestException, HTTPError) as error:
                 reason = _reason(error)
             if self.length() < self.size:

@@ -3,6 +3,7 @@
 import math
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Part:
     """Images that were decoded in one go, and what was wrong with others.
 
     `folder` has two files, `pixels` and `thumbnails`: those of all images, one after the other. `facts` are those of
-    all, and `flat` counts images that show nothing.
+    all, `flat` counts images that show nothing, and `modes` counts Pillow's modes of the files.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Part:
     bad: list[tuple[str, str]]
     facts: Facts
     flat: int
+    modes: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class DecodeShards:
             UserError: a shard is damaged.
         """
         folder = Path(tempfile.mkdtemp(dir=self.folder))  # its own, also where the same shard is decoded twice
-        images, contents, bad, facts, flat = [], [], [], Facts(), 0
+        images, contents, bad, facts, flat, modes = [], [], [], Facts(), 0, Counter[str]()
         with (folder / "pixels").open("wb") as pixels, (folder / "thumbnails").open("wb") as thumbnails:
             for image, result in (found for shard in shards for found in self._decoded(*shard)):
                 progress(1)
@@ -79,13 +81,15 @@ class DecodeShards:
                     bad.append((image, result.lost))
                     continue
                 flat += result.flat
+                modes[result.mode] += 1
                 images.append(image)
                 contents.append(result.content)
                 pixels.write(result.pixels.tobytes())
                 thumbnails.write(result.thumbnail.tobytes())
         mapped = _mapped(folder / "thumbnails", self.channels)
         hashes = [perceptual_hashes(mapped[start : start + HASHED]) for start in range(0, len(mapped), HASHED)]
-        return Part(folder, images, contents, np.concatenate([np.empty(0, np.uint64), *hashes]), bad, facts, flat)
+        perceptual = np.concatenate([np.empty(0, np.uint64), *hashes])
+        return Part(folder, images, contents, perceptual, bad, facts, flat, modes)
 
     def _decoded(self, path: Path, images: list[str]) -> Iterator[tuple[str, Decoded | BadImageError]]:
         """Decode in order; for a bad image comes the reason."""
@@ -147,6 +151,7 @@ class Pool:
         self.bad = [found for part in parts for found in part.bad]
         self.facts = sum((part.facts for part in parts), Facts())
         self.flat = sum(part.flat for part in parts)
+        self.modes = sum((part.modes for part in parts), Counter[str]())
 
     def find_same(self, params: Duplicates) -> Same:
         """Find the duplicates among the images of the pool."""

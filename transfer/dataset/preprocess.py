@@ -88,6 +88,8 @@ def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
             raise UserError(f"split {name}: expected usable images of every class, received none of {missing}")
 
 
+CONVERTED = {"CMYK": "CMYK", "P": "with a palette"}
+"""Pillow's modes of files that a user may not know of, and what they are called."""
 SHOWN_CLASSES = SHOWN_IMAGES = 10  # of which an error, or the stage, says what became of them
 
 
@@ -142,7 +144,7 @@ class Preprocessed:
     `splits` is the table of all that are used; `left_out` has the others; `duplicates` is the table of images that are
     the same (see `dataset.duplicates`), and `spec` describes the records. `flat` counts images of one colour, or
     nearly, and `followed` those without a given split that went where a copy of them, or of one of their group, is.
-    `notes` say what was assumed.
+    `notes` say what was assumed or converted.
     """
 
     splits: pd.DataFrame
@@ -274,6 +276,8 @@ def preprocess(
     counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
     card, how = raw.card, (conversion.bit_depth, conversion.background)
     symmetry, notes = resolve_symmetry(settings.symmetry, card)
+    if others := ", ".join(f"{pool.modes[mode]} {name}" for mode, name in CONVERTED.items() if pool.modes[mode]):
+        notes.append(f"converted to {'RGB' if card.channels == 3 else 'grey'}: {others}")
     return Preprocessed(
         used[["image", "split", "label", "soft_label", "stratum"]],
         left_out,

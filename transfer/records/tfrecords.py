@@ -19,6 +19,10 @@ LENGTH_BYTES, CHECKSUM_BYTES = 8, 4
 FRAME_BYTES = LENGTH_BYTES + 2 * CHECKSUM_BYTES
 BATCH = 32  # images that are read and computed at a time
 SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
+FEATURES = {
+    "image": tf.string, "pixels": tf.string, "label": tf.int64, "soft_label": tf.float32, "confidence": tf.float32,
+}  # fmt: skip
+"""Of a record, and their types there: see `Example`."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +91,8 @@ def records_in_shard(image_bytes: int) -> int:
 
 def parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
     """Turn records (n,) into the fields of `Example`, each (n, …); works inside tf.data."""
-    features: dict[str, tf.Tensor] = tf.io.parse_example(
-        serialised,
-        {
-            "image": tf.io.FixedLenFeature([], tf.string),
-            "pixels": tf.io.FixedLenFeature([], tf.string),
-            "label": tf.io.FixedLenFeature([], tf.int64),
-            "soft_label": tf.io.FixedLenFeature([], tf.float32),
-            "confidence": tf.io.FixedLenFeature([], tf.float32),
-        },
-    )
+    described = {name: tf.io.FixedLenFeature([], kind) for name, kind in FEATURES.items()}
+    features: dict[str, tf.Tensor] = tf.io.parse_example(serialised, described)
     shape = (-1, spec.image_size, spec.image_size, spec.channels)
     features["pixels"] = tf.reshape(tf.io.decode_raw(features["pixels"], tf.uint8), shape)
     return features

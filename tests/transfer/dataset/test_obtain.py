@@ -86,7 +86,7 @@ def test_folders_behind_links_count(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_nowhere_is_an_error(pictures: Path, tmp_path: Path) -> None:
     (pictures / "green").symlink_to("nowhere")
-    with pytest.raises(UserError, match=r"pictures/green \(No such file or directory\)\. Mend .* link, or remove it"):
+    with pytest.raises(UserError, match=r"pictures/green \(No such file or directory\)\. Fix .* link, or remove it"):
         obtain(pictures, tmp_path / "raw")
 
 

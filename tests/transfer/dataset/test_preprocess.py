@@ -120,6 +120,23 @@ def test_the_records_have_a_symmetry_and_say_where_it_is_assumed(raw: Path, want
     assert (ASSUMED in done.summary(Path("d.csv"))) == (wanted == "auto")
 
 
+def test_images_of_any_size_and_mode_are_used_and_nothing_is_written_beside_them(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    colour_images(pictures, COLOURS, each=8, size=8)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    noise.resize((8000, 6000), Image.Resampling.NEAREST).save(pictures / "red/large.jpg")
+    noise.convert("CMYK").save(pictures / "red/print.jpg")
+    noise.rotate(90).quantize(64).save(pictures / "blue/palette.gif")
+    before = {path: path.stat().st_mtime_ns for path in pictures.rglob("*")}
+    for path in before:
+        path.chmod(0o555)
+    obtain(pictures, tmp_path / "raw")
+    done = _run(tmp_path)
+    assert len(done.splits) == 19
+    assert "converted to RGB: 1 CMYK, 1 with a palette" in done.summary(Path("d.csv"))
+    assert {path: path.stat().st_mtime_ns for path in pictures.rglob("*")} == before
+
+
 def test_a_bad_image_moves_no_other_to_another_split(raw: Path) -> None:
     before = _run(raw).splits.set_index("image")["split"]
     with _images(raw) as images:
