@@ -225,10 +225,6 @@ class _Unpacking:
         """Check that the disk has room for so many bytes more."""
         require_space(size, self.folder.parent, f", to unpack {self.archive}")
 
-    def make_folder(self, path: str) -> None:
-        """Make a folder, and those above it."""
-        (self.folder / path).mkdir(parents=True, exist_ok=True)
-
     def write(self, path: str, source: _Reader, size: int) -> None:
         """Write a file, of exactly the declared size."""
         file = self.folder / path
@@ -259,7 +255,7 @@ def _read_zip(unpacking: _Unpacking, file: BinaryIO) -> None:
         for path, info in entries:
             unpacking.entry = path
             if info.filename.endswith("/"):
-                unpacking.make_folder(path)
+                (unpacking.folder / path).mkdir(parents=True, exist_ok=True)
             else:
                 with archive.open(info) as source:
                     unpacking.write(path, _Metered(source, unpacking), info.file_size)
@@ -373,7 +369,7 @@ def _read_member(unpacking: _Unpacking, archive: tarfile.TarFile, member: tarfil
         raise unpacking.refuse("a file in one piece", "a sparse one" if member.issparse() else f"{member.size} bytes")
     if member.isdir():
         if path is not None:
-            unpacking.make_folder(path)
+            (unpacking.folder / path).mkdir(parents=True, exist_ok=True)
         return
     unpacking.require_bytes(member.offset_data + member.size)
     unpacking.require_space(member.size)

@@ -128,9 +128,10 @@ class RecordShard:
 
     def _examples(self) -> Iterator[Example]:
         size = math.prod(self.shape)
-        for label, (file, row) in zip(self.labels.itertuples(index=False), self.pixels, strict=True):
+        columns = (self.labels[name].tolist() for name in ("image", "label", "soft_label", "confidence"))
+        for image, label, soft_label, confidence, (file, row) in zip(*columns, self.pixels, strict=True):
             pixels = np.fromfile(file, np.uint8, size, offset=row * size).reshape(self.shape)
-            yield Example(label.image, pixels, label.label, label.soft_label, label.confidence)
+            yield Example(image, pixels, label, soft_label, confidence)
 
 
 def write_records(shards: Iterable[RecordShard], progress: Progress) -> int:

@@ -22,7 +22,7 @@ from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.pool import DecodeShards, Pool, ShardImages, write_records
 from transfer.dataset.shards import open_shard, shards
-from transfer.dataset.splits import follow_groups, split, take_stratified
+from transfer.dataset.splits import follow_groups, require_classes, split, take_stratified
 from transfer.workers.work import Runner
 
 MADE = r"\.?\d+\.tfrecord(\.\d+-\w+)?"  # the second, with a dot, is what a killed worker leaves
@@ -78,14 +78,6 @@ def read_raw(folder: Path) -> Raw:
     mismatches += [(image, "it has no label") for image in present - labelled]
     classes = dict(zip(labels["image"], labels["label"], strict=True))
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)
-
-
-def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
-    """Check that the images that can be used show every class in every split."""
-    for name in SPLITS:
-        found = set(labels.loc[labels["split"] == name, "label"])
-        if missing := [label for label in classes if label not in found]:
-            raise UserError(f"split {name}: expected usable images of every class, received none of {missing}")
 
 
 CONVERTED = {"CMYK": "CMYK", "P": "with a palette"}
@@ -271,7 +263,7 @@ def preprocess(
             fractions = settings.split
             used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
             used = used[used["image"].isin(set(pool.places))]
-            _require_classes(used, raw.card.classes)
+            require_classes(used, raw.card.classes, "bad images left out; fix them, or add others")
         _write(used, raw.card.classes, pool, records, runner)
     counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
     card, how = raw.card, (conversion.bit_depth, conversion.background)

@@ -64,14 +64,20 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
     result = given.where(given != "", "train").rename("split")
     if fractions:
         result[pool.index] = _draw(pool, fractions, seed)
-    for name in SPLITS:
-        present = set(labels["label"][result == name])
-        if missing := [label for label in classes if label not in present]:
-            raise UserError(
-                f"split {name}: expected images of every class, received none of {missing} among "
-                f"{(result == name).sum()} (params.yaml: split, max_images; or the classes need more images, or groups)"
-            )
+    advice = "params.yaml: split, max_images; or the classes need more images, or groups"
+    require_classes(labels.assign(split=result), classes, advice)
     return result
+
+
+def require_classes(labels: pd.DataFrame, classes: tuple[str, ...], advice: str) -> None:
+    """Check that every split has an image of every class."""
+    for name in SPLITS:
+        found = labels["label"][labels["split"] == name]
+        if missing := [label for label in classes if label not in set(found)]:
+            raise UserError(
+                f"split {name}: expected images of every class, received none of {missing} among {len(found)} "
+                f"({advice})"
+            )
 
 
 def _require_enough(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:

@@ -155,7 +155,7 @@ def test_a_class_of_which_a_split_keeps_nothing_is_an_error(raw: Path) -> None:
     with _images(raw) as images:
         for i in range(16):
             (images / f"red/{i:03}.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"split train: expected usable images of every class, received none of \['red"):
+    with pytest.raises(UserError, match=r"split train: expected images of every class, received none of \['red"):
         _run(raw)
 
 
