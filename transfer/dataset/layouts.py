@@ -49,15 +49,17 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder's layout says: class names, labelled images, images in parts of it that have no labels, images in a
-    folder that is a copy of the others, and notes on how it was read.
+    """What a folder's layout says: labelled images, images in parts of it that have no labels, images in a folder that
+    is a copy of the others, notes on how it was read, the places (prefixes of paths) whose folders were read, and class
+    names.
     """
 
-    classes: tuple[str, ...]
     labelled: list[Labelled]
     unlabelled: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
 
 
 def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) -> Layout:
@@ -77,7 +79,7 @@ def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) 
 
     Raises:
         UserError: fewer than two classes, others than the card's, a class whose files are of a kind that is not read,
-            one that is spelt in two ways, or folders of which some are called like splits and others are not.
+            one that is spelled in two ways, or folders of which some are named like splits and others are not.
     """
     if (folder / ANNOTATIONS).is_file():
         layout = _tiny_imagenet(folder, images)
@@ -114,16 +116,6 @@ def how_to_read(suffixes: Iterable[str]) -> str:
     return f"convert them to PNG or JPEG{heic}"
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """Images with their class and split, those without, and the places (prefixes of paths) whose folders were read."""
-
-    labelled: list[Labelled]
-    unlabelled: list[str]
-    places: list[str]
-    notes: list[str]
-
-
 def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> Layout:
     place, inside = _innermost(images)
     copy = _copy(folder, place, inside, card)
@@ -144,7 +136,7 @@ def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> 
     if empty := _without_images(folder, [*_above(place), *reading.places], images, others):
         notes.append(f"left out, without images: {', '.join(empty)}")
     classes = tuple(sorted({row.label for row in labelled}))
-    return Layout(classes, labelled, reading.unlabelled, copies, notes)
+    return replace(reading, labelled=labelled, copies=copies, notes=notes, classes=classes)
 
 
 def _nfc(name: str) -> str:
@@ -195,9 +187,9 @@ def _copy(folder: Path, place: str, inside: dict[str, list[str]], card: Card) ->
     return None
 
 
-def _class_folders(place: str, inside: dict[str, list[str]]) -> _Reading:
+def _class_folders(place: str, inside: dict[str, list[str]]) -> Layout:
     labelled = [Labelled(image, name) for name, images in inside.items() if name for image in images]
-    return _Reading(labelled, [], [place], [])
+    return Layout(labelled, places=[place])
 
 
 def _words(names: Iterable[str]) -> dict[str, str]:
@@ -221,7 +213,7 @@ def _undoubled(name: str, place: str, images: list[str]) -> str:
     return place
 
 
-def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> _Reading | None:
+def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> Layout | None:
     """Read SPLIT/CLASS/…, where the folder of the training images holds folders, or all folders are called splits."""
     words = _words(name for name in inside if name)
     bases = {name: _undoubled(name, f"{place}{name}/", inside[name]) for name in words}
@@ -234,7 +226,7 @@ def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> _R
         raise _either(folder, list(splits), strange, list(words))
     if not training:
         raise UserError(
-            f"{folder}: {_listed(words)} are called like splits, but there is no folder train with a folder for each "
+            f"{folder}: {_listed(words)} are named like splits, but there is no folder train with a folder for each "
             f"class inside. Make one, or, if they are the classes, {_name_them(words)}"
         )
     labelled, unlabelled = [], []
@@ -246,10 +238,11 @@ def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> _R
             else:  # images that lie in a split's folder itself, as those of a hidden test do
                 unlabelled.append(image)
     places = [place, *(bases[name] for name in splits if name in nested)]
-    return _Reading(labelled, unlabelled, places, [_said({name: splits[name] for name in splits if name in nested})])
+    notes = [_said({name: splits[name] for name in splits if name in nested})]
+    return Layout(labelled, unlabelled, notes=notes, places=places)
 
 
-def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]], named: bool) -> _Reading | None:
+def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]], named: bool) -> Layout | None:
     """Read CLASS/SPLIT/…, where train and another split lie inside of one class.
 
     `named`: the card names the classes, so that other folders in them are no error, but then those are no splits.
@@ -274,7 +267,7 @@ def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]], n
         for inner, images in below[name].items():
             labelled += [Labelled(image, name, splits[inner]) for image in images if inner in splits]
             unlabelled += [image for image in images if inner not in splits]
-    return _Reading(labelled, unlabelled, [place], [_said(said)])
+    return Layout(labelled, unlabelled, notes=[_said(said)], places=[place])
 
 
 def _resolved(folder: Path, words: dict[str, str], tested: bool = False) -> dict[str, str]:
@@ -309,9 +302,9 @@ def _name_them(names: Iterable[str]) -> str:
 def _either(folder: Path, splits: list[str], strange: list[str], names: list[str]) -> UserError:
     """Return the error that shows both readings."""
     return UserError(
-        f"{folder}: by its name, each of {_listed(splits)} is a split, but {_listed(strange)} not. If they are splits, "
-        f"move {_listed(strange)} out of the folder (or rename it to unlabeled, if its images have no labels). If the "
-        f"classes are {_listed(names)}, {_name_them(names)}"
+        f"{folder}: some folders are named like splits ({_listed(splits)}), others are not ({_listed(strange)}). If "
+        f"they are splits, move {_listed(strange)} out of the folder (or rename it to unlabeled, if its images have no "
+        f"labels). If they are classes, {_name_them(names)}"
     )
 
 
@@ -322,8 +315,8 @@ def _not_nested(folder: Path, place: str, inside: dict[str, list[str]]) -> dict[
         below = set(_inside(inside[name], f"{place}{name}/"))
         if len(below) >= len(names) - 1 and names - {name} <= below:
             raise UserError(
-                f"{folder / place / name}: it holds folders of the same names as those beside it, but not the same "
-                f"images. Move them into these, or remove it; or, if it is a class, {_name_them(names)}"
+                f"{folder / place / name}: contains folders with the same names as those beside it, but other images. "
+                f"Move the images into these, or remove it; or, if it is a class, {_name_them(names)}"
             )
     return inside
 
@@ -339,7 +332,7 @@ def _require_one_spelling(folder: Path, labelled: list[Labelled]) -> None:
     for one, other in (pair for labels in spellings.values() for pair in combinations(labels, 2)):
         if not splits[one] & splits[other]:
             where = [f"{label} in {_listed(splits[label])}" for label in (one, other)]
-            raise UserError(f"{folder}: one class is spelt in two ways, {' and '.join(where)}: rename a folder")
+            raise UserError(f"{folder}: one class is spelled in two ways, {' and '.join(where)}: rename a folder")
 
 
 def _without_images(folder: Path, places: Iterable[str], images: list[str], others: list[str]) -> list[str]:
@@ -410,4 +403,4 @@ def _tiny_imagenet(folder: Path, images: list[str]) -> Layout:
             labelled.append(Labelled(image, names[wnid], "test"))
         else:
             unlabelled.append(image)
-    return Layout(tuple(names.values()), labelled, unlabelled)
+    return Layout(labelled, unlabelled, classes=tuple(names.values()))

@@ -74,7 +74,7 @@ def read_raw(folder: Path) -> Raw:
             packed.append(ShardImages(path, shard.namelist()))
     present = {name for _, names in packed for name in names}
     labelled = set(labels["image"])
-    mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
+    mismatches = [(image, "it has a label, but there is no such file") for image in labelled - present]
     mismatches += [(image, "it has no label") for image in present - labelled]
     classes = dict(zip(labels["image"], labels["label"], strict=True))
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)
@@ -166,19 +166,17 @@ class Preprocessed:
         lines = [f"quarantined: {len(left_out.table)} ({left_out.path}), of which {left_out.copies} are copies"]
         lines += [f"  {row.image}: {row.reason}" for row in left_out.table.head(SHOWN_IMAGES).itertuples()]
         lines += self.notes
-        lines.append(f"the same as another: {len(self.duplicates)} ({duplicates}), never in two splits")
+        lines.append(f"duplicates: {len(self.duplicates)} ({duplicates}), never in two splits")
         if self.followed:
-            lines.append(
-                f"without a given split, and put in the split of a copy, also with their group: {self.followed}"
-            )
+            lines.append(f"images without a given split, put in that of a copy or of its group: {self.followed}")
         if self.flat:
-            lines.append(f"of one colour, or nearly, and kept: {self.flat}")
+            lines.append(f"images of nearly one colour, kept: {self.flat}")
         if spec.bit_depth is not None:
-            lines.append(f"16-bit greys are taken for {spec.bit_depth} bits")
+            lines.append(f"16-bit grey values are read as {spec.bit_depth}-bit")
         if spec.background != WHITE:
-            lines.append(f"transparent pixels are laid on the colour {list(spec.background)}")
+            lines.append(f"transparent pixels are filled with {list(spec.background)}")
         lines += [
-            "one image, several labels: " + ", ".join(f"{image} ({label})" for image, label in files)
+            "identical images, different labels: " + ", ".join(f"{image} ({label})" for image, label in files)
             for files in self.several_labels()[:SHOWN_IMAGES]
         ]
         return lines

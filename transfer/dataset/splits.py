@@ -151,7 +151,7 @@ def _groups_by_size(pool: pd.DataFrame, single: NDArray[np.bool_], seed: int) ->
 
 def _rows_by(values: pd.Series, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """Group row numbers by value."""
-    return {name: rows[places] for name, places in values.groupby(values.to_numpy()).indices.items()}
+    return {str(name): rows[places] for name, places in values.groupby(values.to_numpy()).indices.items()}
 
 
 def _key(name: str, seed: int) -> bytes:

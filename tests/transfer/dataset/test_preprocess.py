@@ -87,7 +87,7 @@ def test_every_image_is_in_one_split_or_in_quarantine(raw: Path) -> None:
     assert set(quarantined) == {
         "blue/001.png", "red/002.png", "red/003.png", "blue/004.png", "blue/unlabelled.png",
     }  # fmt: skip
-    assert quarantined["blue/004.png"] == "it has a label, and there is no such image file"
+    assert quarantined["blue/004.png"] == "it has a label, but there is no such file"
     assert quarantined["blue/unlabelled.png"] == "it has no label"
     assert "truncated" in quarantined["blue/001.png"]
     assert "cannot identify" in quarantined["red/003.png"]
@@ -462,7 +462,7 @@ def test_sixteen_bits_are_scaled_by_what_the_dataset_uses(tmp_path: Path, top: i
     assert len(np.unique(pixels)) > 100
     assert pixels.max() == (249 if top == 1000 else 255)
     assert done.quarantine.empty
-    assert f"16-bit greys are taken for {depth} bits" in done.summary(Path("d.csv"))
+    assert f"16-bit grey values are read as {depth}-bit" in done.summary(Path("d.csv"))
     files = [path.read_bytes() for path in sorted((tmp_path / "records").rglob("*.*"))]
     assert _run(tmp_path, runner=OneByOne()).spec == done.spec
     assert [path.read_bytes() for path in sorted((tmp_path / "records").rglob("*.*"))] == files
@@ -500,7 +500,7 @@ def test_the_card_decides_how_images_become_eight_bits(tmp_path: Path) -> None:
     assert (done.spec.bit_depth, done.spec.background) == (11, (10, 20, 30))
     assert _pixels(tmp_path, done).max() == round(1000 * 255 / 2047)
     assert done.flat == 1
-    assert "of one colour, or nearly, and kept: 1" in done.summary(Path("d.csv"))
+    assert "images of nearly one colour, kept: 1" in done.summary(Path("d.csv"))
 
 
 def test_only_images_that_take_part_say_how_many_bits_there_are(tmp_path: Path) -> None:
@@ -575,4 +575,4 @@ def test_copies_across_partly_given_splits_follow_them(raw: Path) -> None:
     reason = "a copy of blue/y.png, which is in the test split"
     assert list(done.quarantine.itertuples(index=False, name=None)) == [("blue/002.png", reason)]
     assert done.followed == 3
-    assert "put in the split of a copy" in "".join(done.summary(Path("d.csv")))
+    assert "put in that of a copy or of its group" in "".join(done.summary(Path("d.csv")))
