@@ -3,9 +3,11 @@
 import math
 import shutil
 import tempfile
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,7 +150,10 @@ class Pool:
 
     def __init__(self, parts: Sequence[Part], size: int, channels: int) -> None:
         self._parts, self._shape = parts, (size, size, channels)
-        self.places = {image: (part.folder / "pixels", row) for part in parts for row, image in enumerate(part.images)}
+        self._files = [part.folder / "pixels" for part in parts]
+        self._starts = [0, *accumulate(len(part.images) for part in parts)]
+        images = (image for part in parts for image in part.images)
+        self.rows: dict[str, int] = {image: row for row, image in enumerate(images)}
         self.bad = [found for part in parts for found in part.bad]
         self.facts = sum((part.facts for part in parts), Facts())
         self.flat = sum(part.flat for part in parts)
@@ -170,5 +175,10 @@ class Pool:
         in_shard = records_in_shard(math.prod(self._shape))
         for number, start in enumerate(range(0, len(labels), in_shard)):
             chosen = labels.iloc[start : start + in_shard]
-            pixels = [self.places[image] for image in chosen["image"]]
+            pixels = [self._place(self.rows[image]) for image in chosen["image"]]
             yield RecordShard(folder / f"{number:05}.tfrecord", self._shape, chosen, pixels)
+
+    def _place(self, row: int) -> tuple[Path, int]:
+        """Return the file of pixels that an image is in, and its row there."""
+        part = bisect_right(self._starts, row) - 1
+        return self._files[part], row - self._starts[part]

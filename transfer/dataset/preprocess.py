@@ -253,14 +253,14 @@ def preprocess(
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
         pool, conversion = _decode(labels, raw, size, runner, Path(scratch))
-        marked = follow_copies(mark_same(labels, list(pool.places), pool.find_same(settings.duplicates)))
+        marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
         with left_out.explained():
             used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
             used = used.assign(group=merged_groups(used))
             fractions = settings.split
             used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
-            used = used[used["image"].isin(set(pool.places))]
+            used = used[used["image"].isin(set(pool.rows))]
             require_classes(used, raw.card.classes, "bad images left out; fix them, or add others")
         _write(used, raw.card.classes, pool, records, runner)
     counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
