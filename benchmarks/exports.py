@@ -20,7 +20,6 @@ from transfer.core.cuts import CUTS
 from transfer.core.errors import UserError, run
 from transfer.core.files import read_json, write_json
 from transfer.core.spec import Spec
-from transfer.dataset.pool import RecordPool
 from transfer.export.calibrated import Calibrated
 from transfer.export.contract import Contract
 from transfer.export.formats import FORMATS
@@ -30,7 +29,7 @@ from transfer.networks.backbones.random_weights import build_random, noise_image
 from transfer.networks.backbones.registry import BACKBONES
 from transfer.networks.network import Architecture, Network, build
 from transfer.networks.seeds import fix_seeds
-from transfer.records.tfrecords import Example, normalise
+from transfer.records.tfrecords import Example, normalise, write_shard
 
 RESULTS = Path("benchmarks/results/exports.json")
 SIZE, SEED = 64, 1
@@ -82,10 +81,8 @@ def measure(backbone: str) -> dict[str, Any]:
     with TemporaryDirectory() as temporary:
         records = Path(temporary) / "validation"
         records.mkdir()
-        pool = RecordPool(records / "00000.tfrecord")
-        for number, image in enumerate(compared):
-            pool.append(Example(f"{number}.png", image, number % 2, float("nan"), 1.0))
-        pool.close()
+        examples = (Example(f"{i}.png", image, i % 2, float("nan"), 1.0) for i, image in enumerate(compared))
+        write_shard(examples, records / "00000.tfrecord")
         expected = reference(whole, contract, records, spec)
         return tried(Calibrated(whole, contract), representative, expected, Path(temporary) / "export")
 

@@ -29,10 +29,10 @@ from transfer.core.files import write_json
 from transfer.core.params import read_params
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.obtain import obtain
-from transfer.dataset.pool import AHEAD, RecordPool
+from transfer.dataset.pool import AHEAD
 from transfer.dataset.preprocess import Settings, preprocess
 from transfer.dataset.shards import open_shard, read_image, shards
-from transfer.records.tfrecords import Example
+from transfer.records.tfrecords import Example, write_shard
 from transfer.workers.runners import LocalRunner
 from transfer.workers.threads import in_order
 
@@ -112,13 +112,13 @@ def _decoded(shard: ZipFile, size: int, mode: str) -> Iterator[Pixels]:
 
 def bare(folder: Path, size: int, mode: str) -> int:
     """Decode, resize and write all images, and nothing more; return their number."""
-    records, count = RecordPool(PLACE / "bare.tfrecord"), 0
+    count = 0
     for path in shards(folder / "images"):
         with open_shard(path) as shard:
-            for name, pixels in zip(shard.namelist(), _decoded(shard, size, mode), strict=True):
-                records.append(Example(name, pixels.reshape(size, size, len(mode)), 0, 0.0, 1.0))
-                count += 1
-    records.close()
+            found = zip(shard.namelist(), _decoded(shard, size, mode), strict=True)
+            examples = (Example(name, pixels.reshape(size, size, len(mode)), 0, 0.0, 1.0) for name, pixels in found)
+            write_shard(examples, PLACE / f"bare-{path.stem}.tfrecord")
+            count += len(shard.namelist())
     return count
 
 

@@ -14,14 +14,14 @@ import yaml
 from PIL import ExifTags, Image
 
 from transfer.check import PARAMS
-from transfer.core.cards import ARCHIVE_SUFFIXES, ASSUMED, FOLDER_CARD, FOLDER_CARDS, TABLE_SUFFIXES, Card
+from transfer.core.cards import ARCHIVE_SUFFIXES, ASSUMED, FOLDER_CARD, FOLDER_CARDS, TABLE_SUFFIXES, Card, table_card
 from transfer.core.errors import UserError
 from transfer.core.outputs import require_apart
 from transfer.core.progress import progress_bar
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import THUMBNAIL, BadImageError, decode
 from transfer.dataset.labels import SPLITS
-from transfer.dataset.layouts import OTHER_IMAGES, Layout, read_layout
+from transfer.dataset.layouts import Layout, other_pictures, read_layout
 from transfer.dataset.obtain import images_in
 from transfer.preset import NAME, as_override
 from transfer.serving.arguments import shown
@@ -61,7 +61,7 @@ def init(folder: Path) -> None:
         looks[name] = look
         bar.update()
     bar.close()
-    for line in [*_found(folder, layout, looks), *_passed_over(folder, layout, images, others)]:
+    for line in [*_found(folder, layout, looks), *layout.notes, *other_pictures(others)]:
         print(shown(line))
     _require_enough(folder, layout, looks)
     card = _from_here(folder) / FOLDER_CARD
@@ -114,12 +114,9 @@ def _layout(folder: Path, images: list[str], others: list[str]) -> Layout:
         tables = [name for name in others if "/" not in name and Path(name).suffix.lower() in TABLE_SUFFIXES]
         if not tables:
             raise
-        separator = TABLE_SUFFIXES[Path(tables[0]).suffix.lower()]
         raise UserError(
             f"{error}. If {tables[0]} holds the labels, write {folder / FOLDER_CARD} with the lines\n"
-            f"  title: {_yaml(folder.resolve().name)}\n"
-            f"  table: {{file: {_yaml(tables[0])}, separator: {separator}, image: COLUMN_OF_PATHS, "
-            "label: COLUMN_OF_CLASSES}"
+            f"{table_card(folder.resolve().name, tables[0])}"
         ) from error
 
 
@@ -155,7 +152,7 @@ def _found(folder: Path, layout: Layout, looks: dict[str, Look]) -> list[str]:
     lines.append(f"channels: {_channels(good)}")
     bad = [f"{name} ({look.error})" for name, look in looks.items() if look.error]
     lines += _listed("unreadable", bad)
-    return [*lines, *_identical(layout, looks)]
+    return [*lines, *_identical(layout, looks), *_listed("without labels, left out", layout.unlabelled)]
 
 
 def _identical(layout: Layout, looks: dict[str, Look]) -> list[str]:
@@ -172,19 +169,6 @@ def _identical(layout: Layout, looks: dict[str, Look]) -> list[str]:
     return [*_listed("identical files", alike), *(_listed(warning, torn) if torn else [])]
 
 
-def _passed_over(folder: Path, layout: Layout, images: list[str], others: list[str]) -> list[str]:
-    """Say which pictures of a folder are not trained on, and how the layout was read."""
-    lines = _listed("without labels, left out", layout.unlabelled)
-    labelled = {row.image for row in layout.labelled}
-    if beside := sorted(set(images) - labelled - {*layout.unlabelled, *layout.copies}):
-        lines += _listed("beside the class folders, in no class", beside)
-        lines.append(f"  move them into the folders of their classes, or out of {folder}: they count as bad images")
-    if kinds := Counter(suffix for file in others if (suffix := Path(file).suffix.lower()) in OTHER_IMAGES):
-        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
-        lines.append(f"pictures of a kind that is not read: {found}; convert them to PNG or JPEG to use them")
-    return [*lines, *layout.notes]
-
-
 def _listed(what: str, found: Sequence[str]) -> list[str]:
     """Count what was found, and name some."""
     more = [f"  … and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
@@ -192,34 +176,24 @@ def _listed(what: str, found: Sequence[str]) -> list[str]:
 
 
 def _require_enough(folder: Path, layout: Layout, looks: dict[str, Look]) -> None:
-    """See that every split can hold an image of every class."""
-    usable = Counter(row.label for row in layout.labelled if not looks[row.image].error)
-    if few := [f"{name} has {usable[name]}" for name in layout.classes if usable[name] < len(SPLITS)]:
-        raise UserError(
-            f"{folder}: every class needs at least {len(SPLITS)} readable images, one for each of "
-            f"{', '.join(SPLITS)}; {', '.join(few)}. Add images, or move the class elsewhere"
-        )
-    if given := {row.split for row in layout.labelled} - {""}:
-        _require_in_splits(folder, layout, looks, given)
-
-
-def _require_in_splits(folder: Path, layout: Layout, looks: dict[str, Look], given: set[str]) -> None:
-    """See that each given split has an image of every class, and train one more for each split drawn from it."""
+    """See that each split has an image of every class, and train one more for each split that is drawn from it."""
+    given = {row.split for row in layout.labelled} - {""}
     usable = Counter((row.split or "train", row.label) for row in layout.labelled if not looks[row.image].error)
     drawn = [split for split in SPLITS if split not in {"train", *given}]
     needed = {"train": 1 + len(drawn), **dict.fromkeys(given - {"train"}, 1)}
     few = [
-        f"{split} has {usable[split, name]} of {name} and needs {needed[split]}"
+        f"{f'{split} has {usable[split, name]} of {name}' if given else f'{name} has {usable[split, name]}'} "
+        f"and needs {needed[split]}"
         for split in SPLITS
         if split in needed
         for name in layout.classes
         if usable[split, name] < needed[split]
     ]
     if few:
-        why = f" ({' and '.join(drawn)} is drawn from train)" if drawn else ""
+        why = f" ({' and '.join(drawn)} drawn from train)" if given and drawn else ""
         raise UserError(
-            f"{folder}: every split needs readable images of every class{why}; {', '.join(few)}. Add images, move the "
-            "class elsewhere, or put the images of the split into train: it is drawn from there then"
+            f"{folder}: every class needs a readable image in each of {', '.join(SPLITS)}{why}: {', '.join(few)}. Add "
+            "images, or move the class elsewhere" + (", or put the images of the split into train" if given else "")
         )
 
 

@@ -261,9 +261,7 @@ def _no_card(dataset: Path) -> str:
     if suffix in TABLE_SUFFIXES:
         return (
             f"{str(dataset)!r} is a table; give the folder of the images, and write a card.yaml into it:\n"
-            f"  title: {json.dumps(dataset.stem)}\n"
-            f"  table: {{file: {json.dumps(name)}, separator: {TABLE_SUFFIXES[suffix]}, image: COLUMN_OF_PATHS, "
-            f"label: COLUMN_OF_CLASSES}}"
+            f"{table_card(dataset.stem, name)}"
         )
     if suffix in OTHER_ARCHIVES:
         return (
@@ -274,6 +272,13 @@ def _no_card(dataset: Path) -> str:
         f"{str(dataset)!r} is neither a folder of images, nor an archive ({', '.join(ARCHIVE_SUFFIXES)}), nor a card "
         f"({', '.join(CARD_SUFFIXES)}); give the path of one"
     )
+
+
+def table_card(title: str, table: str) -> str:
+    """Return the lines of a card for a table of labels, which leave its columns to be filled in."""
+    separator = TABLE_SUFFIXES[Path(table).suffix.lower()]
+    columns = "image: COLUMN_OF_PATHS, label: COLUMN_OF_CLASSES"
+    return f"  title: {json.dumps(title)}\n  table: {{file: {json.dumps(table)}, separator: {separator}, {columns}}}"
 
 
 def read_folder_card(folder: Path) -> Card:

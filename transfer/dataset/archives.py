@@ -21,11 +21,11 @@ from typing import IO, Any, BinaryIO, Protocol, cast
 from tqdm import tqdm
 
 from transfer.core.errors import UserError, one_line
+from transfer.core.files import require_space
 from transfer.core.progress import progress_bar
 
 CHUNK = 1 << 18  # bytes
 BLOCK = 512  # bytes; the unit of a tar file (POSIX pax)
-LOCAL_HEADER = 30  # bytes before the name of a zip entry (APPNOTE 4.3.7)
 BUFFER = 1 << 16  # bytes that tarfile reads at a time
 HEADER_BYTES = 1 << 20  # of tar headers before one entry; tarfile holds them in memory, and honest ones take a few KiB
 XZ_MEMORY = 128 << 20  # bytes; `xz -9` needs 65 MiB to unpack (man xz), and a header may ask for 4 GiB
@@ -33,22 +33,10 @@ MAX_NAME, MAX_PATH = 255, 1024  # bytes; Linux and macOS allow 255 a name, macOS
 MAX_DEPTH = 64  # folders; removing a tree takes an open file for each level
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # flag bits of a zip entry: encrypted, strongly so, its header too (APPNOTE 4.4.4)
 UTF8 = 0x800  # flag bit: the name is in UTF-8
-KINDS: dict[bytes | int, str] = {
-    tarfile.SYMTYPE: "a symbolic link",
-    tarfile.LNKTYPE: "a hard link",
-    tarfile.CHRTYPE: "a character device",
-    tarfile.BLKTYPE: "a block device",
-    tarfile.FIFOTYPE: "a FIFO",
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFCHR: "a character device",
-    stat.S_IFBLK: "a block device",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-}
-DAMAGE = (  # what zipfile, tarfile and the decompressors raise on odd bytes, or might: fuzzing never met the last five
+SPECIAL = "a link, a device or another special file"
+DAMAGE = (  # what zipfile, tarfile and the decompressors raise on odd bytes
     tarfile.TarError,
     zipfile.BadZipFile,
-    gzip.BadGzipFile,
     lzma.LZMAError,
     zlib.error,
     struct.error,
@@ -56,10 +44,6 @@ DAMAGE = (  # what zipfile, tarfile and the decompressors raise on odd bytes, or
     ValueError,  # UnicodeError is one
     RuntimeError,  # RecursionError and NotImplementedError are two
     LookupError,
-    OverflowError,
-    TypeError,
-    AttributeError,
-    MemoryError,
 )
 
 
@@ -120,7 +104,9 @@ def _unpacked(archive: Path, folder: Path, limits: UnpackLimits) -> list[str]:
             unpacking = _Unpacking(archive, folder, limits, file, bar)
             try:
                 read(unpacking, file)
-            except DAMAGE as error:
+            except (*DAMAGE, OSError) as error:
+                if isinstance(error, OSError) and error.errno:  # of the file system; gzip's and bz2's have no number
+                    raise
                 reason = one_line(error)
                 raise UserError(f"{unpacking.where}: expected an undamaged {kind}, received: {reason}") from error
             bar.update(unpacking.packed - bar.n)
@@ -140,9 +126,9 @@ def _kind(archive: Path, file: BinaryIO) -> tuple[str, "Callable[[_Unpacking, Bi
     if start.startswith(b"\x1f\x8b"):
         return "tar.gz", lambda unpacking, file: _read_tar(unpacking, gzip.GzipFile(fileobj=file))
     if start.startswith(b"\xfd7zXZ\x00"):
-        return "tar.xz", lambda unpacking, file: _read_tar(unpacking, _Bounded(file, _xz))
+        return "tar.xz", lambda unpacking, file: _read_tar(unpacking, _Xz(file))
     if start.startswith(b"BZh"):
-        return "tar.bz2", lambda unpacking, file: _read_tar(unpacking, _Bounded(file, bz2.BZ2Decompressor))
+        return "tar.bz2", lambda unpacking, file: _read_tar(unpacking, bz2.BZ2File(file))
     try:
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
@@ -237,12 +223,7 @@ class _Unpacking:
 
     def require_space(self, size: int) -> None:
         """Check that the disk has room for so many bytes more."""
-        if size > (free := shutil.disk_usage(self.folder).free):
-            raise self.refuse(f"{size:,} bytes of free space in {self.folder.parent}", f"{free:,}")
-
-    def make_folder(self, path: str) -> None:
-        """Make a folder, and those above it."""
-        (self.folder / path).mkdir(parents=True, exist_ok=True)
+        require_space(size, self.folder.parent, f", to unpack {self.archive}")
 
     def write(self, path: str, source: _Reader, size: int) -> None:
         """Write a file, of exactly the declared size."""
@@ -271,11 +252,10 @@ def _read_zip(unpacking: _Unpacking, file: BinaryIO) -> None:
         unpacking.entry = None
         unpacking.require_bytes(size := sum(info.file_size for _, info in entries))
         unpacking.require_space(size)
-        _require_apart(unpacking, archive.infolist())
         for path, info in entries:
             unpacking.entry = path
             if info.filename.endswith("/"):
-                unpacking.make_folder(path)
+                (unpacking.folder / path).mkdir(parents=True, exist_ok=True)
             else:
                 with archive.open(info) as source:
                     unpacking.write(path, _Metered(source, unpacking), info.file_size)
@@ -298,7 +278,7 @@ def _require_plain(unpacking: _Unpacking, info: zipfile.ZipInfo) -> None:
     """Check that a zip entry is a file or folder that is not encrypted. The upper half of its attributes is st_mode."""
     mode = stat.S_IFMT(info.external_attr >> 16)
     if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise unpacking.refuse("a file or folder", KINDS.get(mode, f"mode {mode:#o}"))
+        raise unpacking.refuse("a file or folder", SPECIAL)
     if info.flag_bits & ENCRYPTED:
         raise unpacking.refuse("a file that is not encrypted", "one that is")
     # zipfile bounds the memory of these two only: bzip2 and LZMA give all that a block of input holds at once.
@@ -306,37 +286,11 @@ def _require_plain(unpacking: _Unpacking, info: zipfile.ZipInfo) -> None:
         raise unpacking.refuse("a file that is stored or deflated", f"compression method {info.compress_type}")
 
 
-def _require_apart(unpacking: _Unpacking, entries: list[zipfile.ZipInfo]) -> None:
-    """Check that no two entries share bytes, as those of bombs do (D. Fifield, A better zip bomb, WOOT 2019)."""
-    end = 0
-    for info in sorted(entries, key=lambda info: info.header_offset):
-        unpacking.entry = _zip_name(info)
-        if info.header_offset < end:
-            raise unpacking.refuse("entries that do not overlap", "one that begins within another")
-        end = info.header_offset + LOCAL_HEADER + info.compress_size
+class _Xz:
+    """Decompress .xz streams, one after the other, in bounded memory (LZMAFile sets no bound)."""
 
-
-class _Decoder(Protocol):
-    """What decompresses one stream: lzma's and bz2's."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-def _xz() -> _Decoder:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
-
-
-class _Bounded:
-    """Decompress .xz or .bz2 streams, one after the other, in bounded memory (LZMAFile and BZ2File set no bound)."""
-
-    def __init__(self, file: BinaryIO, begin: Callable[[], _Decoder]) -> None:
-        self.file, self.begin, self.decoder = file, begin, begin()
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.decoder = file, lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
 
     def read(self, size: int, /) -> bytes:
         while True:
@@ -346,20 +300,13 @@ class _Bounded:
                     if not (data := self.file.read(CHUNK)):
                         return b""
                     data = data.lstrip(b"\0")
-                self.decoder = self.begin()
+                self.decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
             elif not self.decoder.needs_input:
                 data = b""
             elif not (data := self.file.read(CHUNK)):
                 raise EOFError("it ends too early")
-            if data := self.decode(data, size):
+            if data := self.decoder.decompress(data, size):
                 return data
-
-    def decode(self, data: bytes, size: int) -> bytes:
-        """Decompress at most `size` bytes."""
-        try:
-            return self.decoder.decompress(data, size)
-        except OSError as error:  # of damage, from bz2; it has nothing to do with files
-            raise ValueError(str(error)) from error
 
 
 class _Metered:
@@ -407,7 +354,6 @@ def _read_tar(unpacking: _Unpacking, file: _Reader) -> None:
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps all, for a second pass
             stream.left = HEADER_BYTES + max(member.size, 0)
             _read_member(unpacking, archive, member)
-            stream.left = HEADER_BYTES
         unpacking.entry = None
         stream.left = math.inf
         while data := cast("IO[bytes]", archive.fileobj).read(CHUNK):  # to the end, where the checksum is
@@ -418,19 +364,15 @@ def _read_tar(unpacking: _Unpacking, file: _Reader) -> None:
 def _read_member(unpacking: _Unpacking, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
     path = unpacking.admit(member.name, member.isdir())
     if not (member.isreg() or member.isdir()):
-        raise unpacking.refuse("a file or folder", KINDS.get(member.type, f"type {member.type!r}"))
+        raise unpacking.refuse("a file or folder", SPECIAL)
     if member.issparse() or member.size < 0:
         raise unpacking.refuse("a file in one piece", "a sparse one" if member.issparse() else f"{member.size} bytes")
     if member.isdir():
         if path is not None:
-            unpacking.make_folder(path)
+            (unpacking.folder / path).mkdir(parents=True, exist_ok=True)
         return
     unpacking.require_bytes(member.offset_data + member.size)
     unpacking.require_space(member.size)
-    source = cast("IO[bytes]", archive.extractfile(member))
-    if path is None:
-        while source.read(CHUNK):
-            pass
-    else:
+    if path is not None:
         tarfile.data_filter(member, str(unpacking.folder))  # Python's own check (PEP 706), a second line of defence
-        unpacking.write(path, source, member.size)
+        unpacking.write(path, cast("IO[bytes]", archive.extractfile(member)), member.size)

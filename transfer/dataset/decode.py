@@ -5,6 +5,8 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,6 +19,10 @@ IMAGE_SUFFIXES = {
     ".tiff", ".webp",
 }  # fmt: skip
 """Of files that are taken for images, in lower case."""
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+if find_spec("pillow_heif") is not None:  # an optional plug-in of Pillow
+    import_module("pillow_heif").register_heif_opener()
+    IMAGE_SUFFIXES |= HEIC_SUFFIXES
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -70,7 +76,8 @@ class Decoded:
     """An image: pixels uint8 (size, size, channels), 0–255; `thumbnail` uint8 (32, 32, channels), averaged down from
     all pixels whatever `size` is; `content` the BLAKE2b hash, of 16 bytes, of the file.
 
-    `lost` says why the conversion to 8 bits left nothing of the image to see, if it did.
+    `lost` says why the conversion to 8 bits left nothing of the image to see, if it did. `mode` is that of
+    the file, as Pillow names it.
     """
 
     pixels: Pixels
@@ -78,6 +85,7 @@ class Decoded:
     content: bytes
     facts: Facts
     lost: str
+    mode: str
 
     @property
     def flat(self) -> bool:
@@ -196,6 +204,7 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
+            source = image.mode
             sixteen = ";16" in str(image.tile)  # which the mode says of greys only
             ImageOps.exif_transpose(image, in_place=True)
             found, mode = _to_eight_bit(image, data, conversion), "L" if channels == 1 else "RGB"
@@ -217,6 +226,7 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
         hashlib.blake2b(data, digest_size=16).digest(),
         found.facts,
         lost,
+        source,
     )
 
 

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidSchema, InvalidURL, TooManyRedirects
 from urllib3.exceptions import HTTPError
 
 from transfer.core.errors import UserError, one_line
@@ -24,6 +26,7 @@ CHUNK = 1 << 18  # bytes asked of the connection at a time
 GAIN = 1 << 20  # bytes; a try that brings less than this beyond the furthest point so far counts as failed
 MIN_RATE = 1 << 10  # bytes a second; at less than this, even a small dataset would take days
 MAX_REDIRECTS = 10  # browsers follow 20; mirrors and content delivery networks need one or two
+REFUSED = (InvalidSchema, InvalidURL, TooManyRedirects, UnicodeError)  # no other try would be better
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # statuses of a server that may do better later (RFC 9110, 6585, 8470)
 
 
@@ -39,13 +42,6 @@ class Patience:
     connect: float = 10
     read: float = 30
     stall: float = 60
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    url: str
-    size: int
-    sha256: str
 
 
 class _BrokenOffError(Exception):
@@ -73,31 +69,23 @@ def download(url: str, size: int, sha256: str, target: Path, patience: Patience 
     Raises:
         UserError: the URL is refused or unreachable, too little space, or what came is not the file that was pinned.
     """
-    wanted = _Wanted(url, size, sha256.lower())
-    _require_pins(wanted)
+    sha256 = sha256.lower()
     _require_url(url)
     if urlsplit(url).scheme == "file":
-        return _local(wanted)
-    if target.is_file() and target.stat().st_size == size and sha256_of(target) == wanted.sha256:
+        return _local(url, size, sha256)
+    if target.is_file() and target.stat().st_size == size and sha256_of(target) == sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    with _opened(part) as file, requests.Session() as session:
+    with _opened(part) as file, _session(url) as session:
         require_space(size - part.stat().st_size, part.parent)
         try:
-            _Transfer(wanted, file, part, session, patience or Patience()).run()
+            _Transfer(url, size, sha256, file, part, session, patience or Patience()).run()
         except UserError as error:
             raise UserError(f"{error}; a file brought by other means goes to {target}") from error
         os.fsync(file.fileno())
         part.replace(target)
     return target
-
-
-def _require_pins(wanted: _Wanted) -> None:
-    if wanted.size < 1:
-        raise UserError(f"{wanted.url}: expected a size of 1 byte or more, received {wanted.size}")
-    if not re.fullmatch("[0-9a-f]{64}", wanted.sha256):
-        raise UserError(f"{wanted.url}: expected a SHA-256 of 64 hexadecimal digits, received {wanted.sha256!r}")
 
 
 def _is_loopback(host: str) -> bool:
@@ -124,19 +112,26 @@ def _require_url(url: str) -> None:
         raise UserError(f"{url!r}: expected https, received http, which is for this machine only")
 
 
-def _local(wanted: _Wanted) -> Path:
+def _session(url: str) -> requests.Session:
+    """Make a session that speaks https only, wherever redirects lead; and http with the host of an http URL."""
+    session = requests.Session()
+    session.max_redirects = MAX_REDIRECTS
+    session.adapters.clear()
+    session.mount("https://", HTTPAdapter())
+    if (parts := urlsplit(url)).scheme == "http":
+        session.mount(f"http://{parts.netloc}/", HTTPAdapter())
+    return session
+
+
+def _local(url: str, size: int, sha256: str) -> Path:
     """Verify the file that a file: URL names."""
-    path = Path(url2pathname(urlsplit(wanted.url).path))
+    path = Path(url2pathname(urlsplit(url).path))
     if not path.is_file():
-        raise UserError(f"{wanted.url}: there is no file {path}; correct the card's url")
-    if (received := path.stat().st_size) != wanted.size:
-        raise UserError(
-            f"{wanted.url}: it has {received} bytes, and the card's size is {wanted.size}; correct the card or the file"
-        )
-    if (digest := sha256_of(path)) != wanted.sha256:
-        raise UserError(
-            f"{wanted.url}: its SHA-256 is {digest}, and the card's is {wanted.sha256}; correct the card or the file"
-        )
+        raise UserError(f"{url}: there is no file {path}; correct the card's url")
+    if (received := path.stat().st_size) != size:
+        raise UserError(f"{url}: it has {received} bytes, and the card's size is {size}; correct the card or the file")
+    if (digest := sha256_of(path)) != sha256:
+        raise UserError(f"{url}: its SHA-256 is {digest}, and the card's is {sha256}; correct the card or the file")
     return path
 
 
@@ -170,19 +165,23 @@ def _fits(content_range: str, offset: int, size: int) -> bool:
     return match is not None and int(match[1]) == offset and int(match[2]) < size and match[3] in ("*", str(size))
 
 
+@dataclass
 class _Transfer:
-    """One download: the part file, the connection, and what the server calls the file's version."""
+    """One download: what is wanted, the part file, the connection, and what the server calls the file's version."""
 
-    def __init__(
-        self, wanted: _Wanted, file: BinaryIO, part: Path, session: requests.Session, patience: Patience
-    ) -> None:
-        self.wanted, self.file, self.part, self.session, self.patience = wanted, file, part, session, patience
-        self.etag = ""
+    url: str
+    size: int
+    sha256: str
+    file: BinaryIO
+    part: Path
+    session: requests.Session
+    patience: Patience
+    etag: str = ""
 
     def run(self) -> None:
         """Try until the part file is the file that was pinned."""
         failures, furthest = 0, self.length()
-        with progress_bar(self.wanted.size, f"download {self.part.stem}", "B") as self.bar:
+        with progress_bar(self.size, f"download {self.part.stem}", "B") as self.bar:
             self.bar.unit_scale, self.bar.initial = True, furthest
             while True:
                 try:
@@ -194,7 +193,7 @@ class _Transfer:
                     failures, furthest = 0, length
                 if failures > len(self.patience.waits):
                     raise UserError(
-                        f"{self.wanted.url}: expected {self.wanted.size} bytes, received {length} so far, and the last "
+                        f"{self.url}: expected {self.size} bytes, received {length} so far, and the last "
                         f"{failures} tries brought next to nothing: {reason}"
                     )
                 time.sleep(self.patience.waits[max(failures - 1, 0)])
@@ -210,19 +209,20 @@ class _Transfer:
 
     def attempt(self) -> None:
         """Ask for what is missing, take what comes, and verify the whole."""
-        if self.length() > self.wanted.size:
+        if self.length() > self.size:
             self.start_over()
-        if (begun := self.length()) < self.wanted.size:
+        if (begun := self.length()) < self.size:
             reason = "the connection was closed early"
             try:
                 with self.answer(begun) as response:
                     self.admit(response, begun)
                     self.take(response)
-            except (requests.exceptions.InvalidURL, UnicodeError) as error:
-                raise UserError(f"{self.wanted.url}: expected a URL, received: {_reason(error)}") from error
+            except REFUSED as error:
+                allowed = f"at most {MAX_REDIRECTS} redirects are followed, to https only; correct the card's url"
+                raise UserError(f"{self.url}: {_reason(error)}: {allowed}") from error
             except (requests.RequestException, HTTPError) as error:
                 reason = _reason(error)
-            if self.length() < self.wanted.size:
+            if self.length() < self.size:
                 raise _BrokenOffError(reason)
         self.verify(resumed=begun > 0)
 
@@ -233,40 +233,29 @@ class _Transfer:
             headers["Range"] = f"bytes={offset}-"
             if self.etag:
                 headers["If-Range"] = self.etag
-        url, limits = self.wanted.url, (self.patience.connect, self.patience.read)
-        for _ in range(MAX_REDIRECTS + 1):
-            response = self.session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=limits)
-            if not response.is_redirect:
-                return response
-            response.close()
-            old, url = url, urljoin(url, self.session.get_redirect_target(response) or "")
-            _require_url(url)
-            if urlsplit(url).scheme != urlsplit(old).scheme and urlsplit(url).scheme != "https":
-                raise UserError(f"{self.wanted.url}: expected https all along, received a redirect to {url}")
-        raise UserError(f"{self.wanted.url}: expected at most {MAX_REDIRECTS} redirects, received more")
+        limits = (self.patience.connect, self.patience.read)
+        return self.session.get(self.url, headers=headers, stream=True, timeout=limits)
 
     def admit(self, response: requests.Response, offset: int) -> None:
         """Check what the answer says of itself before a byte of it is taken."""
-        status, headers, url = response.status_code, response.headers, self.wanted.url
+        status, headers = response.status_code, response.headers
         if status in PASSING:
             raise _BrokenOffError(f"HTTP {status} {response.reason}")
         if status == 416:
             self.start_over()
             raise _BrokenOffError(f"HTTP 416: the server has no bytes from {offset} on")
         if status == 206:
-            if not _fits(received := headers.get("Content-Range", ""), offset, self.wanted.size):
+            if not _fits(received := headers.get("Content-Range", ""), offset, self.size):
                 self.start_over()
-                raise _BrokenOffError(
-                    f"expected bytes {offset}-/{self.wanted.size}, received {received or 'no range'!r}"
-                )
+                raise _BrokenOffError(f"expected bytes {offset}-/{self.size}, received {received or 'no range'!r}")
         elif status == 200:
-            if (announced := headers.get("Content-Length", str(self.wanted.size))) != str(self.wanted.size):
+            if (announced := headers.get("Content-Length", str(self.size))) != str(self.size):
                 kind = headers.get("Content-Type", "of no type")
-                raise UserError(f"{url}: expected {self.wanted.size} bytes, received a file of {announced} ({kind})")
+                raise UserError(f"{self.url}: expected {self.size} bytes, received a file of {announced} ({kind})")
             if offset:
                 self.start_over()  # this is the whole file, from its first byte
         else:
-            raise UserError(f"{url}: expected a file, received HTTP {status} {response.reason}")
+            raise UserError(f"{self.url}: expected a file, received HTTP {status} {response.reason}")
         etag = headers.get("ETag", "")
         self.etag = "" if etag.startswith("W/") else etag  # a weak one may not be used here (RFC 9110, 13.1.5)
 
@@ -277,30 +266,24 @@ class _Transfer:
         for a full chunk and so never notice a connection that trickles.
         """
         length, since, mark = self.length(), time.monotonic(), self.length()
-        self.show(length)
-        while data := response.raw.read1(min(CHUNK, self.wanted.size + 1 - length), decode_content=False):
+        self.bar.update(length - self.bar.n)
+        while data := response.raw.read1(min(CHUNK, self.size + 1 - length), decode_content=False):
             length += len(data)
-            if length > self.wanted.size:
+            if length > self.size:
                 self.start_over()
-                raise UserError(f"{self.wanted.url}: expected {self.wanted.size} bytes, received more")
+                raise UserError(f"{self.url}: expected {self.size} bytes, received more")
             self.file.write(data)
-            self.show(length)
+            self.bar.update(length - self.bar.n)
             if (seconds := time.monotonic() - since) > self.patience.stall:
                 if length - mark < MIN_RATE * seconds:
                     raise _BrokenOffError(f"only {length - mark} bytes came in {seconds:.0f} s")
                 since, mark = time.monotonic(), length
 
-    def show(self, length: int) -> None:
-        """Bring the progress bar to `length`, which is less than before after a start over."""
-        if length < self.bar.n:
-            self.bar.initial = 0
-        self.bar.update(length - self.bar.n)
-
     def verify(self, resumed: bool) -> None:
         """Compare the SHA-256. What was fetched in several goes may stem from several files, so it gets another try."""
         self.file.flush()
-        if (received := sha256_of(self.part)) == self.wanted.sha256:
+        if (received := sha256_of(self.part)) == self.sha256:
             return
         self.start_over()
-        message = f"expected SHA-256 {self.wanted.sha256}, received {received}"
-        raise _BrokenOffError(message) if resumed else UserError(f"{self.wanted.url}: {message}")
+        message = f"expected SHA-256 {self.sha256}, received {received}"
+        raise _BrokenOffError(message) if resumed else UserError(f"{self.url}: {message}")

@@ -22,13 +22,13 @@ the correlation lets through, also as JPEG of quality 30; of 100 digits on a bla
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.ndimage import maximum_filter, uniform_filter
 
+from transfer.core.arrays import Pixels
 from transfer.core.params import Duplicates
 
 LOWEST = 8  # frequencies in each direction
@@ -53,14 +53,7 @@ Bits = NDArray[np.uint64]
 Pairs = NDArray[np.int64]  # (pairs, 2): numbers of two images
 
 
-class Thumbnails(Protocol):
-    """An array (n, 32, 32, channels), or what gives rows of one."""
-
-    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Give some rows."""
-
-
-def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> Bits:
+def perceptual_hashes(thumbnails: Pixels) -> Bits:
     """Return the perceptual hash of each thumbnail (n, 32, 32, channels).
 
     A bit for each of the 8 × 8 lowest frequencies of the discrete cosine transform of the grey image: whether it is
@@ -84,7 +77,7 @@ class Same:
     alike: NDArray[np.int64]
 
 
-def find_same(contents: Sequence[bytes], perceptual: Bits, thumbnails: Thumbnails, params: Duplicates) -> Same:
+def find_same(contents: Sequence[bytes], perceptual: Bits, thumbnails: Pixels, params: Duplicates) -> Same:
     """Find identical images and near-duplicates.
 
     Args:
@@ -144,7 +137,7 @@ def _close_in(rows: NDArray[np.int64], hashes: Bits, distance: int) -> Iterator[
             yield np.stack([np.full(len(others), rows[start]), others], axis=1)
 
 
-def _correlated(pairs: Pairs, thumbnails: Thumbnails, limit: float) -> NDArray[np.bool_]:
+def _correlated(pairs: Pairs, thumbnails: Pixels, limit: float) -> NDArray[np.bool_]:
     """Tell which pairs have thumbnails that are alike: neither is flat, the Pearson correlation over all pixels and
     channels is at least `limit`, and no object is in one only.
     """

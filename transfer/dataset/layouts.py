@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from transfer.core.cards import FOLDER_CARD, Card
 from transfer.core.errors import UserError
+from transfer.dataset.decode import HEIC_SUFFIXES
 from transfer.dataset.labels import SPLIT_WORDS
 
 EITHER, UNLABELLED = "test or validation", "unlabelled"
@@ -48,15 +49,17 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder's layout says: class names, labelled images, images in parts of it that have no labels, images in a
-    folder that is a copy of the others, and notes on how it was read.
+    """What a folder's layout says: labelled images, images in parts of it that have no labels, images in a folder that
+    is a copy of the others, notes on how it was read, the places (prefixes of paths) whose folders were read, and class
+    names.
     """
 
-    classes: tuple[str, ...]
     labelled: list[Labelled]
     unlabelled: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
 
 
 def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) -> Layout:
@@ -76,7 +79,7 @@ def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) 
 
     Raises:
         UserError: fewer than two classes, others than the card's, a class whose files are of a kind that is not read,
-            one that is spelt in two ways, or folders of which some are called like splits and others are not.
+            one that is spelled in two ways, or folders of which some are named like splits and others are not.
     """
     if (folder / ANNOTATIONS).is_file():
         layout = _tiny_imagenet(folder, images)
@@ -91,17 +94,26 @@ def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) 
             f"{folder}: the card names the classes {', '.join(sorted(card.classes))}, but the folders with images are "
             f"{', '.join(layout.classes)}{notes}: make them the same"
         )
+    known = {*(row.image for row in layout.labelled), *layout.unlabelled, *layout.copies}
+    if beside := [image for image in images if image not in known]:
+        layout.notes.append(
+            f"beside the class folders, in no class: {_listed(beside)}. They count as bad images: move them into the "
+            "folders of their classes, or elsewhere"
+        )
     return replace(layout, classes=card.classes or layout.classes)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """Images with their class and split, those without, and the places (prefixes of paths) whose folders were read."""
+def other_pictures(others: Iterable[str]) -> list[str]:
+    """Say in a line which of the other files are pictures of a kind that is not read, if any are."""
+    kinds = Counter(suffix for file in others if (suffix := Path(file).suffix.lower()) in OTHER_IMAGES)
+    found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
+    return [f"pictures of a kind that is not read: {found}; to use them, {how_to_read(kinds)}"] if found else []
 
-    labelled: list[Labelled]
-    unlabelled: list[str]
-    places: list[str]
-    notes: list[str]
+
+def how_to_read(suffixes: Iterable[str]) -> str:
+    """Say what to do with pictures of kinds that are not read."""
+    heic = " (for HEIC, `pip install pillow-heif` is enough)" if HEIC_SUFFIXES.intersection(suffixes) else ""
+    return f"convert them to PNG or JPEG{heic}"
 
 
 def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> Layout:
@@ -124,7 +136,7 @@ def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> 
     if empty := _without_images(folder, [*_above(place), *reading.places], images, others):
         notes.append(f"left out, without images: {', '.join(empty)}")
     classes = tuple(sorted({row.label for row in labelled}))
-    return Layout(classes, labelled, reading.unlabelled, copies, notes)
+    return replace(reading, labelled=labelled, copies=copies, notes=notes, classes=classes)
 
 
 def _nfc(name: str) -> str:
@@ -175,9 +187,9 @@ def _copy(folder: Path, place: str, inside: dict[str, list[str]], card: Card) ->
     return None
 
 
-def _class_folders(place: str, inside: dict[str, list[str]]) -> _Reading:
+def _class_folders(place: str, inside: dict[str, list[str]]) -> Layout:
     labelled = [Labelled(image, name) for name, images in inside.items() if name for image in images]
-    return _Reading(labelled, [], [place], [])
+    return Layout(labelled, places=[place])
 
 
 def _words(names: Iterable[str]) -> dict[str, str]:
@@ -201,7 +213,7 @@ def _undoubled(name: str, place: str, images: list[str]) -> str:
     return place
 
 
-def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> _Reading | None:
+def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> Layout | None:
     """Read SPLIT/CLASS/…, where the folder of the training images holds folders, or all folders are called splits."""
     words = _words(name for name in inside if name)
     bases = {name: _undoubled(name, f"{place}{name}/", inside[name]) for name in words}
@@ -214,7 +226,7 @@ def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> _R
         raise _either(folder, list(splits), strange, list(words))
     if not training:
         raise UserError(
-            f"{folder}: {_listed(words)} are called like splits, but there is no folder train with a folder for each "
+            f"{folder}: {_listed(words)} are named like splits, but there is no folder train with a folder for each "
             f"class inside. Make one, or, if they are the classes, {_name_them(words)}"
         )
     labelled, unlabelled = [], []
@@ -226,10 +238,11 @@ def _split_folders(folder: Path, place: str, inside: dict[str, list[str]]) -> _R
             else:  # images that lie in a split's folder itself, as those of a hidden test do
                 unlabelled.append(image)
     places = [place, *(bases[name] for name in splits if name in nested)]
-    return _Reading(labelled, unlabelled, places, [_said({name: splits[name] for name in splits if name in nested})])
+    notes = [_said({name: splits[name] for name in splits if name in nested})]
+    return Layout(labelled, unlabelled, notes=notes, places=places)
 
 
-def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]], named: bool) -> _Reading | None:
+def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]], named: bool) -> Layout | None:
     """Read CLASS/SPLIT/…, where train and another split lie inside of one class.
 
     `named`: the card names the classes, so that other folders in them are no error, but then those are no splits.
@@ -254,7 +267,7 @@ def _splits_of_classes(folder: Path, place: str, inside: dict[str, list[str]], n
         for inner, images in below[name].items():
             labelled += [Labelled(image, name, splits[inner]) for image in images if inner in splits]
             unlabelled += [image for image in images if inner not in splits]
-    return _Reading(labelled, unlabelled, [place], [_said(said)])
+    return Layout(labelled, unlabelled, notes=[_said(said)], places=[place])
 
 
 def _resolved(folder: Path, words: dict[str, str], tested: bool = False) -> dict[str, str]:
@@ -289,9 +302,9 @@ def _name_them(names: Iterable[str]) -> str:
 def _either(folder: Path, splits: list[str], strange: list[str], names: list[str]) -> UserError:
     """Return the error that shows both readings."""
     return UserError(
-        f"{folder}: by its name, each of {_listed(splits)} is a split, but {_listed(strange)} not. If they are splits, "
-        f"move {_listed(strange)} out of the folder (or rename it to unlabeled, if its images have no labels). If the "
-        f"classes are {_listed(names)}, {_name_them(names)}"
+        f"{folder}: some folders are named like splits ({_listed(splits)}), others are not ({_listed(strange)}). If "
+        f"they are splits, move {_listed(strange)} out of the folder (or rename it to unlabeled, if its images have no "
+        f"labels). If they are classes, {_name_them(names)}"
     )
 
 
@@ -302,8 +315,8 @@ def _not_nested(folder: Path, place: str, inside: dict[str, list[str]]) -> dict[
         below = set(_inside(inside[name], f"{place}{name}/"))
         if len(below) >= len(names) - 1 and names - {name} <= below:
             raise UserError(
-                f"{folder / place / name}: it holds folders of the same names as those beside it, but not the same "
-                f"images. Move them into these, or remove it; or, if it is a class, {_name_them(names)}"
+                f"{folder / place / name}: contains folders with the same names as those beside it, but other images. "
+                f"Move the images into these, or remove it; or, if it is a class, {_name_them(names)}"
             )
     return inside
 
@@ -319,7 +332,7 @@ def _require_one_spelling(folder: Path, labelled: list[Labelled]) -> None:
     for one, other in (pair for labels in spellings.values() for pair in combinations(labels, 2)):
         if not splits[one] & splits[other]:
             where = [f"{label} in {_listed(splits[label])}" for label in (one, other)]
-            raise UserError(f"{folder}: one class is spelt in two ways, {' and '.join(where)}: rename a folder")
+            raise UserError(f"{folder}: one class is spelled in two ways, {' and '.join(where)}: rename a folder")
 
 
 def _without_images(folder: Path, places: Iterable[str], images: list[str], others: list[str]) -> list[str]:
@@ -339,34 +352,31 @@ def _without_images(folder: Path, places: Iterable[str], images: list[str], othe
             what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             if OTHER_IMAGES.intersection(kinds):
                 raise UserError(
-                    f"{folder / prefix[:-1]}: no image in it can be read ({what}): convert them to .jpg or .png, or "
-                    "move the folder elsewhere"
+                    f"{folder / prefix[:-1]}: no image in it can be read ({what}): {how_to_read(kinds)}, or move the "
+                    "folder elsewhere"
                 )
             empty.append(f"{prefix[:-1]} ({what})" if what else prefix[:-1])
     return empty
 
 
-def _table_of(path: Path, columns: int) -> list[list[str]]:
-    """Read tab-separated lines.
+def _pairs(path: Path) -> dict[str, str]:
+    """Read the first two of tab-separated columns.
 
     Raises:
-        UserError: no such file, no text, or a line with fewer columns.
+        UserError: no such file, or it is something else.
     """
     try:
-        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected tab-separated text, received: {error}") from error
-    for number, row in enumerate(rows, 1):
-        if len(row) < columns:
-            raise UserError(f"{path}: line {number}: expected {columns} tab-separated columns, received {len(row)}")
-    return rows
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return {first: second for first, second, *_ in (line.split("\t") for line in lines if line)}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is not tab-separated text of two columns or more: {error}") from error
 
 
 def _class_names(path: Path, ids: list[str]) -> dict[str, str]:
     """Name WordNet IDs: by the first of the words that words.txt has for each, by all where that is not unique."""
     if not path.is_file():
         return {wnid: wnid for wnid in ids}
-    words = dict(row[:2] for row in _table_of(path, 2))
+    words = _pairs(path)
     first = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in ids}
     names = {wnid: name if list(first.values()).count(name) == 1 else words[wnid] for wnid, name in first.items()}
     repeated = [name for name, count in Counter(names.values()).items() if count > 1]
@@ -379,7 +389,7 @@ def _tiny_imagenet(folder: Path, images: list[str]) -> Layout:
     The labels of its test images were never published, so that val is what results are reported on: it becomes the
     test split.
     """
-    annotated = {row[0]: row[1] for row in _table_of(folder / ANNOTATIONS, 2)}
+    annotated = _pairs(folder / ANNOTATIONS)
     ids = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
     names = _class_names(folder / WORDS, ids)
     labelled, unlabelled = [], []
@@ -393,4 +403,4 @@ def _tiny_imagenet(folder: Path, images: list[str]) -> Layout:
             labelled.append(Labelled(image, names[wnid], "test"))
         else:
             unlabelled.append(image)
-    return Layout(tuple(names.values()), labelled, unlabelled)
+    return Layout(labelled, unlabelled, classes=tuple(names.values()))

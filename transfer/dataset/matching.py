@@ -4,16 +4,14 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from transfer.core.errors import UserError
 
-
-def _same(text: str) -> str:
-    return text
+Way = tuple[str, Callable[[str], str], Callable[[str], str]]
+"""How a row may name its file: as the first says, where the second of its path is the third of the file's."""
 
 
 def _composed(text: str) -> str:
@@ -28,21 +26,12 @@ def _stem(file: str) -> str:
     return file.rpartition(".")[0]
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How a row may name its file: as `said`, where `of_row` of its path is `of_file` of the file's."""
-
-    said: str
-    of_row: Callable[[str], str]
-    of_file: Callable[[str], str]
-
-
-WAYS = (
-    _Way("by another path", _same, _same),
-    _Way("in another Unicode form", _composed, _composed),
-    _Way("in other case", _folded, _folded),
-    _Way("without its suffix", _composed, lambda file: _composed(_stem(file))),
-    _Way("without its suffix and in other case", _folded, lambda file: _folded(_stem(file))),
+WAYS: tuple[Way, ...] = (
+    ("by another path", str, str),
+    ("in another Unicode form", _composed, _composed),
+    ("in other case", _folded, _folded),
+    ("without its suffix", _composed, lambda file: _composed(_stem(file))),
+    ("without its suffix and in other case", _folded, lambda file: _folded(_stem(file))),
 )
 """The strictest first: a file that is taken in one way is none of those that a later way may find."""
 
@@ -78,7 +67,7 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
         if matched:
             line, file = next(iter(matched.items()))
             first = f"{left[line]!r} is {file}"
-            lines.append(f"{table.name}: rows that name their image {way.said}: {len(matched)} ({first})")
+            lines.append(f"{table.name}: rows that name their image {way[0]}: {len(matched)} ({first})")
         found |= matched
         left = {line: name for line, name in left.items() if line not in matched}
     _require_one_row_each(found, rows, table)
@@ -93,15 +82,16 @@ def match_images(labels: pd.DataFrame, images: list[str], folder: Path, table: P
 
 
 def _matched(
-    way: _Way, rows: dict[int, str], paths: dict[str, list[str]], images: list[str], table: Path
+    way: Way, rows: dict[int, str], paths: dict[str, list[str]], images: list[str], table: Path
 ) -> dict[int, str]:
     """Find the files of rows in one way."""
+    _, of_row, of_file = way
     by_key = defaultdict(list)
     for file in images:
-        by_key[way.of_file(file)].append(file)
+        by_key[of_file(file)].append(file)
     matched = {}
     for line, name in rows.items():
-        fits = next((by_key[key] for path in paths[name] if (key := way.of_row(path)) in by_key), [])
+        fits = next((by_key[key] for path in paths[name] if (key := of_row(path)) in by_key), [])
         if len(fits) > 1:
             raise UserError(f"{table}: line {line}: {name!r} may mean {fits[0]} or {fits[1]}; write the whole path")
         if fits:

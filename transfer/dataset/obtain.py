@@ -32,7 +32,7 @@ from transfer.dataset.archives import unpack
 from transfer.dataset.decode import IMAGE_SUFFIXES
 from transfer.dataset.downloads import download
 from transfer.dataset.labels import LABEL_COLUMNS, SPLITS, split_stratum
-from transfer.dataset.layouts import OTHER_IMAGES, read_layout
+from transfer.dataset.layouts import how_to_read, other_pictures, read_layout
 from transfer.dataset.matching import match_images
 from transfer.dataset.scan import is_image_name, scan
 from transfer.dataset.shards import write_shards
@@ -164,7 +164,7 @@ def _files(folder: Path) -> list[str]:
     if unread := [f"{folder / entry.path} ({entry.error})" for entry in entries if entry.error]:
         more = f" and {len(unread) - SHOWN_UNREAD} more" if len(unread) > SHOWN_UNREAD else ""
         raise UserError(
-            f"{folder}: could not be read: {', '.join(unread[:SHOWN_UNREAD])}{more}. Mend the permissions or the link, "
+            f"{folder}: could not be read: {', '.join(unread[:SHOWN_UNREAD])}{more}. Fix the permissions or the link, "
             "or remove it"
         )
     for entry in entries:
@@ -196,7 +196,7 @@ def images_in(folder: Path) -> tuple[list[str], list[str]]:
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
         raise UserError(
             f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
-            "folder that has some, or convert them"
+            f"folder that has some, or {how_to_read(kinds)}"
         )
     return images, others
 
@@ -223,9 +223,7 @@ def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str
         labels = _layout_labels(layout.labelled)
     if linked := ", ".join(_linked(folder, images)):
         notes = [*notes, f"behind links: {linked}. DVC does not look there: after a change, dvc repro -f download"]
-    if kinds := Counter(suffix for file in others if (suffix := Path(file).suffix.lower()) in OTHER_IMAGES):
-        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS))
-        notes = [*notes, f"pictures of a kind that is not read: {found}; convert them to PNG or JPEG to use them"]
+    notes = [*notes, *other_pictures(others)]
     left_out = {*unlabelled, *copies}
     kept = [image for image in images if image not in left_out]
     for image in kept:

@@ -2,14 +2,12 @@
 
 import shutil
 import tempfile
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from transfer.core.cards import FOLDER_CARD, Card, Symmetry, resolve_symmetry
@@ -22,10 +20,9 @@ from transfer.core.strict import load_yaml, validate
 from transfer.dataset.decode import Facts
 from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
 from transfer.dataset.labels import SPLITS
-from transfer.dataset.pool import DecodeShards, LabelledShard, Pool, copy_records
+from transfer.dataset.pool import DecodeShards, Pool, ShardImages, write_records
 from transfer.dataset.shards import open_shard, shards
-from transfer.dataset.splits import follow_groups, split, take_stratified
-from transfer.records.tfrecords import records_in_shard
+from transfer.dataset.splits import follow_groups, require_classes, split, take_stratified
 from transfer.workers.work import Runner
 
 MADE = r"\.?\d+\.tfrecord(\.\d+-\w+)?"  # the second, with a dot, is what a killed worker leaves
@@ -53,14 +50,14 @@ class Raw:
     """What data/raw holds: the card, the labelled images that are there, and what does not fit together.
 
     `classes` has the class of every image with a label, there or not; `shards` are the files that images are packed in,
-    each with the last name in it.
+    each with the names in it.
     """
 
     card: Card
     labels: pd.DataFrame
     mismatches: list[tuple[str, str]]
     classes: dict[str, str]
-    shards: list[tuple[Path, str]]
+    shards: list[ShardImages]
 
 
 def read_raw(folder: Path) -> Raw:
@@ -71,42 +68,20 @@ def read_raw(folder: Path) -> Raw:
     labels = pd.read_csv(  # a carriage return may be a part of a name
         folder / "labels.csv", dtype=text, keep_default_na=False, na_values=missing, lineterminator="\n"
     )
-    present: set[str] = set()
     packed = []
     for path in shards(folder / "images"):
         with open_shard(path) as shard:
-            names = shard.namelist()
-        present.update(names)
-        packed.append((path, max(names, default="")))
+            packed.append(ShardImages(path, shard.namelist()))
+    present = {name for _, names in packed for name in names}
     labelled = set(labels["image"])
-    mismatches = [(image, "it has a label, and there is no such image file") for image in labelled - present]
+    mismatches = [(image, "it has a label, but there is no such file") for image in labelled - present]
     mismatches += [(image, "it has no label") for image in present - labelled]
     classes = dict(zip(labels["image"], labels["label"], strict=True))
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)
 
 
-def _labelled(labels: pd.DataFrame, raw: Raw) -> Iterator[LabelledShard]:
-    """Divide labels, sorted by image, among the shards of data/raw, which are in the same order."""
-    classes = {name: number for number, name in enumerate(raw.card.classes)}
-    images, start = labels["image"], 0
-    for shard, last in raw.shards:
-        end = bisect_right(range(len(labels)), last, start, key=images.iloc.__getitem__)
-        if end > start:
-            rows = labels.iloc[start:end]
-            numbers = np.array([classes[label] for label in rows["label"]], np.int64)
-            columns = (rows[name].to_numpy(np.float64) for name in ("soft_label", "confidence"))
-            yield LabelledShard(shard, rows["image"].tolist(), numbers, *columns)
-        start = end
-
-
-def _require_classes(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
-    """Check that the images that can be used show every class in every split."""
-    for name in SPLITS:
-        found = set(labels.loc[labels["split"] == name, "label"])
-        if missing := [label for label in classes if label not in found]:
-            raise UserError(f"split {name}: expected usable images of every class, received none of {missing}")
-
-
+CONVERTED = {"CMYK": "CMYK", "P": "with a palette"}
+"""Pillow's modes of files that a user may not know of, and what they are called."""
 SHOWN_CLASSES = SHOWN_IMAGES = 10  # of which an error, or the stage, says what became of them
 
 
@@ -161,7 +136,7 @@ class Preprocessed:
     `splits` is the table of all that are used; `left_out` has the others; `duplicates` is the table of images that are
     the same (see `dataset.duplicates`), and `spec` describes the records. `flat` counts images of one colour, or
     nearly, and `followed` those without a given split that went where a copy of them, or of one of their group, is.
-    `notes` say what was assumed.
+    `notes` say what was assumed or converted.
     """
 
     splits: pd.DataFrame
@@ -191,19 +166,17 @@ class Preprocessed:
         lines = [f"quarantined: {len(left_out.table)} ({left_out.path}), of which {left_out.copies} are copies"]
         lines += [f"  {row.image}: {row.reason}" for row in left_out.table.head(SHOWN_IMAGES).itertuples()]
         lines += self.notes
-        lines.append(f"the same as another: {len(self.duplicates)} ({duplicates}), never in two splits")
+        lines.append(f"duplicates: {len(self.duplicates)} ({duplicates}), never in two splits")
         if self.followed:
-            lines.append(
-                f"without a given split, and put in the split of a copy, also with their group: {self.followed}"
-            )
+            lines.append(f"images without a given split, put in that of a copy or of its group: {self.followed}")
         if self.flat:
-            lines.append(f"of one colour, or nearly, and kept: {self.flat}")
+            lines.append(f"images of nearly one colour, kept: {self.flat}")
         if spec.bit_depth is not None:
-            lines.append(f"16-bit greys are taken for {spec.bit_depth} bits")
+            lines.append(f"16-bit grey values are read as {spec.bit_depth}-bit")
         if spec.background != WHITE:
-            lines.append(f"transparent pixels are laid on the colour {list(spec.background)}")
+            lines.append(f"transparent pixels are filled with {list(spec.background)}")
         lines += [
-            "one image, several labels: " + ", ".join(f"{image} ({label})" for image, label in files)
+            "identical images, different labels: " + ", ".join(f"{image} ({label})" for image, label in files)
             for files in self.several_labels()[:SHOWN_IMAGES]
         ]
         return lines
@@ -237,6 +210,8 @@ def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: 
     What the card leaves open is known once all are decoded. Most datasets have nothing but images of 8 bits without
     transparency, and for them the first try is right; otherwise they are decoded again.
     """
+    wanted = set(labels["image"])
+    items = [ShardImages(path, [name for name in names if name in wanted]) for path, names in raw.shards]
     card, colours = raw.card, {"auto": None, "white": WHITE, "black": BLACK}
     depth = None if card.bit_depth == "auto" else card.bit_depth
     background: Colour | None = colours[card.background] if isinstance(card.background, str) else card.background
@@ -245,7 +220,7 @@ def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: 
         conversion = facts.conversion(depth, background)
         folder = Path(tempfile.mkdtemp(dir=scratch))
         decoding = DecodeShards(folder, size, card.channels, conversion)
-        pool = Pool(runner.run(decoding, _labelled(labels, raw), len(labels), "decode"), card.channels)
+        pool = Pool(runner.run(decoding, items, len(labels), "decode"), size, card.channels)
         if pool.facts.conversion(depth, background) == conversion:
             return pool, conversion
         facts = pool.facts  # which do not depend on the conversion
@@ -286,11 +261,13 @@ def preprocess(
             fractions = settings.split
             used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
             used = used[used["image"].isin(set(pool.rows))]
-            _require_classes(used, raw.card.classes)
-        _write(used, pool, records, size * size * raw.card.channels, runner)
+            require_classes(used, raw.card.classes, "bad images left out; fix them, or add others")
+        _write(used, raw.card.classes, pool, records, runner)
     counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
     card, how = raw.card, (conversion.bit_depth, conversion.background)
     symmetry, notes = resolve_symmetry(settings.symmetry, card)
+    if others := ", ".join(f"{pool.modes[mode]} {name}" for mode, name in CONVERTED.items() if pool.modes[mode]):
+        notes.append(f"converted to {'RGB' if card.channels == 3 else 'grey'}: {others}")
     return Preprocessed(
         used[["image", "split", "label", "soft_label", "stratum"]],
         left_out,
@@ -309,15 +286,15 @@ def _left_out(marked: pd.DataFrame, pool: Pool, raw: Raw, path: Path) -> LeftOut
     return LeftOut(table, len(bad), raw.classes, path)
 
 
-def _write(used: pd.DataFrame, pool: Pool, records: dict[str, Path], values: int, runner: Runner) -> None:
-    """Write the records of each split, of images of so many values."""
-    in_shard = records_in_shard(values)
+def _write(used: pd.DataFrame, classes: tuple[str, ...], pool: Pool, records: dict[str, Path], runner: Runner) -> None:
+    """Write the records of each split."""
     for folder in records.values():
         clear(folder, MADE)
         folder.mkdir(exist_ok=True)
-    rows = {name: [pool.rows[image] for image in used["image"][used["split"] == name]] for name in SPLITS}
-    planned = (shard for name in SPLITS for shard in pool.shards(rows[name], records[name], in_shard))
-    runner.run(copy_records, planned, len(used), "write")
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = used[["image", "label", "soft_label", "confidence"]].assign(label=used["label"].map(numbers))
+    planned = (shard for name in SPLITS for shard in pool.shards(labels[used["split"] == name], records[name]))
+    runner.run(write_records, planned, len(used), "write")
 
 
 def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_fraction: float) -> None:
@@ -329,9 +306,13 @@ def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_frac
     """
     table, bad = done.quarantine, done.left_out.bad
     total = len(done.splits) + len(table)
-    of_copies = "take the copies out of the dataset, or raise it; if they are none, raise duplicates.correlation"
+    of_copies = (
+        "remove the copies from the dataset, or raise duplicates.max_removed_fraction; if they are not copies, raise "
+        "duplicates.correlation"
+    )
+    of_bad = "fix these files, or raise max_bad_fraction"
     limits = (
-        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction, "mend these files, or raise it"),
+        ("could not be used", table[:bad], "max_bad_fraction", max_bad_fraction, of_bad),
         ("were removed as copies", table[bad:], "duplicates.max_removed_fraction", max_removed_fraction, of_copies),
     )
     for what, rows, key, most, advice in limits:

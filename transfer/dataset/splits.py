@@ -7,8 +7,8 @@ every version of a library, and an image more or less moves few others.
 
 import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -31,7 +31,7 @@ def take_stratified(labels: pd.DataFrame, count: int, seed: int) -> pd.DataFrame
     share = Fraction(count, len(labels))
     quotas = _apportion(Counter(strata), [share, 1 - share])
     kept: list[int] = []
-    for stratum, rows in _rows_by(strata).items():
+    for stratum, rows in _rows_by(strata, np.arange(len(strata))).items():
         kept += _shuffled(rows, labels["image"].to_numpy(), seed)[: quotas[stratum][0]]
     return labels.iloc[sorted(kept)]
 
@@ -64,14 +64,20 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
     result = given.where(given != "", "train").rename("split")
     if fractions:
         result[pool.index] = _draw(pool, fractions, seed)
-    for name in SPLITS:
-        present = set(labels["label"][result == name])
-        if missing := [label for label in classes if label not in present]:
-            raise UserError(
-                f"split {name}: expected images of every class, received none of {missing} among "
-                f"{(result == name).sum()} (params.yaml: split, max_images; or the classes need more images, or groups)"
-            )
+    advice = "params.yaml: split, max_images; or the classes need more images, or groups"
+    require_classes(labels.assign(split=result), classes, advice)
     return result
+
+
+def require_classes(labels: pd.DataFrame, classes: tuple[str, ...], advice: str) -> None:
+    """Check that every split has an image of every class."""
+    for name in SPLITS:
+        found = labels["label"][labels["split"] == name]
+        if missing := [label for label in classes if label not in set(found)]:
+            raise UserError(
+                f"split {name}: expected images of every class, received none of {missing} among {len(found)} "
+                f"({advice})"
+            )
 
 
 def _require_enough(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
@@ -140,23 +146,20 @@ def _groups_by_size(pool: pd.DataFrame, single: NDArray[np.bool_], seed: int) ->
     """Rows of each group of several images, the largest group first."""
     groups = _rows_by(pool["group"][~single], np.flatnonzero(~single))
     order = sorted(groups, key=lambda name: (-len(groups[name]), _key(name, seed)))
-    return [np.array(groups[name]) for name in order]
+    return [groups[name] for name in order]
 
 
-def _rows_by(values: pd.Series, rows: Iterable[int] | None = None) -> dict[str, list[int]]:
-    """Row numbers of each value."""
-    found = defaultdict(list)
-    for row, value in zip(range(len(values)) if rows is None else rows, values, strict=True):
-        found[value].append(int(row))
-    return dict(found)
+def _rows_by(values: pd.Series, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Group row numbers by value."""
+    return {str(name): rows[places] for name, places in values.groupby(values.to_numpy()).indices.items()}
 
 
 def _key(name: str, seed: int) -> bytes:
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=str(seed).encode()).digest()
 
 
-def _shuffled(rows: list[int], images: NDArray[np.object_], seed: int) -> list[int]:
-    return sorted(rows, key=lambda row: _key(str(images[row]), seed))
+def _shuffled(rows: NDArray[np.int64], images: NDArray[np.object_], seed: int) -> list[int]:
+    return sorted(rows.tolist(), key=lambda row: _key(str(images[row]), seed))
 
 
 def _apportion(sizes: Mapping[str, int], shares: Sequence[Fraction]) -> Quotas:

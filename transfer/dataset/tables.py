@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,22 @@ SHOWN = 100  # characters of a line
 def read_table(card: Card, table: Table, folder: Path) -> tuple[tuple[str, ...], pd.DataFrame, list[str]]:
     """Label each image by its row of a table. White space around values does not count.
 
-    Returns the class names, a row for each image with the columns `LABEL_COLUMNS`, and lines that say which spellings
-    of labels are one class. soft_label is NaN, group and split are "" where there is none. The index are the numbers
-    of the table's lines.
+    Returns the class names, a row for each image with the columns `LABEL_COLUMNS`, and lines that say which labels
+    are written in several ways. soft_label is NaN, group and split are "" where there is none. The index has the line
+    numbers.
 
     Raises:
         UserError: no such table, a column is missing or empty, or a value is none that can be.
     """
     path = folder / table.file
     rows = _rows(table, path)
-    joined = []
+    notes = []
     if table.soft_label is not None:
         classes, soft = card.classes, _soft_labels(rows, table.soft_label, path)
         names = [classes[int(value > table.threshold)] for value in soft]
         confidence = _confidence(soft, table, path)
     else:
-        joined = _joined(rows[table.label], path)
+        notes = _spellings(rows[table.label], path)
         rows[table.label] = rows[table.label].str.strip()
         soft, names, confidence = pd.Series(math.nan, rows.index), list(rows[table.label]), [1.0] * len(rows)
         classes = card.classes or tuple(sorted(set(names) - {""}))
@@ -45,7 +45,7 @@ def read_table(card: Card, table: Table, folder: Path) -> tuple[tuple[str, ...],
     groups = list(rows[table.group]) if table.group is not None else [""] * len(rows)
     splits = _splits(rows[table.split], path) if table.split is not None else [""] * len(rows)
     columns = (rows[table.image], names, soft, confidence, strata, groups, splits)
-    return classes, pd.DataFrame(dict(zip(LABEL_COLUMNS, columns, strict=True)), rows.index), joined
+    return classes, pd.DataFrame(dict(zip(LABEL_COLUMNS, columns, strict=True)), rows.index), notes
 
 
 def _lines(table: Table, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -119,10 +119,25 @@ def _checked(rows: pd.DataFrame, table: Table, path: Path) -> pd.DataFrame:
     return rows
 
 
-def _joined(labels: "pd.Series[Any]", path: Path) -> list[str]:
-    """Name the classes that are written with and without white space around them."""
-    spelled = Counter(name.strip() for name in set(labels))
-    return [f"{path.name}: {name!r} is written with white space, too" for name, count in spelled.items() if count > 1]
+def _spellings(labels: "pd.Series[Any]", path: Path) -> list[str]:
+    """Say which labels are written in several ways: with white space around them, or in upper and lower case."""
+    spelled, folded = defaultdict(set), defaultdict(set)
+    for label in labels.unique():
+        spelled[label.strip()].add(label)
+        folded[label.strip().casefold()].add(label.strip())
+    return [
+        *(
+            f"{path.name}: {name!r} is written with and without spaces around it; both are read as one class"
+            for name, found in spelled.items()
+            if len(found) > 1
+        ),
+        *(
+            f"{path.name}: {' and '.join(map(repr, sorted(found)))} differ only in case and are different classes; if "
+            "they are one, write it one way"
+            for found in folded.values()
+            if len(found) > 1
+        ),
+    ]
 
 
 def _check_names(labels: "pd.Series[Any]", classes: tuple[str, ...], path: Path) -> None:

@@ -23,8 +23,6 @@ from transfer.core.errors import UserError, one_line
 from transfer.core.progress import progress_bar
 from transfer.dataset.labels import SPLIT_WORDS
 
-IMAGE_FOLDER = "image_folder"
-"""The name that TFDS gives to a folder SPLIT/CLASS/IMAGE; it is read as it lies there."""
 SIGNATURES = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n\x1a\n": ".png",
@@ -61,10 +59,10 @@ def bring(name: str, version: str | None, data_dir: Path | None, folder: Path) -
     """Write all labelled images of a dataset as files below `folder`; it is prepared first, where it is not yet.
 
     Args:
-        name: NAME or NAME/CONFIG, as TFDS names it, or "image_folder".
+        name: NAME or NAME/CONFIG, as TFDS names it.
         version: for instance 3.0.1, or 3.*.*; None takes TFDS' newest.
-        data_dir: where it is, or will be, prepared (in NAME/VERSION or NAME/CONFIG/VERSION); for "image_folder" the
-            folder itself. None: TFDS' own place, $TFDS_DATA_DIR or ~/tensorflow_datasets.
+        data_dir: where it is, or will be, prepared (in NAME/VERSION or NAME/CONFIG/VERSION). None: TFDS' own place,
+            $TFDS_DATA_DIR or ~/tensorflow_datasets.
         folder: where the images go; made if it is not there.
 
     Raises:
@@ -79,7 +77,7 @@ def find_builder(name: str, version: str | None, data_dir: Path | None) -> Any:
     """Return the builder of a dataset: by TFDS' code for it, or by what is prepared in `data_dir` without any code.
 
     Raises:
-        UserError: there is none of that name, configuration or version. The message names close ones.
+        UserError: there is none of that name, configuration or version. The message names those that there are.
     """
     import tensorflow_datasets as tfds
 
@@ -87,67 +85,24 @@ def find_builder(name: str, version: str | None, data_dir: Path | None) -> Any:
     wanted = {} if version is None else {"version": version}
     with _quiet():
         try:
-            if name == IMAGE_FOLDER:
-                return _image_folder(root, data_dir)
             return tfds.builder(name, data_dir=str(root), **wanted)
-        except UserError:
-            raise
+        except tfds.core.DatasetNotFoundError:
+            raise UserError(_not_found(f"{name}:{version}" if version else name, root)) from None
         except Exception as error:  # TFDS and the code of its datasets raise errors of many kinds
-            raise _not_found(name, version, root, error) from error
+            raise UserError(f"tfds: {name}: {one_line(error, 300)}; correct the card's source") from error
 
 
-def _image_folder(root: Path, given: Path | None) -> Any:
-    """Return the builder of a folder SPLIT/CLASS/IMAGE."""
+def _not_found(wanted: str, root: Path) -> str:
+    """Say that there is no such dataset, and what comes close to it."""
     import tensorflow_datasets as tfds
 
-    if given is None or not root.is_dir():
-        raise UserError(f"tfds: {IMAGE_FOLDER}: expected data_dir, a folder SPLIT/CLASS/IMAGE, received {given}")
-    builder = tfds.folder_dataset.ImageFolder(str(root))
-    if not builder.info.splits:
-        raise UserError(f"{root}: expected images in SPLIT/CLASS/ for TFDS' {IMAGE_FOLDER}, received none")
-    return builder
-
-
-def _prepared(folder: Path) -> list[str]:
-    """Versions, or configurations, of a dataset that are prepared in a folder."""
-    return sorted({path.parent.name for path in folder.glob("*/dataset_info.json")})
-
-
-def _not_found(name: str, version: str | None, root: Path, error: Exception) -> UserError:
-    """Say which part of a name is wrong, and what comes close to it."""
-    import tensorflow_datasets as tfds
-
-    base, _, config = name.partition("/")
-    own = tfds.list_builders(with_community_datasets=False)
-    names = {*own, *(path.parts[-3] for path in root.glob("*/*/dataset_info.json"))}
-    names |= {path.parts[-4] for path in root.glob("*/*/*/dataset_info.json")}
-    expected = f"expected a dataset of TFDS {tfds.__version__}, or one prepared in {root}"
-    if base not in names:
-        return UserError(f"tfds: {expected}, received {base!r}{_close(base, sorted(names))}")
-    configs = list(tfds.builder_cls(base).builder_configs) if base in own else []
-    if config and config not in configs and not (root / name).is_dir():
-        return UserError(
-            f"tfds: {base}: expected one of its configurations, received {config!r}{_close(config, configs)}"
-        )
-    if version is not None and (known := _versions(name, root)) and version not in known:
-        return UserError(f"tfds: {name}: expected one of its versions {', '.join(known)}, received {version!r}")
-    return UserError(f"tfds: {name}: {expected}, received: {one_line(error, 300)}")
-
-
-def _versions(name: str, root: Path) -> list[str]:
-    """Versions of a dataset that TFDS' code makes, or that are prepared."""
-    import tensorflow_datasets as tfds
-
-    try:
-        by_code = [str(version) for version in tfds.builder(name, data_dir=str(root)).versions]
-    except Exception:  # noqa: BLE001 (no code for it, or broken code: what is prepared remains)
-        by_code = []
-    return sorted({*by_code, *_prepared(root / name)})
-
-
-def _close(word: str, words: list[str]) -> str:
-    close = difflib.get_close_matches(word, words, 5, 0.5)
-    return f" (close: {', '.join(close)})" if close else ""
+    known = tfds.list_builders(with_community_datasets=False)
+    for info in sorted([*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]):
+        *names, version = info.parent.relative_to(root).parts
+        known.append(f"{'/'.join(names)}:{version}")
+    close = difflib.get_close_matches(wanted, known, 5, 0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else "correct the card's source"
+    return f"tfds: TFDS {tfds.__version__} has no dataset {wanted!r}, and none is prepared in {root}; {hint}"
 
 
 def prepare(builder: Any) -> None:
@@ -159,7 +114,7 @@ def prepare(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
     with _quiet():
-        if isinstance(builder, tfds.folder_dataset.ImageFolder) or builder.is_prepared():
+        if builder.is_prepared():
             return
         if not sys.stderr.isatty():
             tfds.disable_progress_bar()

@@ -19,6 +19,10 @@ LENGTH_BYTES, CHECKSUM_BYTES = 8, 4
 FRAME_BYTES = LENGTH_BYTES + 2 * CHECKSUM_BYTES
 BATCH = 32  # images that are read and computed at a time
 SHARD_BYTES = 64 * 2**20  # of pixels in a shard: few files, and none too large to send over a network
+FEATURES = {
+    "image": tf.string, "pixels": tf.string, "label": tf.int64, "soft_label": tf.float32, "confidence": tf.float32,
+}  # fmt: skip
+"""Of a record, and their types there: see `Example`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,13 @@ def serialise(example: Example) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
+def write_shard(examples: Iterable[Example], path: Path) -> None:
+    """Write a shard of records."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for example in examples:
+            writer.write(serialise(example))
+
+
 def records_in_shard(image_bytes: int) -> int:
     """Return how many records all shards but the last have, for images of size × size × channels bytes."""
     return max(1, SHARD_BYTES // image_bytes)
@@ -80,16 +91,8 @@ def records_in_shard(image_bytes: int) -> int:
 
 def parse(serialised: tf.Tensor, spec: Spec) -> dict[str, tf.Tensor]:
     """Turn records (n,) into the fields of `Example`, each (n, …); works inside tf.data."""
-    features: dict[str, tf.Tensor] = tf.io.parse_example(
-        serialised,
-        {
-            "image": tf.io.FixedLenFeature([], tf.string),
-            "pixels": tf.io.FixedLenFeature([], tf.string),
-            "label": tf.io.FixedLenFeature([], tf.int64),
-            "soft_label": tf.io.FixedLenFeature([], tf.float32),
-            "confidence": tf.io.FixedLenFeature([], tf.float32),
-        },
-    )
+    described = {name: tf.io.FixedLenFeature([], kind) for name, kind in FEATURES.items()}
+    features: dict[str, tf.Tensor] = tf.io.parse_example(serialised, described)
     shape = (-1, spec.image_size, spec.image_size, spec.channels)
     features["pixels"] = tf.reshape(tf.io.decode_raw(features["pixels"], tf.uint8), shape)
     return features
@@ -146,17 +149,9 @@ def network_inputs(batches: Iterable[Batch], views: int) -> Iterator[Floats]:
 
 
 def _in_rows(shards: list[str], spec: Spec, rows: range) -> tf.data.Dataset:
-    """Return the records of some rows. Of each shard come its own; of the last rows' all that follow, to be counted."""
-    images = spec.counts[Path(shards[0]).parent.name]
-    if len(rows) == images:
-        return tf.data.TFRecordDataset(shards)
+    """Return the records of some rows; of the last rows', all that follow, to be counted."""
     in_shard = records_in_shard(spec.image_size**2 * spec.channels)
-    dataset = tf.data.TFRecordDataset([])
-    for number in range(rows.start // in_shard, len(shards)):
-        first, last = (min(in_shard, max(0, row - number * in_shard)) for row in (rows.start, rows.stop))
-        if rows.stop < images and last == 0:
-            break
-        ends = rows.stop == images and number == len(shards) - 1
-        shard = tf.data.TFRecordDataset(shards[number]).skip(first)
-        dataset = dataset.concatenate(shard if ends else shard.take(last - first))
-    return dataset
+    first = rows.start // in_shard
+    dataset = tf.data.TFRecordDataset(shards[first:]).skip(rows.start - first * in_shard)
+    last = rows.stop == spec.counts[Path(shards[0]).parent.name]
+    return dataset if last else dataset.take(len(rows))

@@ -286,45 +286,28 @@ def test_a_file_where_a_folder_is_is_refused(box: Path, names: list[str]) -> Non
     refuse(box, tarred(members), "expected each name once")
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        (tarfile.SYMTYPE, "a symbolic link"),
-        (tarfile.LNKTYPE, "a hard link"),
-        (tarfile.CHRTYPE, "a character device"),
-        (tarfile.BLKTYPE, "a block device"),
-        (tarfile.FIFOTYPE, "a FIFO"),
-        (tarfile.CONTTYPE, None),
-        (b"V", "type b'V'"),
-    ],
-)
+SPECIAL = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, b"V")
+
+
+@pytest.mark.parametrize("kind", [*SPECIAL, tarfile.CONTTYPE])
 @pytest.mark.parametrize("compression", KINDS[1:])
-def test_a_tar_entry_that_is_no_file_is_refused(box: Path, kind: bytes, message: str | None, compression: str) -> None:
+def test_a_tar_entry_that_is_no_file_is_refused(box: Path, kind: bytes, compression: str) -> None:
     data = COMPRESS[compression](tarred([("good", b"x"), (member("bad", kind, linkname="good"), b"")]))
-    if message is None:  # POSIX: a contiguous file is a file
+    if kind == tarfile.CONTTYPE:  # POSIX: a contiguous file is a file
         (box.parent / "data").write_bytes(data)
         assert unpack(box.parent / "data", box / "made") == ["bad", "good"]
     else:
-        refuse(box, data, f"'bad': expected a file or folder, received {message}")
+        refuse(box, data, "'bad': expected a file or folder, received a link, a device or another special file")
 
 
-@pytest.mark.parametrize(
-    ("mode", "message"),
-    [
-        (stat.S_IFLNK, "a symbolic link"),
-        (stat.S_IFCHR, "a character device"),
-        (stat.S_IFBLK, "a block device"),
-        (stat.S_IFIFO, "a FIFO"),
-        (stat.S_IFSOCK, "a socket"),
-    ],
-)
-def test_a_zip_entry_that_is_no_file_is_refused(box: Path, mode: int, message: str) -> None:
+@pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_a_zip_entry_that_is_no_file_is_refused(box: Path, mode: int) -> None:
     data = zipped([("good", b"x"), (entry("bad", mode | 0o777), b"/etc")])
-    refuse(box, data, f"'bad': expected a file or folder, received {message}")
+    refuse(box, data, "'bad': expected a file or folder, received a link, a device or another special file")
 
 
 def test_a_link_and_a_file_through_it_write_nothing_outside(box: Path) -> None:
-    refuse(box, tarred([(member("a", tarfile.SYMTYPE, linkname=".."), b""), ("a/b", b"x")]), "a symbolic link")
+    refuse(box, tarred([(member("a", tarfile.SYMTYPE, linkname=".."), b""), ("a/b", b"x")]), "a link")
 
 
 @pytest.mark.parametrize("flag", [0x1, 0x40, 0x2000])
@@ -391,9 +374,13 @@ def test_a_zip_bomb_is_refused_before_anything_is_written(box: Path, monkeypatch
 
 def test_too_little_space_is_refused(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(box)
-    monkeypatch.setattr("transfer.dataset.archives.shutil.disk_usage", lambda _: usage._replace(free=9))
+    monkeypatch.setattr("transfer.core.files.shutil.disk_usage", lambda _: usage._replace(free=9))
     for kind in KINDS:
-        refuse(box, packed(kind, {"a": bytes(10)}), "expected 10 bytes of free space in .*box, received 9")
+        refuse(
+            box,
+            packed(kind, {"a": bytes(10)}),
+            "box: No space left on device: .*, to unpack ",
+        )
 
 
 def declared(data: bytes, size: int) -> bytes:
@@ -423,7 +410,7 @@ def overlapping() -> bytes:
 
 
 def test_entries_that_overlap_are_refused(box: Path) -> None:
-    refuse(box, overlapping(), "expected entries that do not overlap, received one that begins within another")
+    refuse(box, overlapping(), "expected an undamaged zip, received: ")
 
 
 def test_a_header_bomb_is_refused_in_little_memory(box: Path) -> None:
@@ -465,7 +452,7 @@ def test_a_negative_size_is_refused(box: Path, size: int) -> None:
 def test_a_negative_size_of_a_link_ends(box: Path) -> None:
     """tarfile went round for ever with this (CVE-2025-8194)."""
     info = member("a", b"V", size=-512)
-    refuse(box, info.tobuf(tarfile.GNU_FORMAT) + bytes(2048), "expected a file or folder, received type b'V'")
+    refuse(box, info.tobuf(tarfile.GNU_FORMAT) + bytes(2048), "expected a file or folder, received a link")
 
 
 @pytest.mark.parametrize("kind", KINDS)

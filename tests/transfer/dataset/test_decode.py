@@ -324,3 +324,12 @@ def test_any_damage_is_decoded_or_refused(noise: bytes, place: int, value: int) 
         else:
             assert decoded.shape == (8, 8, 3)
             assert decoded.dtype == np.uint8
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".heic", ".webp"])
+def test_photographs_of_phones_and_of_the_web_are_read(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif")
+    assert suffix in images.IMAGE_SUFFIXES
+    photograph = _save(Image.new("RGB", (64, 48), (200, 60, 40)), tmp_path / f"a{suffix}", quality=90)
+    assert np.abs(decode(photograph, 8, 3).astype(int) - (200, 60, 40)).max() < 6

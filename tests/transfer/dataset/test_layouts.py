@@ -35,7 +35,11 @@ def test_class_folders(tmp_path: Path) -> None:
     layout = _layout(tmp_path, ["b/1.png", "a/deep/2.png", "3.png"])
     assert layout.classes == ("a", "b")
     assert layout.labelled == [Labelled("a/deep/2.png", "a"), Labelled("b/1.png", "b")]
-    assert (layout.unlabelled, layout.notes) == ([], [])
+    assert layout.unlabelled == []
+    assert layout.notes == [
+        "beside the class folders, in no class: 3.png. They count as bad images: move them into the folders of their "
+        "classes, or elsewhere"
+    ]
 
 
 def test_folders_without_images_are_no_classes_and_named(tmp_path: Path) -> None:
@@ -100,7 +104,9 @@ def test_folders_of_splits_in_each_class_are_kept(tmp_path: Path) -> None:
 
 
 def test_splits_in_some_classes_only_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"each of test and train is a split, but images in b not.*`classes: \[a, b\]`"):
+    with pytest.raises(
+        UserError, match=r"splits \(test and train\), others are not \(images in b\).*`classes: \[a, b\]`"
+    ):
         _layout(tmp_path, ["a/train/1.png", "a/test/1.png", "b/1.png"])
     named = read_layout(Card(title="t", classes=("a", "b")), tmp_path, ["a/test/1.png", "a/train/1.png", "b/1.png"], [])
     assert _counts(named) == {"a": {"": 2}, "b": {"": 1}}
@@ -153,7 +159,7 @@ def test_a_folder_that_is_no_copy_of_the_splits_is_an_error(tmp_path: Path, chan
         (tmp_path / files[-1]).write_text("another image", encoding="utf-8")
     else:
         files.pop()
-    with pytest.raises(UserError, match=r"each of test, train and val is a split, but chest_xray not"):
+    with pytest.raises(UserError, match=r"named like splits \(test, train and val\), others are not \(chest_xray\)"):
         read_layout(Card(title="t"), tmp_path, sorted(files), [])
 
 
@@ -163,8 +169,8 @@ def test_another_folder_beside_splits_is_an_error_that_shows_both_readings(tmp_p
     with pytest.raises(UserError) as caught:
         _layout(tmp_path, files)
     assert str(caught.value) == (
-        f"{tmp_path}: by its name, each of test and train is a split, but bus not. If they are splits, move bus out of "
-        "the folder (or rename it to unlabeled, if its images have no labels). If the classes are bus, test and train, "
+        f"{tmp_path}: some folders are named like splits (test and train), others are not (bus). If they are splits, "
+        "move bus out of the folder (or rename it to unlabeled, if its images have no labels). If they are classes, "
         "name them in card.yaml: `classes: [bus, test, train]`"
     )
     layout = read_layout(Card(title="t", classes=("bus", "test", "train")), tmp_path, sorted(files), [])
@@ -187,7 +193,7 @@ def test_other_folders_are_classes(tmp_path: Path, files: list[str]) -> None:
 
 @pytest.mark.parametrize("files", [["train/1.png", "test/2.png"], ["test/a/1.png", "val/a/1.png"]])
 def test_splits_without_classes_to_train_on_are_an_error(tmp_path: Path, files: list[str]) -> None:
-    with pytest.raises(UserError, match=r"called like splits, but there is no folder train with a folder for each cl"):
+    with pytest.raises(UserError, match=r"named like splits, but there is no folder train with a folder for each cl"):
         _layout(tmp_path, files)
     names = tuple(sorted(file.split("/")[0] for file in files))
     layout = read_layout(Card(title="t", classes=names), tmp_path, sorted(files), [])
@@ -216,7 +222,7 @@ def test_both_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
 
 def test_a_class_in_capitals_in_one_split_only_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"one class is spelt in two ways, Cat in train and cat in test: rename a folder"
+        UserError, match=r"one class is spelled in two ways, Cat in train and cat in test: rename a folder"
     ):
         _layout(tmp_path, ["train/Cat/1.png", "test/cat/1.png", "train/b/1.png", "test/b/1.png"])
 
@@ -252,7 +258,7 @@ def test_classes_of_tiny_imagenet_whose_words_are_the_same_keep_their_ids(tmp_pa
     ("annotations", "message"),
     [
         ("val_0.JPEG\tn9\n", r"val_0.JPEG: expected one of the classes, received 'n9'"),
-        ("val_0.JPEG\n", r"line 1: expected 2 tab-separated columns, received 1"),
+        ("val_0.JPEG\n", r"is not tab-separated text of two columns or more: not enough values"),
     ],
 )
 def test_wrong_annotations_of_tiny_imagenet_are_an_error(tmp_path: Path, annotations: str, message: str) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.conftest import ROOT, colour_images
+from tests.transfer.dataset.test_tfds import patterns
 from transfer.core.errors import UserError
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import IMAGE_SUFFIXES, decode
@@ -58,7 +60,8 @@ def test_hidden_files_do_not_count_and_other_files_are_named(pictures: Path, tmp
     done = obtain(pictures, tmp_path / "raw")
     assert done.images == 6
     assert done.passed_over == ["blue/photo.heic", "red/notes.txt"]
-    assert "pictures of a kind that is not read: 1 .heic; convert them to PNG or JPEG to use them" in done.notes
+    heic = "convert them to PNG or JPEG (for HEIC, `pip install pillow-heif` is enough)"
+    assert f"pictures of a kind that is not read: 1 .heic; to use them, {heic}" in done.notes
 
 
 def test_what_is_no_regular_file_is_passed_over_and_named(pictures: Path, tmp_path: Path) -> None:
@@ -83,7 +86,7 @@ def test_folders_behind_links_count(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_nowhere_is_an_error(pictures: Path, tmp_path: Path) -> None:
     (pictures / "green").symlink_to("nowhere")
-    with pytest.raises(UserError, match=r"pictures/green \(No such file or directory\)\. Mend .* link, or remove it"):
+    with pytest.raises(UserError, match=r"pictures/green \(No such file or directory\)\. Fix .* link, or remove it"):
         obtain(pictures, tmp_path / "raw")
 
 
@@ -222,23 +225,23 @@ def test_an_archive_of_another_size_is_refused_before_it_is_unpacked(
     assert not (tmp_path / "raw").exists()
 
 
-def test_a_dataset_of_tensorflow_datasets_keeps_its_splits_and_classes(tmp_path: Path) -> None:
-    for name, each in (("train", 3), ("test", 2)):
-        colour_images(tmp_path / "set" / name, COLOURS, each=each, size=8)
+def test_a_dataset_of_tensorflow_datasets_keeps_its_splits_and_classes(pictures: Path, tmp_path: Path) -> None:
+    features = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["blue", "red"])}
+    files = {name: [str(path) for path in sorted((pictures / name).iterdir())] for name in ("blue", "red")}
+    examples = [{"image": file, "label": name} for name, found in files.items() for file in found[:3]]
+    patterns(tmp_path / "set", features, {"train": examples, "test": examples[::-3]})
     card = tmp_path / "own.yaml"
-    text = (
-        f"title: own\nclasses: [red, blue]\nsource: {{tfds: {{name: image_folder, data_dir: '{tmp_path / 'set'}'}}}}\n"
-    )
+    text = f"title: own\nclasses: [red, blue]\nsource: {{tfds: {{name: patterns, data_dir: '{tmp_path / 'set'}'}}}}\n"
     card.write_text(text, encoding="utf-8")
     done = obtain(card, tmp_path / "raw")
     assert done.card.classes == ("red", "blue")
     assert done.labels.groupby(["split", "label"]).size().to_dict() == {
-        ("test", "blue"): 2, ("test", "red"): 2, ("train", "blue"): 3, ("train", "red"): 3,
+        ("test", "blue"): 1, ("test", "red"): 1, ("train", "blue"): 3, ("train", "red"): 3,
     }  # fmt: skip
     first = done.labels.iloc[0]
     copied = _packed(tmp_path / "raw")[first["image"]]
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["card.yaml", "images", "labels.csv"]
-    assert copied in [path.read_bytes() for path in (tmp_path / "set" / first["split"] / first["label"]).iterdir()]
+    assert copied in [Path(file).read_bytes() for file in files[first["label"]]]
     card.write_text(text.replace("red, blue", "red, green"), encoding="utf-8")
     with pytest.raises(UserError, match=r"expected the classes \['green', 'red'\], which the card names"):
         obtain(card, tmp_path / "other")

@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_listed_is_named(public: Path) -> None:
 def test_download_ends_with_an_error_that_names_the_folder(public: Path, tmp_path: Path) -> None:
     colour_images(public / "set", {**COLOURS, "green": (0, 200, 0)}, each=1, size=8)
     (public / "set/green").chmod(0)
-    with _as_a_user(), pytest.raises(UserError, match=r"set/green \(Permission denied\). Mend the permissions"):
+    with _as_a_user(), pytest.raises(UserError, match=r"set/green \(Permission denied\). Fix the permissions"):
         obtain(public / "set", public / "raw")
 
 

@@ -144,7 +144,13 @@ def test_white_space_around_values_does_not_count_and_joined_labels_are_said(tmp
     assert card.table is not None
     classes, _, notes = read_table(card, card.table, tmp_path)
     assert classes == ("no", "yes")
-    assert notes == ["labels.csv: 'yes' is written with white space, too"]
+    assert notes == ["labels.csv: 'yes' is written with and without spaces around it; both are read as one class"]
+    (tmp_path / "labels.csv").write_text(text.replace("yes ", "Yes"), encoding="utf-8")
+    classes, _, notes = read_table(card, card.table, tmp_path)
+    assert classes == ("Yes", "no", "yes")
+    assert notes == [
+        "labels.csv: 'Yes' and 'yes' differ only in case and are different classes; if they are one, write it one way"
+    ]
 
 
 @pytest.mark.parametrize("line", [2, 3])

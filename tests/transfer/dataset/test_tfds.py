@@ -27,7 +27,7 @@ def _encoded(seed: int, kind: str, mode: str = "RGB") -> bytes:
     return file.getvalue()
 
 
-def _prepared(
+def patterns(
     root: Path,
     features: dict[str, Any],
     splits: Examples,
@@ -87,7 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "test": _examples(TEST, [1, -1, 0, -1]),
         "unlabelled": _examples([_encoded(seed, "PNG") for seed in range(40, 45)], [-1] * 5),
     }
-    _prepared(root, _image_label(), splits, shards=3)
+    patterns(root, _image_label(), splits, shards=3)
     return root
 
 
@@ -132,7 +132,7 @@ def test_the_order_is_that_of_the_files_each_time(place: Path, tmp_path: Path) -
 
 def test_no_folder_holds_more_than_a_thousand_files(tmp_path: Path) -> None:
     one = _encoded(1, "PNG", "L")
-    builder = _prepared(
+    builder = patterns(
         tmp_path / "tfds", _image_label(shape=(None, None, 1)), {"train": _examples([one] * 1001, [0] * 1001)}
     )
     done = bring_images(builder, tmp_path / "images")
@@ -145,7 +145,7 @@ def test_no_folder_holds_more_than_a_thousand_files(tmp_path: Path) -> None:
 
 def test_grey_images_stay_as_they_are(tmp_path: Path) -> None:
     grey = [_encoded(1, "PNG", "L"), _encoded(2, "JPEG", "L")]
-    builder = _prepared(tmp_path / "tfds", _image_label(shape=(None, None, 1)), {"train": _examples(grey, [0, 1])})
+    builder = patterns(tmp_path / "tfds", _image_label(shape=(None, None, 1)), {"train": _examples(grey, [0, 1])})
     done = bring_images(builder, tmp_path / "images")
     files = [tmp_path / "images" / image for image in done.labels["image"]]
     assert {path.read_bytes() for path in files} == set(grey)
@@ -162,7 +162,7 @@ def test_a_tensor_of_bytes_becomes_a_png_of_equal_pixels(tmp_path: Path, shape: 
     }
     pixels = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
     examples = [{"image": pixels[number], "label": number} for number in range(2)]
-    done = bring_images(_prepared(tmp_path / "tfds", features, {"train": examples}), tmp_path / "images")
+    done = bring_images(patterns(tmp_path / "tfds", features, {"train": examples}), tmp_path / "images")
     assert sorted(done.labels["label"]) == ["ant", "zebra"]
     for path, label, _ in _written(done, tmp_path / "images"):
         assert path.suffix == ".png"
@@ -172,52 +172,26 @@ def test_a_tensor_of_bytes_becomes_a_png_of_equal_pixels(tmp_path: Path, shape: 
 
 
 def test_bytes_that_are_no_image_are_written_for_the_quarantine(tmp_path: Path) -> None:
-    builder = _prepared(tmp_path / "tfds", _image_label(), {"train": _examples([b"none", TRAIN[0]], [0, 1])})
+    builder = patterns(tmp_path / "tfds", _image_label(), {"train": _examples([b"none", TRAIN[0]], [0, 1])})
     done = bring_images(builder, tmp_path / "images")
     assert sorted(Path(image).suffix for image in done.labels["image"]) == [".bin", ".png"]
 
 
-def test_an_image_folder_of_tfds_is_read_as_it_lies(tmp_path: Path) -> None:
-    contents = {}
-    for number, (split, name) in enumerate([("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "dog")]):
-        folder = tmp_path / "pictures" / split / name
-        folder.mkdir(parents=True)
-        contents[_encoded(number, "JPEG")] = (name, split)
-        (folder / "0.jpg").write_bytes(_encoded(number, "JPEG"))
-    for builder in (
-        tfds.folder_dataset.ImageFolder(str(tmp_path / "pictures")),
-        find_builder("image_folder", None, tmp_path / "pictures"),
-    ):
-        target = tmp_path / f"images-{id(builder)}"
-        done = bring_images(builder, target)
-        assert done.classes == ("cat", "dog")
-        found = {path.read_bytes(): (label, split) for path, label, split in _written(done, target)}
-        assert found == contents
-    assert len(bring("image_folder", None, tmp_path / "pictures", tmp_path / "again").labels) == 4
-
-
-def test_an_image_folder_without_images_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected images in SPLIT/CLASS/ for TFDS' image_folder, received none"):
-        find_builder("image_folder", None, tmp_path)
-    with pytest.raises(UserError, match=r"image_folder: expected data_dir, a folder SPLIT/CLASS/IMAGE, received None"):
-        find_builder("image_folder", None, None)
-
-
 def test_a_configuration_is_found_by_its_name(tmp_path: Path) -> None:
-    _prepared(tmp_path, _image_label(), {"train": _examples(TRAIN[:2], [0, 1])}, config="small")
+    patterns(tmp_path, _image_label(), {"train": _examples(TRAIN[:2], [0, 1])}, config="small")
     done = bring("patterns/small", "1.2.0", tmp_path, tmp_path / "images")
     assert {(tmp_path / "images" / image).read_bytes() for image in done.labels["image"]} == set(TRAIN[:2])
 
 
 def test_a_single_split_of_another_name_is_no_given_split(tmp_path: Path) -> None:
-    builder = _prepared(tmp_path / "tfds", _image_label(), {"everything": _examples(TRAIN[:2], [0, 1])})
+    builder = patterns(tmp_path / "tfds", _image_label(), {"everything": _examples(TRAIN[:2], [0, 1])})
     done = bring_images(builder, tmp_path / "images")
     assert (list(done.labels["split"]), done.passed_over) == (["", ""], [])
 
 
 def test_of_two_names_for_one_split_the_exact_one_counts(tmp_path: Path) -> None:
     splits = {"val": _examples(TRAIN[:1], [0]), "validation": _examples(TRAIN[1:3], [0, 1])}
-    done = bring_images(_prepared(tmp_path / "tfds", _image_label(), splits), tmp_path / "images")
+    done = bring_images(patterns(tmp_path / "tfds", _image_label(), splits), tmp_path / "images")
     assert (list(done.labels["split"]), done.passed_over) == (["validation"] * 2, ["split val: 1 examples"])
 
 
@@ -226,7 +200,7 @@ def test_several_unknown_splits_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"patterns/1.2.0: expected one split, or splits named train, .*received north, south"
     ):
-        bring_images(_prepared(tmp_path / "tfds", _image_label(), splits), tmp_path / "images")
+        bring_images(patterns(tmp_path / "tfds", _image_label(), splits), tmp_path / "images")
 
 
 def _two_images() -> dict[str, Any]:
@@ -235,7 +209,7 @@ def _two_images() -> dict[str, Any]:
 
 def test_supervised_keys_choose_among_several_images_and_labels(tmp_path: Path) -> None:
     example = {"image": io.BytesIO(TRAIN[0]), "mask": io.BytesIO(TRAIN[2]), "label": 0, "kind": 1}
-    builder = _prepared(tmp_path / "tfds", _two_images(), {"train": [example]}, keys=("mask", "kind"))
+    builder = patterns(tmp_path / "tfds", _two_images(), {"train": [example]}, keys=("mask", "kind"))
     done = bring_images(builder, tmp_path / "images")
     assert done.classes == ("a", "b")
     assert list(done.labels["label"]) == ["b"]
@@ -268,7 +242,7 @@ def test_supervised_keys_choose_among_several_images_and_labels(tmp_path: Path) 
     ],
 )
 def test_a_dataset_without_an_image_and_a_label_is_an_error(tmp_path: Path, features: Any, message: str) -> None:
-    builder = _prepared(tmp_path / "tfds", features, {}, keys=None)
+    builder = patterns(tmp_path / "tfds", features, {}, keys=None)
     with pytest.raises(UserError, match=message) as raised:
         bring_images(builder, tmp_path / "images")
     assert "\n" not in str(raised.value)
@@ -276,7 +250,7 @@ def test_a_dataset_without_an_image_and_a_label_is_an_error(tmp_path: Path, feat
 
 def test_one_class_is_an_error(tmp_path: Path) -> None:
     features = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["one"])}
-    builder = _prepared(tmp_path / "tfds", features, {"train": _examples(TRAIN[:1], [0])})
+    builder = patterns(tmp_path / "tfds", features, {"train": _examples(TRAIN[:1], [0])})
     with pytest.raises(UserError, match=r"expected two or more classes, received \['one'\]"):
         bring_images(builder, tmp_path / "images")
 
@@ -284,16 +258,12 @@ def test_one_class_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "message"),
     [
-        ("tf_flowrs", "3.0.1", r"expected a dataset of TFDS .*, received 'tf_flowrs' \(close: tf_flowers"),
-        ("pattern", None, r"received 'pattern' \(close: patterns"),
-        ("qqqqqqqqqqqq", None, r"received 'qqqqqqqqqqqq'$"),
-        ("tf_flowers", "9.0.0", r"tf_flowers: expected one of its versions 3.0.1, received '9.0.0'"),
-        ("patterns", "1.0.0", r"patterns: expected one of its versions 1.2.0, received '1.0.0'"),
-        (
-            "imagenet_resized/8x9",
-            None,
-            r"imagenet_resized: expected one of its configurations, received '8x9' \(close: 8x8",
-        ),
+        ("tf_flowrs", "3.0.1", r"has no dataset 'tf_flowrs:3.0.1', .*; did you mean tf_flowers"),
+        ("pattern", None, r"has no dataset 'pattern', and none is prepared in .*; did you mean patterns:1.2.0"),
+        ("qqqqqqqqqqqq", None, r"has no dataset 'qqqqqqqqqqqq', .*; correct the card's source$"),
+        ("tf_flowers", "9.0.0", r"tfds: tf_flowers: .* cannot be loaded at version 9.0.0, only: 3.0.1"),
+        ("patterns", "1.0.0", r"has no dataset 'patterns:1.0.0', .*; did you mean patterns:1.2.0"),
+        ("imagenet_resized/8x9", None, r"tfds: imagenet_resized/8x9: .*BuilderConfig 8x9 not found .*8x8"),
     ],
 )
 def test_a_wrong_name_is_an_error_that_names_close_ones(
@@ -351,6 +321,6 @@ def test_damaged_files_are_an_error_that_says_where(place: Path, tmp_path: Path,
 def test_a_damaged_description_is_an_error(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place, tmp_path / "tfds")
     (tmp_path / "tfds/patterns/1.2.0/dataset_info.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"tfds: patterns: .*received: ") as raised:
+    with pytest.raises(UserError, match=r"tfds: patterns: .*; correct the card's source") as raised:
         bring("patterns", "1.2.0", tmp_path / "tfds", tmp_path / "images")
     assert "\n" not in str(raised.value)
