@@ -25,7 +25,8 @@ def main() -> None:
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     runner = make_runner(params.runner, params.beam_options)
     same = params.duplicates
-    settings = Settings(params.split, params.image_size, params.max_images, params.seed, same, params.symmetry)
+    which = (params.split, params.image_size, params.max_images, params.seed)
+    settings = Settings(*which, same, params.symmetry, params.resize)
     done = preprocess(RAW, records, settings, runner, QUARANTINE)
     done.spec.write(SPEC)
     write_csv(done.splits, SPLITS)

@@ -1,7 +1,7 @@
 """Classifiers exported from small networks, made once for all tests that read them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from transfer.core.arrays import Pixels
+from transfer.core.spec import Resize
 from transfer.evaluation.calibration import temper
 from transfer.export.calibrated import Calibrated
 from transfer.export.contract import Contract
@@ -57,9 +58,10 @@ def small_network(channels: Literal[1, 3], views: Literal[1, 2, 4, 8]) -> tuple[
     return network.whole, contract
 
 
-def export(folder: Path, channels: Literal[1, 3], views: Literal[1, 2, 4, 8]) -> Exported:
+def export(folder: Path, channels: Literal[1, 3], views: Literal[1, 2, 4, 8], resize: Resize = "squash") -> Exported:
     """Write all formats."""
     whole, contract = small_network(channels, views)
+    contract = replace(contract, resize=resize)
     for name, made in FORMATS.items():
         write(Calibrated(whole, contract), name, lambda: images_of(32, channels), folder / made.place)
 
@@ -79,5 +81,5 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.fixture(scope="session")
 def exported_grey(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Of grey images, as the mean of eight views."""
-    return export(tmp_path_factory.mktemp("grey"), 1, 8)
+    """Of grey images, padded, as the mean of eight views."""
+    return export(tmp_path_factory.mktemp("grey"), 1, 8, "pad")

@@ -18,6 +18,7 @@ Units = tuple[Count, ...]
 LabelKind = Literal["auto", "hard", "soft"]
 Pooling = Literal["average", "max", "average_max"]
 Views = Literal["all", 1, 2, 4, 8]
+Square = Literal["auto", "squash", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
 WEIGHTS = ("packaged", "imagenet", "none")
@@ -217,6 +218,7 @@ class Params:
     dataset: Annotated[Str, Field(min_length=1)]
     symmetry: Symmetry
     image_size: Annotated[Int, Field(ge=32, le=1024)]
+    resize: Square
     batch_size: Annotated[Int, Field(ge=1, le=4096)]
     max_images: Annotated[Int, Field(ge=8)] | None
     max_bad_fraction: Annotated[Float, Field(ge=0, le=1)]

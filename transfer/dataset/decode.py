@@ -4,7 +4,9 @@ import hashlib
 import io
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -12,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from transfer.core.arrays import Pixels
-from transfer.core.spec import BLACK, WHITE, Colour, Conversion
+from transfer.core.spec import BLACK, WHITE, Colour, Conversion, Resize
 
 IMAGE_SUFFIXES = {
     ".avif", ".bmp", ".gif", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
@@ -43,6 +45,13 @@ DEPTHS = (8, 10, 12, 14, 16)
 """What cameras and scanners have, in bits, that write files of 16."""
 
 
+SQUARE: dict[Resize, Callable[..., Image.Image]] = {
+    "squash": Image.Image.resize,
+    "crop": ImageOps.fit,
+    "pad": partial(ImageOps.pad, color="gray"),
+}
+
+
 @dataclass(frozen=True)
 class Facts:
     """What decides how images become 8 bits, of one image or, added up, of many: the most bits that a 16-bit grey uses
@@ -61,14 +70,14 @@ class Facts:
             self.flat_on_black + other.flat_on_black,
         )
 
-    def conversion(self, bit_depth: int | None, background: Colour | None) -> Conversion:
+    def conversion(self, bit_depth: int | None, background: Colour | None, resize: Resize = "squash") -> Conversion:
         """Return the conversion that suits the images; what is given, and not None, stays as it is given.
 
         The depth is the smallest of `DEPTHS` that holds all values. The background is white, unless more images are
         flat on white than on black.
         """
         black = self.flat_on_white > self.flat_on_black
-        return Conversion(bit_depth or _depth(self.bits), background or (BLACK if black else WHITE))
+        return Conversion(bit_depth or _depth(self.bits), background or (BLACK if black else WHITE), resize)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Decoded:
     @property
     def flat(self) -> bool:
         """Whether it is of one colour, or nearly."""
-        return int(np.ptp(self.pixels, axis=(0, 1)).max()) <= FLAT_LEVELS
+        return int(np.ptp(self.thumbnail, axis=(0, 1)).max()) <= FLAT_LEVELS  # which has no padding
 
 
 class BadImageError(Exception):
@@ -190,14 +199,29 @@ def _coarse(image: Image.Image) -> str:
     )
 
 
+def make_square(image: Image.Image, size: int, resize: Resize) -> Image.Image:
+    """Bring an image to `size` x `size` pixels.
+
+    Resizing filters over the area that a pixel comes from; at the size itself it changes nothing. The colour of padding
+    is the middle of all values, which networks take for about 0, as the padding of their own convolutions.
+
+    Args:
+        image: in mode L or RGB.
+        size: height and width of the result.
+        resize: squash, without keeping the aspect ratio; crop to the largest square in the centre; or pad: scale until
+            the longer side fits, and fill up with grey on both sides.
+    """
+    return SQUARE[resize](image, (size, size), Image.Resampling.BILINEAR)
+
+
 def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Decoded:
-    """Decode an image, turn it as its EXIF orientation says, and resize it (without keeping the aspect ratio).
+    """Decode an image, turn it as its EXIF orientation says, and make it square.
 
     Args:
         data: the content of the file. Of an animation the first frame counts.
         size: height and width of the result.
         channels: 1 for grey, 3 for RGB.
-        conversion: to 8 bits a channel without transparency.
+        conversion: to 8 bits a channel without transparency, and to a square.
 
     Raises:
         BadImageError: not an image, truncated, with too many pixels, or with more than 16 bits a channel.
@@ -212,8 +236,7 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
             plain = found.image
             if plain.mode != mode:  # to its own it would be copied
                 plain = plain.convert(mode)
-            # Resizing filters over the area that a pixel comes from; at the size itself it changes nothing.
-            pixels = plain.resize((size, size), Image.Resampling.BILINEAR)
+            pixels = make_square(plain, size, conversion.resize)
             thumbnail = plain.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=3.0)
     except (BadImageError, MemoryError):
         raise

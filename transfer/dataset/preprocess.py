@@ -14,13 +14,14 @@ from transfer.core.cards import FOLDER_CARD, Card, Symmetry, resolve_symmetry
 from transfer.core.errors import UserError
 from transfer.core.files import write_csv
 from transfer.core.outputs import clear
-from transfer.core.params import Duplicates, Split
-from transfer.core.spec import BLACK, WHITE, Colour, Conversion, Spec
+from transfer.core.params import Duplicates, Split, Square
+from transfer.core.spec import BLACK, WHITE, Colour, Conversion, Resize, Spec
 from transfer.core.strict import load_yaml, validate
 from transfer.dataset.decode import Facts
 from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.pool import DecodeShards, Pool, ShardImages, write_records
+from transfer.dataset.shapes import LOOKED_AT, resolve_resize
 from transfer.dataset.shards import open_shard, shards
 from transfer.dataset.splits import follow_groups, require_classes, split, take_stratified
 from transfer.workers.work import Runner
@@ -34,7 +35,8 @@ class Settings:
 
     `split` are the fractions of the test and the validation split; `image_size` is the height and width of the images
     in the records; `max_images` of them take part, or all where it is None; `seed` is that of the split and of the
-    choice of `max_images`; `duplicates` says which images count as the same; `symmetry` overrides that of the card.
+    choice of `max_images`; `duplicates` says which images count as the same; `symmetry` overrides that of the card;
+    `resize` says how an image becomes square.
     """
 
     split: Split
@@ -43,6 +45,7 @@ class Settings:
     seed: int
     duplicates: Duplicates
     symmetry: Symmetry = "auto"
+    resize: Square = "auto"
 
 
 @dataclass(frozen=True)
@@ -204,24 +207,31 @@ class Preprocessed:
         }
 
 
-def _decode(labels: pd.DataFrame, raw: Raw, size: int, runner: Runner, scratch: Path) -> tuple[Pool, Conversion]:
-    """Decode all images, and find how they become 8 bits a channel without transparency.
+def _in_shards(labels: pd.DataFrame, raw: Raw) -> list[ShardImages]:
+    """Return the images of `labels` as they lie in the shards of data/raw."""
+    wanted = set(labels["image"])
+    return [ShardImages(path, [name for name in names if name in wanted]) for path, names in raw.shards]
+
+
+def _decode(
+    labels: pd.DataFrame, raw: Raw, square: tuple[int, Resize], runner: Runner, scratch: Path
+) -> tuple[Pool, Conversion]:
+    """Decode all images to squares of a size, and find how they become 8 bits a channel without transparency.
 
     What the card leaves open is known once all are decoded. Most datasets have nothing but images of 8 bits without
     transparency, and for them the first try is right; otherwise they are decoded again.
     """
-    wanted = set(labels["image"])
-    items = [ShardImages(path, [name for name in names if name in wanted]) for path, names in raw.shards]
+    items = _in_shards(labels, raw)
     card, colours = raw.card, {"auto": None, "white": WHITE, "black": BLACK}
     depth = None if card.bit_depth == "auto" else card.bit_depth
     background: Colour | None = colours[card.background] if isinstance(card.background, str) else card.background
-    facts = Facts()
+    facts, (size, resize) = Facts(), square
     while True:
-        conversion = facts.conversion(depth, background)
+        conversion = facts.conversion(depth, background, resize)
         folder = Path(tempfile.mkdtemp(dir=scratch))
         decoding = DecodeShards(folder, size, card.channels, conversion)
         pool = Pool(runner.run(decoding, items, len(labels), "decode"), size, card.channels)
-        if pool.facts.conversion(depth, background) == conversion:
+        if pool.facts.conversion(depth, background, resize) == conversion:
             return pool, conversion
         facts = pool.facts  # which do not depend on the conversion
         shutil.rmtree(folder)
@@ -250,9 +260,11 @@ def preprocess(
     raw, size, seed = read_raw(raw_folder), settings.image_size, settings.seed
     labels = raw.labels if settings.max_images is None else take_stratified(raw.labels, settings.max_images, seed)
     labels = follow_groups(labels).sort_values("image", ignore_index=True)
+    some = labels.iloc[:: len(labels) // LOOKED_AT + 1]
+    resize, said = resolve_resize(settings.resize, _in_shards(some, raw))
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
-        pool, conversion = _decode(labels, raw, size, runner, Path(scratch))
+        pool, conversion = _decode(labels, raw, (size, resize), runner, Path(scratch))
         marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
         with left_out.explained():
@@ -264,7 +276,7 @@ def preprocess(
             require_classes(used, raw.card.classes, "bad images left out; fix them, or add others")
         _write(used, raw.card.classes, pool, records, runner)
     counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
-    card, how = raw.card, (conversion.bit_depth, conversion.background)
+    card, how = raw.card, (conversion.bit_depth, conversion.background, conversion.resize)
     symmetry, notes = resolve_symmetry(settings.symmetry, card)
     if others := ", ".join(f"{pool.modes[mode]} {name}" for mode, name in CONVERTED.items() if pool.modes[mode]):
         notes.append(f"converted to {'RGB' if card.channels == 3 else 'grey'}: {others}")
@@ -276,7 +288,7 @@ def preprocess(
         pool.flat,
         int((marked["split"] != labels["split"]).sum()),
         Spec(card.classes, card.positive, symmetry, size, card.channels, counts, *how),
-        notes,
+        notes + said,
     )
 
 

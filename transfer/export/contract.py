@@ -8,19 +8,25 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from transfer.core.errors import UserError
-from transfer.core.spec import BLACK, WHITE, Conversion
+from transfer.core.spec import BLACK, WHITE, Conversion, Resize
 from transfer.core.strict import Byte, validate
 
 INPUT, OUTPUT = "pixels", "probabilities"
 """Names of the tensors, in the formats that have any."""
-RESIZED_INSIDE = (
-    "Height and width may be any: the model resizes as Pillow's BILINEAR does, to within a grey level, without keeping "
-    "the ratio."
+SQUARE: dict[Resize, str] = {
+    "squash": "Resize to image_size x image_size, without keeping the ratio,",
+    "crop": "Crop to the largest square in the centre and resize that to image_size x image_size (ImageOps.fit)",
+    "pad": (
+        "Resize, keeping the ratio, until the longer side is image_size, and pad both sides with grey (128 in each "
+        "channel) to image_size x image_size (ImageOps.pad)"
+    ),
+}
+FILTER = (
+    "with Pillow's BILINEAR, which filters over the area that a pixel comes from (a plain bilinear resize does not)"
 )
-RESIZED_BEFORE = (
-    "Resize to image_size x image_size with Pillow's BILINEAR, which filters over the area that a pixel comes from (a "
-    "plain bilinear resize does not), without keeping the ratio: the model takes no other size."
-)
+RESIZED_BEFORE = "The model takes no other size."
+SQUASHED_INSIDE = "Or leave it to the model, which does so with any height and width, to within a grey level."
+SQUARES_ONLY = "The model takes any other height and width, too, but squashes them: give it squares."
 
 
 def preprocessing(conversion: Conversion, resizes: bool) -> str:
@@ -34,10 +40,12 @@ def preprocessing(conversion: Conversion, resizes: bool) -> str:
         scaled = "keep the upper 8 of 16 bits"
     else:
         scaled = f"scale greys of 16 bits from 0 to {2**depth - 1} to 0 to 255, with 255 for what is above"
+    inside = SQUASHED_INSIDE if conversion.resize == "squash" else SQUARES_ONLY
     return (
         "Turn the image as its EXIF orientation says; take the first frame of an animation; lay transparent pixels on "
         f"{background}; {scaled}; convert to grey (channels 1) or RGB (channels 3) as Pillow does. Give uint8, 0 to "
-        f"255, of the shape (images, height, width, channels). {RESIZED_INSIDE if resizes else RESIZED_BEFORE}"
+        f"255, of the shape (images, height, width, channels). {SQUARE[conversion.resize]} {FILTER}. "
+        + (inside if resizes else RESIZED_BEFORE)
     )
 
 
@@ -50,8 +58,9 @@ class Contract:
     `records.views`) that an image is judged by, inside. The probabilities that come out are calibrated, as the
     logits inside are divided by `temperature`. `dataset`, `licence` and `citation` are those of the images that it
     learnt from. `threshold` is that of the probability of the class `positive`, where there is such a class; see
-    `evaluation.scores.operating_point`. `bit_depth` and `background` are the fields of `core.spec.Conversion`; what
-    was exported before they were written down kept the upper 8 of 16 bits and laid transparent pixels on black.
+    `evaluation.scores.operating_point`. `bit_depth`, `background` and `resize` are the fields of
+    `core.spec.Conversion`; what was exported before they were written down kept the upper 8 of 16 bits, laid
+    transparent pixels on black and squashed images.
     """
 
     model: str
@@ -69,11 +78,12 @@ class Contract:
     background: tuple[Byte, Byte, Byte] = BLACK
     positive: str | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    resize: Resize = "squash"
 
     @property
     def conversion(self) -> Conversion:
-        """How images become 8 bits a channel, as those that it learnt from did."""
-        return Conversion(self.bit_depth, self.background)
+        """How images become squares of 8 bits a channel, as those that it learnt from did."""
+        return Conversion(self.bit_depth, self.background, self.resize)
 
     def properties(self) -> dict[str, str]:
         """Return it as names and texts, which is all that some formats hold: each value as JSON."""

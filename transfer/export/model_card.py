@@ -32,6 +32,7 @@ PROGRAM = """With ONNX Runtime, NumPy and Pillow, for an 8-bit image without tra
 
 ```python
 import json
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -41,6 +42,8 @@ session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionPro
 contract = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
 
 image = ImageOps.exif_transpose(Image.open("image.png")).convert("L" if contract["channels"] == 1 else "RGB")
+square = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": partial(ImageOps.pad, color="gray")}
+image = square[contract["resize"]](image, (contract["image_size"],) * 2, Image.Resampling.BILINEAR)
 pixels = np.asarray(image).reshape(1, image.height, image.width, contract["channels"])
 (probabilities,) = session.run(["probabilities"], {"pixels": pixels})
 for name, probability in zip(contract["classes"], probabilities[0]):

@@ -29,7 +29,7 @@ REPRESENTATIVE = 128
 
 def make_contract(model: str, card: Card, spec: Spec, views: int, scores: Mapping[str, float]) -> Contract:
     """Say what the exported model will take and give; `scores` is its metrics/evaluate/MODEL.json."""
-    conversion = Conversion(spec.bit_depth, spec.background)
+    conversion = Conversion(spec.bit_depth, spec.background, spec.resize)
     return Contract(
         model=model,
         classes=spec.classes,
@@ -44,6 +44,7 @@ def make_contract(model: str, card: Card, spec: Spec, views: int, scores: Mappin
         citation=card.citation,
         bit_depth=conversion.bit_depth,
         background=conversion.background,
+        resize=conversion.resize,
         positive=spec.positive if spec.positive_class is not None else None,
         threshold=scores.get("threshold"),
     )

@@ -32,7 +32,7 @@ class Health(BaseModel):
     ready: bool
     model: str
     classes: list[str]
-    image_size: int = Field(description="Height and width that images are resized to.")
+    image_size: int = Field(description="Height and width that images are made square at.")
     channels: int = Field(description="1 for grey, 3 for RGB.")
     dataset: str = Field(description="What the classifier learnt from.")
     licence: str = Field(description="Of the images that it learnt from.")

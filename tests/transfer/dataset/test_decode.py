@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from transfer.core.arrays import Pixels
-from transfer.core.spec import BLACK, Conversion
+from transfer.core.spec import BLACK, Conversion, Resize
 from transfer.dataset import decode as images
 from transfer.dataset.decode import BadImageError
 
@@ -48,6 +48,55 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     wide = (GREY.astype(np.uint16) << 8) + 77
     decoded = decode(_save(Image.fromarray(wide), tmp_path / "a.png"), 8, 1)
     np.testing.assert_array_equal(decoded[..., 0], GREY)
+
+
+STRIPE = np.repeat(np.array([[0, 60, 60, 200, 200, 250]], np.uint8), 2, axis=0)
+"""Three squares side by side, the middle one half dark and half bright."""
+MADE_SQUARE: dict[Resize, list[list[int]]] = {
+    "crop": [[60, 200], [60, 200]],
+    "pad": [[128] * 6, [128] * 6, *STRIPE.tolist(), [128] * 6, [128] * 6],
+}
+
+
+@pytest.mark.parametrize(("resize", "expected"), list(MADE_SQUARE.items()))
+@pytest.mark.parametrize("lying", [True, False])
+def test_an_elongated_image_keeps_its_ratio(resize: Resize, expected: list[list[int]], lying: bool) -> None:
+    pixels, square = (STRIPE, np.array(expected)) if lying else (STRIPE.T, np.array(expected).T)
+    decoded = images.decode(_encoded(pixels), len(square), 1, Conversion(resize=resize)).pixels[..., 0]
+    np.testing.assert_array_equal(decoded, square)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_way_to_a_square_is_pillows(channels: int) -> None:
+    """Also where the other side is odd, so that the padding is uneven."""
+    random = np.random.default_rng(1)
+    photo = Image.fromarray(random.integers(0, 256, (31, 93, 3), np.uint8)).convert("L" if channels == 1 else "RGB")
+    grey: int | tuple[int, ...] = 128 if channels == 1 else (128, 128, 128)
+    expected: dict[Resize, Image.Image] = {
+        "squash": photo.resize((32, 32), Image.Resampling.BILINEAR),
+        "crop": photo.resize((32, 32), Image.Resampling.BILINEAR, box=(31, 0, 62, 31)),
+        "pad": Image.new(photo.mode, (32, 32), grey),
+    }
+    expected["pad"].paste(photo.resize((32, 11), Image.Resampling.BILINEAR), (0, 10))
+    for resize, image in expected.items():
+        decoded = images.decode(_encoded(np.asarray(photo)), 32, channels, Conversion(resize=resize)).pixels
+        np.testing.assert_array_equal(decoded, np.asarray(image).reshape(32, 32, channels))
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_padding_does_not_hide_that_an_image_is_of_one_colour(resize: Resize) -> None:
+    assert images.decode(_encoded(np.full((10, 30), 255, np.uint8)), 8, 1, Conversion(resize=resize)).flat
+
+
+def test_an_image_too_thin_to_be_scaled_is_refused() -> None:
+    with pytest.raises(BadImageError, match="height and width must be > 0"):
+        images.decode(_encoded(np.zeros((1, 100), np.uint8)), 32, 1, Conversion(resize="pad"))
+
+
+def _encoded(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def _wide(values: np.ndarray, sbit: int = 0, colour: int = 0) -> bytes:

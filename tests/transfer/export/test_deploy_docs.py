@@ -1,16 +1,18 @@
 """The programs of docs/deploy.md print what the classifiers give."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.conftest import ROOT
 from tests.transfer.conftest import Exported, images_of
 from transfer.core.params import Format
-from transfer.dataset.decode import decode_pixels
+from transfer.core.spec import Resize
+from transfer.dataset.decode import decode_pixels, make_square
 from transfer.export.classifiers import open_classifier
 from transfer.export.model_card import PROGRAM
 
@@ -32,7 +34,7 @@ def programs() -> dict[str, str]:
 
 @pytest.fixture(params=["exported", "exported_grey"])
 def model(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
-    """A model where the programs look for it, beside a photo in colour that lies on its side."""
+    """A model that squashes or pads where the programs look for it, beside a photo in colour that lies on its side."""
     exported: Exported = request.getfixturevalue(request.param)
     (tmp_path / "models").mkdir()
     (tmp_path / "models/export").symlink_to(exported.folder)
@@ -41,6 +43,20 @@ def model(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     exif[ORIENTATION] = LEFT_90
     Image.fromarray(images_of(1, 3, (97, 41))[0]).save("image.png", exif=exif)
     return exported
+
+
+SQUARE = re.compile(r"^square = .*\n.*$", re.MULTILINE)
+"""The lines of a program that make an image square."""
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_programs_make_images_square_as_the_pipeline_does(resize: Resize, mode: str) -> None:
+    (lines,) = {found for program in programs().values() for found in SQUARE.findall(program)}  # in all the same
+    image = Image.fromarray(images_of(1, 3, (31, 93))[0]).convert(mode)
+    names = {"Image": Image, "ImageOps": ImageOps, "partial": partial, "image": image}
+    exec(lines, names | {"contract": {"resize": resize, "image_size": 32}}, made := {})
+    np.testing.assert_array_equal(made["image"], make_square(image, 32, resize))
 
 
 def test_there_is_a_program_for_each_runtime() -> None:
@@ -66,5 +82,4 @@ def test_a_program_prints_the_calibrated_probabilities(
     pixels = decode_pixels(Path("image.png").read_bytes(), contract.image_size, contract.channels, contract.conversion)
     (expected,) = open_classifier(model.folder, PROGRAMS[heading]).probabilities(pixels[None])
     assert np.ptp(expected) > 0.1  # or any order of the classes would do
-    # Half a unit of the last digit where the program resizes as the pipeline does, a grey level where the model does.
-    np.testing.assert_allclose(received, expected, atol=6e-5 if PROGRAMS[heading] == "litert_float32" else 4e-3)
+    np.testing.assert_allclose(received, expected, atol=6e-5)  # half a unit of the last digit
