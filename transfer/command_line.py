@@ -120,7 +120,7 @@ def _run(commands: Commands) -> None:
 
     words = (
         "run the pipeline, or those stages that have changed",
-        "Checks params.yaml, then runs the stages that have changed, as `dvc repro` does, with a line for each.",
+        "Repairs (see repair), checks params.yaml, then runs the stages that have changed, as `dvc repro` does.",
     )
     parser = _add(commands, "run", run, words)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help="run only this stage and those that it needs")
@@ -251,14 +251,15 @@ def _share(commands: Commands) -> None:
 
 def _repair(commands: Commands) -> None:
     def run(_given: argparse.Namespace) -> int:
-        from transfer import lock_file
+        from transfer import run
 
-        lock_file.main()
+        run.repair()
         return 0
 
     words = (
-        "repair a dvc.lock that a kill left half written",
-        "Repairs dvc.lock if DVC was killed while writing it; `make run` does so first.",
+        "repair dvc.lock, and add missing keys to params.yaml",
+        "Repairs dvc.lock if DVC was killed while writing it, and adds the keys that params.yaml lacks, with their "
+        "committed values. `run` and `preset` do both first.",
     )
     _add(commands, "repair", run, words)
 

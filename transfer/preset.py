@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from transfer import lock_file, run
+from transfer import run
 from transfer.check import PARAMS, check
 from transfer.core.errors import UserError
 from transfer.core.params import Params
@@ -81,9 +81,9 @@ def main(preset: Path, options: Sequence[str]) -> int:
     """Check the preset, say what it changes, and run it; the options go to `dvc exp run`.
 
     Raises:
-        UserError: see `lock_file.main` and `overrides_of`.
+        UserError: see `run.repair` and `overrides_of`.
     """
-    lock_file.main()
+    run.repair()
     overrides = overrides_of(preset)
     print(f"{preset}: {' '.join(overrides) or f'as {PARAMS}'}", flush=True)
     return run.dvc("exp", "run", *(part for override in overrides for part in ("-S", override)), *options)

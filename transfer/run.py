@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dvc.cli import main as dvc_main
 
-from transfer import check, lock_file
+from transfer import check, lock_file, params_file
 from transfer.core.strict import load_yaml
 
 PIPELINE = Path("dvc.yaml")
@@ -81,12 +81,22 @@ def dvc(*arguments: str) -> int:
     return status
 
 
+def repair() -> None:
+    """Repair dvc.lock and complete params.yaml, where that is needed.
+
+    Raises:
+        UserError: see `lock_file.main` and `params_file.main`.
+    """
+    lock_file.main()
+    params_file.main()
+
+
 def main(stages: Sequence[str]) -> int:
     """Repair and check, then run those stages, and what they need, that have changed; all, where none is named.
 
     Raises:
-        UserError: see `lock_file.main` and `check.main`.
+        UserError: see `repair` and `check.main`.
     """
-    lock_file.main()
+    repair()
     check.main()
     return dvc("repro", *stages)
