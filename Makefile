@@ -54,12 +54,9 @@ help:  ## list the targets
 setup: $(VENV)/run  ## install what the pipeline needs into .venv, and the command `transfer`
 
 run: $(VENV)/run  ## run the pipeline, or what of it has changed, and print the report
-	@python -m transfer repair
-	@python -m transfer check
-	$(call pipeline,dvc repro)
+	$(call pipeline,python -m transfer run)
 
 preset: $(VENV)/run  ## run it with presets/PRESET.yaml laid over params.yaml, as an experiment (PRESET=hour)
-	python -m transfer repair
 	$(call pipeline,python -m transfer preset presets/$(PRESET).yaml)
 
 report: $(VENV)/run  ## write the results as one HTML file, .report/index.html; after run

@@ -42,13 +42,13 @@ def make_parser(program: str = PROGRAM) -> tuple[argparse.ArgumentParser, dict[s
     """Return the parser of the command line, which sets `run`, and those of the commands by name."""
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Train image classifiers by transfer learning, and use them. `dvc repro` runs the pipeline itself.",
+        description="Train image classifiers by transfer learning, and use them.",
         epilog=STATUSES,
     )
     version = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"]
     parser.add_argument("--version", action="version", version=f"transfer {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for add in (_init, _check, _preset, _report, _predict, _explain, _serve, _share, _repair, _completion):
+    for add in (_init, _check, _run, _preset, _report, _predict, _explain, _serve, _share, _repair, _completion):
         add(commands)
     return parser, commands.choices
 
@@ -110,6 +110,20 @@ def _check(commands: Commands) -> None:
     parser = _add(commands, "check", run, words)
     given = "check this folder, archive or card in place of the dataset in params.yaml"
     _add_path(parser, "dataset", shtab.FILE, nargs="?", metavar="FOLDER", help=given)
+
+
+def _run(commands: Commands) -> None:
+    def run(given: argparse.Namespace) -> int:
+        from transfer import run
+
+        return run.main(given.stages)
+
+    words = (
+        "run the pipeline, or those stages that have changed",
+        "Repairs (see repair), checks params.yaml, then runs the stages that have changed, as `dvc repro` does.",
+    )
+    parser = _add(commands, "run", run, words)
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help="run only this stage and those that it needs")
 
 
 def _preset(commands: Commands) -> None:
@@ -237,14 +251,15 @@ def _share(commands: Commands) -> None:
 
 def _repair(commands: Commands) -> None:
     def run(_given: argparse.Namespace) -> int:
-        from transfer import lock_file
+        from transfer import run
 
-        lock_file.main()
+        run.repair()
         return 0
 
     words = (
-        "repair a dvc.lock that a kill left half written",
-        "Repairs dvc.lock if DVC was killed while writing it; `make run` does so first.",
+        "repair dvc.lock, and add missing keys to params.yaml",
+        "Repairs dvc.lock if DVC was killed while writing it, and adds the keys that params.yaml lacks, with their "
+        "committed values. `run` and `preset` do both first.",
     )
     _add(commands, "repair", run, words)
 

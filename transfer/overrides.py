@@ -14,7 +14,7 @@ FREE = ("class_weights", "weights")
 """Params whose mappings have keys of the user's own, so that a mapping given for one replaces it whole."""
 
 
-def _sections(name: str, *values: object) -> bool:
+def are_sections(name: str, *values: object) -> bool:
     """Tell whether both values are sections of params.yaml, of which each key counts by itself."""
     return name not in FREE and all(isinstance(value, dict) for value in values)
 
@@ -35,7 +35,7 @@ def merged(old: dict[str, Any], new: dict[str, Any], where: str, section: str = 
     for name, value in new.items():
         if name not in old:
             raise UserError(f"{where}: expected keys of params.yaml ({', '.join(old)}), received {section}{name}")
-        both = _sections(name, value, old[name])
+        both = are_sections(name, value, old[name])
         result[name] = merged(old[name], value, where, f"{section}{name}.") if both else copy.deepcopy(value)
     return result
 
@@ -79,7 +79,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], section: str = "") -> 
     """Return, by their dotted keys, the values of `new` that are not those of `old`, which has the same keys."""
     found: dict[str, Any] = {}
     for name, value in new.items():
-        if _sections(name, value, old[name]):
+        if are_sections(name, value, old[name]):
             found |= differences(old[name], value, f"{section}{name}.")
         elif value != old[name]:
             found[f"{section}{name}"] = value

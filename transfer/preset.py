@@ -5,14 +5,13 @@ A preset is YAML with some keys of params.yaml. It is run as an experiment of DV
 """
 
 import json
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from transfer import run
 from transfer.check import PARAMS, check
 from transfer.core.errors import UserError
 from transfer.core.params import Params
@@ -78,15 +77,13 @@ def overrides_of(preset: Path) -> list[str]:
     return overrides
 
 
-def main(preset: Path, options: Sequence[str]) -> NoReturn:
-    """Check the preset, say what it changes, and become `dvc exp run`, to which the options go.
+def main(preset: Path, options: Sequence[str]) -> int:
+    """Check the preset, say what it changes, and run it; the options go to `dvc exp run`.
 
     Raises:
-        UserError: see `overrides_of`.
+        UserError: see `run.repair` and `overrides_of`.
     """
+    run.repair()
     overrides = overrides_of(preset)
     print(f"{preset}: {' '.join(overrides) or f'as {PARAMS}'}", flush=True)
-    given = [part for override in overrides for part in ("-S", override)]
-    os.execv(  # noqa: S606 (no shell is wanted)
-        sys.executable, [sys.executable, "-m", "dvc", "exp", "run", *given, *options]
-    )
+    return run.dvc("exp", "run", *(part for override in overrides for part in ("-S", override)), *options)

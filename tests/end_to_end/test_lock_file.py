@@ -165,12 +165,3 @@ def test_the_pipeline_goes_on_after_such_a_kill(
     assert "train_head" not in ran.stages
     assert len(ran.stages) == len(AFTER_HEAD) - time
     assert clone.hashes() == undisturbed
-
-
-def test_make_run_mends_before_anything_else() -> None:
-    done = subprocess.run(["make", "-n", "run", "preset"], cwd=ROOT, check=True, capture_output=True, text=True)
-    lines = [line.partition(";")[0] for line in done.stdout.splitlines()]
-    commands = [line for line in lines if line.startswith("python -m transfer ") or line == "dvc repro"]
-    mend = "python -m transfer repair"
-    preset = "python -m transfer preset presets/hour.yaml"
-    assert commands == [mend, "python -m transfer check", "dvc repro", mend, preset]

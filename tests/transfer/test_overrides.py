@@ -70,7 +70,7 @@ def test_an_unknown_key_is_an_error_that_says_where_it_is_from(tmp_path: Path) -
         overlaid(REAL, None, ["head.drop=0.3"])
     preset = tmp_path / "p.yaml"
     preset.write_text("heads: {}\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"p.yaml: expected keys of params.yaml \(lr, .*\), received heads$"):
+    with pytest.raises(UserError, match=r"p.yaml: expected keys of params.yaml \(dataset, .*\), received heads$"):
         overlaid(REAL, preset, [])
 
 

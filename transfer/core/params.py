@@ -213,30 +213,30 @@ class Params:
     stage declares them in dvc.yaml, and a change runs nothing again.
     """
 
-    lr: Rate
-    seed: Annotated[Int, Field(ge=0, lt=2**31)]
     dataset: Annotated[Str, Field(min_length=1)]
-    symmetry: Symmetry
+    backbone: Str
     image_size: Annotated[Int, Field(ge=32, le=1024)]
     resize: Square
-    batch_size: Annotated[Int, Field(ge=1, le=4096)]
-    max_images: Annotated[Int, Field(ge=8)] | None
-    max_bad_fraction: Annotated[Float, Field(ge=0, le=1)]
-    split: Split
-    duplicates: Duplicates
-    class_weights: ClassWeights
-    labels: LabelKind
     time_budget_s: Positive | None
-    precision: Precision
-    backbone: Str
+    symmetry: Symmetry
+    class_weights: ClassWeights
+    lr: Rate
+    max_images: Annotated[Int, Field(ge=8)] | None
+    seed: Annotated[Int, Field(ge=0, lt=2**31)]
     weights: Weights
     engine: Literal["auto", "openvino", "tensorflow"]
+    split: Split
+    duplicates: Duplicates
+    max_bad_fraction: Annotated[Float, Field(ge=0, le=1)]
+    batch_size: Annotated[Int, Field(ge=1, le=4096)]
+    labels: LabelKind
+    precision: Precision
     head: Head
     finetune: Finetune
     baselines: Baselines
     evaluate: Evaluate
-    export: Export
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
+    export: Export
     runner: Literal["local", "beam"]
     beam_options: tuple[Str, ...]
 
