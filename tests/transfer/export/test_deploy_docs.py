@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,9 +55,10 @@ SQUARE = re.compile(r"^square = .*\n.*$", re.MULTILINE)
 def test_the_programs_make_images_square_as_the_pipeline_does(resize: Resize, mode: str) -> None:
     (lines,) = {found for program in programs().values() for found in SQUARE.findall(program)}  # in all the same
     image = Image.fromarray(images_of(1, 3, (31, 93))[0]).convert(mode)
-    names = {"Image": Image, "ImageOps": ImageOps, "partial": partial, "image": image}
-    exec(lines, names | {"contract": {"resize": resize, "image_size": 32}}, made := {})
-    np.testing.assert_array_equal(made["image"], make_square(image, 32, resize))
+    names: dict[str, Any] = {"Image": Image, "ImageOps": ImageOps, "partial": partial, "image": image}
+    names["contract"] = {"resize": resize, "image_size": 32}
+    exec(lines, names)
+    np.testing.assert_array_equal(names["image"], make_square(image, 32, resize))
 
 
 def test_there_is_a_program_for_each_runtime() -> None:

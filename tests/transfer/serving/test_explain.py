@@ -8,6 +8,7 @@ from PIL import Image
 from tests.transfer.conftest import CLASSES, Exported, images_of
 from transfer import __main__
 from transfer.core.errors import UserError
+from transfer.dataset.decode import make_square
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
@@ -38,6 +39,20 @@ def test_a_picture_is_written_for_each_image_and_none_over_another(
         assert one.tobytes() != other.tobytes()
     assert _run(monkeypatch, "--model", str(exported.folder), "--out", str(out), str(tmp_path / "a")) == 0
     assert (out / "x-3.png").read_bytes() == (out / "x.png").read_bytes()
+
+
+def test_the_map_lies_over_the_square_that_the_classifier_sees(
+    exported_grey: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = Image.fromarray(images_of(1, 1, (40, 120))[0, ..., 0])
+    pictures = []
+    for name, image in (("long", photo), ("square", make_square(photo, 32, "pad"))):
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / "x.png")
+        out = ("--out", str(tmp_path / name / "out"))
+        assert _run(monkeypatch, "--model", str(exported_grey.folder), *out, str(tmp_path / name / "x.png")) == 0
+        pictures.append((tmp_path / name / "out/x.png").read_bytes())
+    assert pictures[0] == pictures[1]
 
 
 def test_another_class_can_be_asked_for(

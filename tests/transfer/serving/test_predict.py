@@ -241,7 +241,7 @@ def test_a_grey_model_that_pads_sees_grey_and_padding(exported_grey: Exported, r
     _, out, _ = run(str(folder / "plain.png"), "--json", model=exported_grey.folder)
     with Image.open(folder / "plain.png") as image:
         grey = np.full((32, 32), 128, np.uint8)
-        grey[6:27] = image.convert("L").resize((32, 21), Image.Resampling.BILINEAR)  # of 60 x 40
+        grey[6:27] = np.asarray(image.convert("L").resize((32, 21), Image.Resampling.BILINEAR))  # of 60 x 40
     expected = dict(zip(CLASSES, exported_grey.keras(grey[None, ..., None])[0], strict=True))
     assert json.loads(out)[0]["probabilities"] == pytest.approx(expected, abs=1e-5)
 

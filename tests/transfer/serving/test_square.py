@@ -56,7 +56,7 @@ def test_what_is_predicted_of_a_long_image_is_what_keras_says_of_its_record(
         classifier = open_classifier(exported.folder, name)
         classifier.contract = replace(classifier.contract, resize=spec.resize)
         paths = [str(raw / "pictures" / image) for image in images]
-        said = [prediction.probabilities for prediction in predict(classifier, paths, 4)]
+        said = np.array([prediction.probabilities for prediction in predict(classifier, paths, 4)])
         np.testing.assert_allclose(said, classifier.probabilities(pixels), atol=1e-5)
         np.testing.assert_allclose(said, expected, atol=WITHIN.get(name, 1e-5))
 
