@@ -145,7 +145,7 @@ def _opened(part: Path) -> Iterator[BinaryIO]:
         except BlockingIOError:
             mine = False
         if not mine:
-            raise UserError(f"{part}: expected to be alone, received a file that another process is downloading")
+            raise UserError(f"{part}: in use, as another process is downloading this file; wait until it has finished")
         try:
             yield file
         finally:

@@ -143,7 +143,7 @@ def _find_groups(labels: pd.DataFrame, pattern: str | None) -> None:
             )
     if len(groups := set(labels["group"])) == 1 and (group := groups.pop()):
         raise UserError(
-            f"all images are in one group, {group!r}, and so could only lie in one split; correct the card's "
+            f"all images are in one group, {group!r}, which cannot be divided into splits; correct the card's "
             f"{'group_pattern' if pattern is not None else 'table.group'}, or leave it out"
         )
 
@@ -313,8 +313,8 @@ def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
     brought = bring(source.name, source.version, data_dir, unpacked)
     if card.classes and set(card.classes) != set(brought.classes):
         raise UserError(
-            f"tfds: {source.name}: expected the classes {sorted(card.classes)}, which the card names, received "
-            f"{sorted(brought.classes)}"
+            f"tfds: {source.name}: has the classes {sorted(brought.classes)}, the card {sorted(card.classes)}; "
+            "correct the card's, or leave them out"
         )
     card = dataclasses.replace(card, classes=card.classes or brought.classes)
     write_shards(unpacked, sorted(brought.labels["image"]), target / "images", move=True)

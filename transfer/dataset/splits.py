@@ -100,7 +100,7 @@ def follow_groups(labels: pd.DataFrame) -> pd.DataFrame:
     counts = grouped.groupby("group")["split"].nunique()
     if len(torn := counts[counts > 1]):
         splits = sorted(set(grouped["split"][grouped["group"] == torn.index[0]]))
-        raise UserError(f"group {torn.index[0]!r}: expected one split for all its images, received {splits}")
+        raise UserError(f"group {torn.index[0]!r}: its images are given to several splits, {splits}; put them into one")
     of_group = dict(zip(grouped["group"], grouped["split"], strict=True))
     followed = [given or of_group.get(group, "") for given, group in zip(labels["split"], labels["group"], strict=True)]
     return labels.assign(split=followed)

@@ -112,7 +112,7 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
     """
     shards = sorted(str(path) for path in folder.glob("*.tfrecord"))
     if not shards:
-        raise UserError(f"{folder}: expected records (*.tfrecord), received none")
+        raise UserError(f"{folder}: expected records (*.tfrecord), received none; run dvc repro preprocess")
     rows = range(spec.counts[folder.name]) if rows is None else rows
     dataset = _in_rows(shards, spec, rows).batch(batch_size).map(lambda batch: parse(batch, spec)).prefetch(2)
     count = 0
@@ -125,11 +125,11 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
             f"{folder}: expected {len(rows)} whole records, received a damaged one after about {count}: "
-            f"{str(error.message).splitlines()[0]}. Make them anew: dvc repro -f preprocess"
+            f"{str(error.message).splitlines()[0]}; write them again: dvc repro -f preprocess"
         ) from error
     if count != len(rows):
         raise UserError(
-            f"{folder}: expected {len(rows)} records, received {count}. Make them anew: dvc repro -f preprocess"
+            f"{folder}: expected {len(rows)} records, received {count}; write them again: dvc repro -f preprocess"
         )
 
 

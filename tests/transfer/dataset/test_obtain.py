@@ -243,7 +243,7 @@ def test_a_dataset_of_tensorflow_datasets_keeps_its_splits_and_classes(pictures:
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["card.yaml", "images", "labels.csv"]
     assert copied in [Path(file).read_bytes() for file in files[first["label"]]]
     card.write_text(text.replace("red, blue", "red, green"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"expected the classes \['green', 'red'\], which the card names"):
+    with pytest.raises(UserError, match=r"has the classes \['blue', 'red'\], the card \['green', 'red'\]; correct"):
         obtain(card, tmp_path / "other")
 
 
@@ -270,7 +270,10 @@ def test_a_group_pattern_that_finds_no_or_one_group_is_an_error(pictures: Path, 
             "patient([0-9]+)",
             r"group_pattern: 'patient\(\[0-9\]\+\)' finds no group in any path, such as 'blue/000.png'",
         ),
-        ("(png)", r"all images are in one group, 'png', and so .*; correct the card's group_pattern, or leave it out"),
+        (
+            "(png)",
+            r"all images are in one group, 'png', which cannot .*; correct the card's group_pattern, or leave it out",
+        ),
     ):
         (pictures / "card.yaml").write_text(f"title: t\ngroup_pattern: '{pattern}'\n", encoding="utf-8")
         with pytest.raises(UserError, match=message):

@@ -167,7 +167,7 @@ def test_more_bad_images_than_allowed_are_an_error_with_the_first_of_them(raw: P
         check_left_out(done, 0.1, 0.0)
     said = str(error.value)
     assert said.startswith(
-        "5 of 33 images could not be used (15.2%), and params.yaml allows 10.0% (max_bad_fraction): mend"
+        "5 of 33 images could not be used (15.2%), and params.yaml allows 10.0% (max_bad_fraction): fix"
     )
     assert "The first is blue/001.png: OSError" in said
     assert "class 'blue': 2 unusable images; class 'red': 2 unusable images; without a label: 1 unusable image" in said
@@ -323,7 +323,7 @@ def test_beam_gives_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch, w
 def test_a_damaged_shard_is_an_error_with_what_to_do(raw: Path) -> None:
     shard = raw / "raw/images/00000.zip"
     shard.write_bytes(shard.read_bytes()[:-30])
-    with pytest.raises(UserError, match=r"00000.zip: expected a whole ZIP archive .*: dvc repro -f download"):
+    with pytest.raises(UserError, match=r"00000.zip: is damaged .*: dvc repro -f download"):
         _run(raw)
 
 
