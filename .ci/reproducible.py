@@ -66,7 +66,7 @@ def main() -> None:
         clone.commit("small")
         changes = {
             OTHER_BACKBONE: sorted(set(first) - {"download"}),
-            ("finetune.augment=on_the_fly",): sorted([*AFTER_LR, "embed@finetune"]),
+            ("finetune.augment=on_the_fly",): sorted([*AFTER_LR, "embed"]),
             ("lr=1e-5",): AFTER_LR,  # DVC writes 1e-05, a string to PyYAML
         }
         copies = [clone.copy(Path(temporary) / f"copy-{number}") for number in range(1 + len(changes))]

@@ -32,7 +32,7 @@ from transfer.core.spec import Spec
 from transfer.dataset.duplicates import find_same
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.preprocess import Settings, preprocess
-from transfer.inference.embed import BATCHES, EmbedRows, TrunkEngine, backbone_trunk, embed
+from transfer.inference.embed import BATCHES, EmbedRows, Place, TrunkEngine, backbone_trunk, embed
 from transfer.records.tfrecords import BATCH, records_in_shard
 from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Item, Progress, Result, Runner, Work
@@ -116,21 +116,22 @@ def _preprocess(workers: int) -> dict[str, Any]:
 
 def _embed(workers: int) -> dict[str, Any]:
     params, spec, runner = read_params(PARAMS), Spec.read(RECORDS / "spec.json"), Timed(_runner(workers))
-    trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, "top", params.head.pooling)
+    trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, ("top",), params.head.pooling)
     engine = TrunkEngine(trunk, params.engine, RECORDS / "train", spec)
-    work = EmbedRows(engine, RECORDS / "train", VIEWS, PLACE / "activations")
+    place = Place(PLACE / "activations", VIEWS)
+    work = EmbedRows(engine, RECORDS / "train", (place,))
     engine.ready()  # what the stage itself builds is not counted
     start = time.perf_counter()
     embed(runner, work)
     seconds = time.perf_counter() - start
-    written = sum(path.stat().st_size for path in work.folder.glob("view-*.npy"))
+    written = sum(path.stat().st_size for path in place.folder.glob("view-*.npy"))
     return {
         "images": spec.counts["train"] * VIEWS,
         "seconds": seconds,
         "start_s": runner.seconds - runner.busy,
         "alone_s": seconds - runner.seconds,
         "bytes": written,
-        "digest": _digest(work.folder),
+        "digest": _digest(place.folder),
     }
 
 

@@ -51,13 +51,13 @@ def dvc(clone: Path, *command: str, check: bool = True) -> float:
 
 
 def prepare(clone: Path) -> float:
-    """Bring a clone to where a sweep begins, and return the seconds of the frozen pass, which runs anew.
+    """Bring a clone to where a sweep begins, and return the seconds of the frozen pass, for both cuts, which runs anew.
 
     What comes before it (download, preprocess) is needed by the tutorial's loop as well, and is not counted.
     """
     clone_into(clone)
-    dvc(clone, "repro", "embed@head")
-    seconds = dvc(clone, "repro", "-s", "-f", "embed@head")
+    dvc(clone, "repro", "embed")
+    seconds = dvc(clone, "repro", "-s", "-f", "embed")
     git("commit", "-q", "-a", "--allow-empty", "-m", "before the sweep", folder=clone)
     return seconds
 

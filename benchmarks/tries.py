@@ -27,7 +27,7 @@ from transfer.core.spec import Spec
 from transfer.core.strict import load_yaml, validate
 from transfer.evaluation.judge import predictions_of
 from transfer.evaluation.scores import Predictions, score
-from transfer.inference.embed import EmbedRows, TrunkEngine, backbone_trunk, embed
+from transfer.inference.embed import EmbedRows, Place, TrunkEngine, backbone_trunk, embed
 from transfer.networks.network import Network, build
 from transfer.networks.seeds import fix_seeds
 from transfer.overrides import overlaid
@@ -108,11 +108,11 @@ def activations_of(clone: Path, params: Params, spec: Spec, cut: str) -> list[Ac
     folders = [clone / f"activations/{name}/{split}" for split in ("train", "validation")]
     if not folders[-1].exists():
         weights = clone / "models/backbone.weights.h5"
-        trunk = backbone_trunk(params.backbone, spec.image_size, weights, cut, params.head.pooling)
+        trunk = backbone_trunk(params.backbone, spec.image_size, weights, (cut,), params.head.pooling)
         train, validation = (clone / f"data/records/{folder.name}" for folder in folders)
         for records, folder in zip((train, validation), folders, strict=True):
             engine = TrunkEngine(trunk, params.engine, train, spec)
-            embed(LocalRunner(), EmbedRows(engine, records, VIEWS, folder))
+            embed(LocalRunner(), EmbedRows(engine, records, (Place(folder, VIEWS),)))
     return [open_activations(folder) for folder in folders]
 
 

@@ -1,13 +1,14 @@
-"""Run the frozen trunk below a cut once over every image and view: python -m stages.embed head|finetune."""
+"""Run the frozen trunk once over every image and view, for both cuts: that of the head and that of fine-tuning."""
 
 import shutil
 
 from transfer.core.cost import measured
-from transfer.core.declared import fill, reads, writes
-from transfer.core.errors import argument, run
+from transfer.core.declared import reads, writes
+from transfer.core.errors import run
+from transfer.core.files import write_json
 from transfer.core.params import read_params
 from transfer.core.spec import Spec
-from transfer.inference.embed import TrunkEngine, backbone_trunk, embed_splits
+from transfer.inference.embed import TrunkEngine, backbone_trunk, embed_splits, in_passes
 from transfer.records.activations import make_plan
 from transfer.records.views import count_views
 from transfer.workers.runners import make_runner
@@ -17,29 +18,35 @@ SPEC = reads("data/records/spec.json")
 TRAIN = reads("data/records/train")
 VALIDATION = reads("data/records/validation")
 WEIGHTS = reads("models/backbone.weights.h5")
-ACTIVATIONS = writes("data/activations/{item}")
-COST = writes("metrics/cost/embed-{item}.json")
+HEAD = writes("data/activations/head")
+FINETUNE = writes("data/activations/finetune")
+COST = writes("metrics/cost/embed.json")
 
 
 def main() -> None:
     """Cut the backbone, check the engine, compute and write what training will read; images that it reads, not."""
-    item = argument("head", "finetune")
     params = read_params(PARAMS)
-    cut, augment, wanted = {
-        "head": ("top", "cached", params.head.views),
-        "finetune": (params.finetune.cut, params.finetune.augment, params.finetune.views),
-    }[item]
+    head, finetune = params.head, params.finetune
     spec = Spec.read(SPEC)
-    plan = make_plan(params.backbone, cut, augment, count_views(wanted, spec.symmetry, f"{item}.views"))
-    folder = fill(ACTIVATIONS, item)
-    shutil.rmtree(folder, ignore_errors=True)
+    head_views = count_views(head.views, spec.symmetry, "head.views")
+    finetune_views = count_views(finetune.views, spec.symmetry, "finetune.views")
+    plans = {
+        HEAD: make_plan(params.backbone, "top", "cached", head_views),
+        FINETUNE: make_plan(params.backbone, finetune.cut, finetune.augment, finetune_views),
+    }
+    for folder in plans:
+        shutil.rmtree(folder, ignore_errors=True)
     runner = make_runner(params.runner, params.beam_options)
-    with measured(fill(COST, item)) as cost:
-        trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, plan.cut, params.head.pooling)
-        engine = TrunkEngine(trunk, params.engine, TRAIN, spec)
-        cost["images"] = embed_splits(runner, engine, (TRAIN, VALIDATION), plan, folder)
+    with measured(COST):
+        for together in in_passes(plans):
+            cuts = tuple(plan.cut for plan in together.values())
+            trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, cuts, head.pooling)
+            engine = TrunkEngine(trunk, params.engine, TRAIN, spec)
+            embed_splits(runner, engine, (TRAIN, VALIDATION), together)
     print(f"read   {TRAIN.parent}: {spec.counts['train']} images to train on, {spec.counts['validation']} to validate")
-    print(f"wrote  {folder}: {plan.cached} views at the cut {plan.cut}")
+    for folder, plan in plans.items():
+        write_json({"cut": plan.cut, "views": plan.cached}, folder / "cached.json")
+        print(f"wrote  {folder}: {plan.cached} views at the cut {plan.cut}")
 
 
 if __name__ == "__main__":

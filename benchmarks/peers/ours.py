@@ -11,7 +11,7 @@ from transfer.core.files import read_json
 from transfer.results.performance import TRAINING
 
 MODELS = ("head", "finetuned")
-MEASURED_ANEW = ("embed@head", "train_head", "evaluate@head", "embed@finetune", "finetune", "evaluate@finetuned")
+MEASURED_ANEW = ("embed", "train_head", "evaluate@head", "finetune", "evaluate@finetuned")
 SCORES = ("accuracy", "weighted", "f1", "auc", "val_accuracy")
 
 

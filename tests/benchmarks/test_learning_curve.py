@@ -14,7 +14,7 @@ from tests.conftest import RunStage
 from transfer.core.errors import UserError
 from transfer.core.files import read_json, write_json
 
-STAGES = [("download",), ("weights",), ("preprocess",), ("embed", "head"), ("embed", "finetune")]
+STAGES = ("download", "weights", "preprocess", "embed")
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def embedded(
         params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
         params["head"] |= {"epochs": 6}
         (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-        for name, *arguments in STAGES:
-            run_stage(name, *arguments)
+        for name in STAGES:
+            run_stage(name)
         shutil.copytree(project, kept)
     shutil.copytree(kept, project, dirs_exist_ok=True)
     monkeypatch.setattr(learning_curve, "SCRATCH", project / "scratch")

@@ -11,7 +11,7 @@ from filelock import FileLock
 from tests.end_to_end.clones import Clone, working_tree
 from tests.end_to_end.warm import warm_stages
 
-STAGES = 15
+STAGES = 14
 AFTER_LR = ["compare", "evaluate@finetuned", "export", "finetune"]
 AFTER_HEAD = ["compare", "evaluate@finetuned", "evaluate@head", "export", "finetune", "train_head"]
 """The stages that a change of the learning rate, and of the head, has run again."""

@@ -33,7 +33,7 @@ from transfer.serving.predict import predict
 from transfer.training.checkpoints import Checkpoint, TrainingState
 
 CHAIN = [
-    ("download",), ("weights",), ("preprocess",), ("embed", "head"), ("embed", "finetune"), ("train_baseline", "ann"),
+    ("download",), ("weights",), ("preprocess",), ("embed",), ("train_baseline", "ann"),
     ("train_baseline", "cnn"), ("train_head",), ("finetune",), ("evaluate", "ann"), ("evaluate", "cnn"),
     ("evaluate", "head"), ("evaluate", "finetuned"), ("compare",),
     ("export",),
@@ -72,7 +72,7 @@ def test_the_whole_chain_learns_two_colours(
     assert "may be as low as 0.779 (exact binomial, 95 %)" in report  # 12 test images, all right: 0.05^(1/12)
     performance = pd.read_csv("plots/performance_table.csv").set_index("model")
     head = _json("metrics/cost/train-head.json")["seconds"]
-    embed = _json("metrics/cost/embed-head.json")["seconds"]
+    embed = _json("metrics/cost/embed.json")["seconds"]
     assert isinstance(head, float)
     assert isinstance(embed, float)
     assert performance.loc["head", "training_s"] == pytest.approx(head + embed, abs=0.06)
@@ -234,7 +234,7 @@ def test_fine_tuning_learns_above_the_cut_whatever_it_is_fed(
     spec = Path("data/records/spec.json")
     spec.write_text(spec.read_text(encoding="utf-8").replace('"none"', '"mirror"'), encoding="utf-8")
     _set(finetune={"augment": augment, "cut": cut, "views": 2, "epochs": 4}, lr=5e-3)
-    run_stage("embed", "finetune")
+    run_stage("embed")
     run_stage("finetune")
     assert f"train on {SAID[augment, cut]}" in capsys.readouterr().out
     folder = Path("data/activations/finetune")
@@ -255,7 +255,7 @@ def test_fine_tuning_learns_above_the_cut_whatever_it_is_fed(
 @pytest.mark.slow
 def test_training_on_the_fly_twice_gives_the_same_bytes(trained_head: None, run_stage: RunStage) -> None:
     _set(finetune={"augment": "on_the_fly"}, class_weights="balanced")
-    run_stage("embed", "finetune")
+    run_stage("embed")
     written = []
     for _ in range(2):
         run_stage("finetune")
@@ -271,7 +271,7 @@ def test_fine_tuning_that_was_cut_off_ends_with_the_same_bytes(
     augment: str, trained_head: None, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(finetune={"augment": augment, "epochs": 4, "averaging": 0.9})
-    run_stage("embed", "finetune")
+    run_stage("embed")
     written = []
     monkeypatch.setattr("transfer.training.checkpoints.EVERY_S", 0)
     for cut_off in (False, True):
@@ -369,9 +369,9 @@ def test_a_training_that_was_ended_goes_on(
 
 def test_more_views_than_the_symmetry_allows_are_an_error(trained_head: None, run_stage: RunStage) -> None:
     _set(finetune={"augment": "on_the_fly", "views": 4})
-    for name, *arguments in [("embed", "finetune"), ("finetune",)]:
+    for name in ("embed", "finetune"):
         with pytest.raises(UserError, match=r"finetune.views: expected at most 2, .*symmetry \(mirror\).*received 4"):
-            run_stage(name, *arguments)
+            run_stage(name)
 
 
 def test_weights_of_unknown_classes_are_an_error(trained_head: None, run_stage: RunStage) -> None:
@@ -394,12 +394,12 @@ def test_a_head_on_a_backbone_without_training_may_collapse(
 
 @pytest.mark.slow
 def test_training_twice_gives_the_same_bytes(project: Path, tiny_backbone: None, run_stage: RunStage) -> None:
-    for name, *arguments in CHAIN[:5]:
+    for name, *arguments in CHAIN[:4]:
         run_stage(name, *arguments)
     written = []
     for _ in range(2):
-        for name, *arguments in [("embed", "finetune"), ("train_head",), ("finetune",)]:
-            run_stage(name, *arguments)
+        for name in ("embed", "train_head", "finetune"):
+            run_stage(name)
         files = [*Path("models").glob("*"), *Path("data/activations").rglob("*.npy"), *Path("plots").rglob("*.tsv")]
         written.append({str(path): path.read_bytes() for path in files})
     assert written[0] == written[1]

@@ -44,6 +44,10 @@ def _weights(value: Any) -> "str | WeightsFile":
     raise ValueError(f"expected auto, {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
 
 
+IMBALANCED = 10
+"""How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
+
+
 def _class_weights(value: Any) -> "str | dict[str, float]":
     """Read the param `class_weights`: auto, none, balanced, or a weight for each class."""
     if value in ("auto", "none", "balanced"):

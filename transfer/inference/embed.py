@@ -1,24 +1,30 @@
-"""Compute the activations of a frozen trunk, once for every image and view: see `records.activations`."""
+"""Compute the activations of a frozen trunk, once for every image and view: see `records.activations`.
+
+Several cuts share a pass: on its way to the highest, an image comes by the others.
+"""
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
 import keras
 import numpy as np
+from keras import layers
 from numpy.typing import NDArray
 
+from transfer.core.arrays import Floats
 from transfer.core.errors import UserError
-from transfer.core.files import require_space, sha256_of, write_json
+from transfer.core.files import require_space, sha256_of
 from transfer.core.packages import require_sha256
 from transfer.core.params import Pooling
 from transfer.core.spec import Spec
 from transfer.inference.engines import Engine, EngineName, check_agreement, make_engine
-from transfer.networks.backbones.registry import trained_backbone
-from transfer.networks.network import frozen_trunk
+from transfer.networks.backbones.registry import frozen_output, trained_backbone
 from transfer.networks.seeds import fix_seeds
 from transfer.records.activations import STORED, Plan, view_file
 from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, read_records
@@ -37,12 +43,12 @@ class TrunkSource(Protocol):
     """Makes a trunk; can be pickled and compared, as frozen dataclasses can, so that each worker makes it once."""
 
     def build(self) -> keras.Model:
-        """Build the trunk and fill it with its weights."""
+        """Build the trunk, with an output for each cut, and fill it with its weights."""
 
 
 @dataclass(frozen=True)
 class BackboneTrunk:
-    """The part of a trained backbone below a cut (see `networks.network.frozen_trunk`).
+    """The part of a trained backbone below some cuts (see `backbones.registry.frozen_output`).
 
     `sha256` is that of the file of weights, so that no worker takes another for it.
     """
@@ -51,19 +57,21 @@ class BackboneTrunk:
     image_size: int
     weights: Path
     sha256: str
-    cut: str
+    cuts: tuple[str, ...]
     pooling: Pooling
 
     def build(self) -> keras.Model:
         require_sha256(self.weights, self.sha256)
         fix_seeds(0)
         model = trained_backbone(self.backbone, self.image_size, self.weights)
-        return frozen_trunk(model, self.backbone, self.cut, self.pooling)
+        return keras.Model(model.input, [frozen_output(model, self.backbone, cut, self.pooling) for cut in self.cuts])
 
 
-def backbone_trunk(backbone: str, image_size: int, weights: Path, cut: str, pooling: Pooling) -> BackboneTrunk:
+def backbone_trunk(
+    backbone: str, image_size: int, weights: Path, cuts: tuple[str, ...], pooling: Pooling
+) -> BackboneTrunk:
     """Say how a trunk is made with the weights that are in a file now."""
-    return BackboneTrunk(backbone, image_size, weights, sha256_of(weights), cut, pooling)
+    return BackboneTrunk(backbone, image_size, weights, sha256_of(weights), cuts, pooling)
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,11 @@ class TrunkEngine:
     checked_on: Path
     spec: Spec
 
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of an image's activations at each cut."""
+        return _Ready.of(self.source).shapes
+
     def ready(self) -> tuple[Engine, float]:
         """Have trunk and engine ready for this and for later work; return the engine and its difference."""
         kept = _Ready.of(self.source)
@@ -85,12 +98,18 @@ class TrunkEngine:
 
 
 class _Ready:
-    """A trunk, kept for the next item of work, and its engine, which has been held against TensorFlow."""
+    """A trunk, kept for the next item of work, and its engine, which has been held against TensorFlow.
+
+    `trunk` gives the activations at all cuts side by side, (n, values); `shapes` are those of an image at each cut.
+    """
 
     kept: "_Ready | None" = None
 
     def __init__(self, source: TrunkSource) -> None:
-        self.source, self.trunk = source, source.build()
+        self.source, built = source, source.build()
+        self.shapes: list[tuple[int, ...]] = [tuple(output.shape[1:]) for output in built.outputs]
+        side_by_side = layers.Concatenate()([layers.Flatten()(output) for output in built.outputs])
+        self.trunk = keras.Model(built.input, side_by_side)
         self.engine: Engine | None = None
         self.difference = math.nan
 
@@ -105,9 +124,14 @@ class _Ready:
         if self.engine is None:
             engine = make_engine(self.trunk, wanted.name)
             first = next(network_inputs(read_records(wanted.checked_on, wanted.spec, BATCH), 1))
-            self.difference = check_agreement(engine, self.trunk, first)
+            self.difference = check_agreement(engine, self.trunk, first, ends_of(self.shapes))
             self.engine = engine
         return self.engine
+
+
+def ends_of(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return where values of these shapes, side by side, are to be divided."""
+    return list(accumulate(math.prod(shape) for shape in shapes))[:-1]
 
 
 @dataclass(frozen=True)
@@ -121,18 +145,38 @@ class Embedded:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the activations at a cut go: those of the first `views` views to files in `folder`."""
+
+    folder: Path
+    views: int
+
+
+@dataclass(frozen=True)
 class EmbedRows:
     """Compute the activations of some rows of a split, and write them to their places in the files of the views.
 
     They are whole batches, or end with the split, so that each image is computed among the same others however the
     rows are divided. Files are written and not mapped: on a file system that machines share, a mapped page would carry
-    a neighbour's rows along.
+    a neighbour's rows along. There is a place for each cut of the trunk.
     """
 
     engine: TrunkEngine
     records: Path
-    views: int
-    folder: Path
+    places: tuple[Place, ...]
+
+    @property
+    def views(self) -> int:
+        """Views of an image that are computed."""
+        return max(place.views for place in self.places)
+
+    @property
+    def bytes(self) -> int:
+        """What is written."""
+        values = sum(
+            place.views * math.prod(shape) for place, shape in zip(self.places, self.engine.shapes, strict=True)
+        )
+        return self.engine.spec.counts[self.records.name] * values * np.dtype(STORED).itemsize
 
     def __call__(self, runs: Iterable[range], progress: Progress) -> Embedded:
         given = list(runs)
@@ -145,22 +189,25 @@ class EmbedRows:
         soft_labels = np.concatenate([batch.soft_labels for batch in seen])
         return Embedded(labels, soft_labels, engine.name, difference)
 
-    def _write(self, outputs: Iterable[NDArray[np.float32]], rows: range, progress: Progress) -> None:
+    def _write(self, outputs: Iterable[Floats], rows: range, progress: Progress) -> None:
         """Write the views of batch after batch."""
-        start, view = rows.start, 0
+        ends = ends_of(self.engine.shapes)
+        to_go, view = self.engine.spec.counts[self.records.name] - rows.start, 0  # rows of a file from here to its end
         with ExitStack() as stack:
-            files = [stack.enter_context(view_file(self.folder, view).open("r+b")) for view in range(self.views)]
-            size = view_file(self.folder, 0).stat().st_size
+            cuts = [
+                [stack.enter_context(view_file(place.folder, view).open("r+b")) for view in range(place.views)]
+                for place in self.places
+            ]
             for output in outputs:
-                stored = to_stored(output, self.records)
-                row_bytes = stored[0].nbytes
-                head = size - self.engine.spec.counts[self.records.name] * row_bytes
-                files[view].seek(head + start * row_bytes)
-                files[view].write(stored.data)
+                for files, activations in zip(cuts, np.split(output, ends, axis=1), strict=True):
+                    if view < len(files):
+                        stored = to_stored(activations, self.records)
+                        files[view].seek(-to_go * stored[0].nbytes, os.SEEK_END)
+                        files[view].write(stored.data)
                 progress(len(output))
                 view += 1
                 if view == self.views:
-                    start, view = start + len(output), 0
+                    to_go, view = to_go - len(output), 0
 
 
 def to_stored(output: NDArray[np.float32], records: Path) -> NDArray[np.float16]:
@@ -193,45 +240,56 @@ def embed(runner: Runner, work: EmbedRows) -> list[Embedded]:
         UserError: damaged records, activations that float16 does not hold (see `to_stored`), or an engine that does
             not agree with TensorFlow.
     """
-    work.folder.mkdir(parents=True)
     count = work.engine.spec.counts[work.records.name]
-    shape = (count, *_Ready.of(work.engine.source).trunk.output_shape[1:])
-    for view in range(work.views):
-        np.lib.format.open_memmap(view_file(work.folder, view), "w+", STORED, shape)  # its head, and room for the rows
+    for place, shape in zip(work.places, work.engine.shapes, strict=True):
+        for view in range(place.views):
+            place.folder.mkdir(parents=True, exist_ok=True)  # the file gets its head, and room for the rows
+            np.lib.format.open_memmap(view_file(place.folder, view), "w+", STORED, (count, *shape))
+    if not work.views:
+        return []
     step = BATCH * BATCHES
     runs = (range(start, min(start + step, count)) for start in range(0, count, step))
     done = runner.run(work, runs, count * work.views, f"embed {work.records.name}")
-    np.save(work.folder / "labels.npy", np.concatenate([part.labels for part in done]))
-    np.save(work.folder / "soft_labels.npy", np.concatenate([part.soft_labels for part in done]))
+    for place in work.places:
+        if place.views:
+            np.save(place.folder / "labels.npy", np.concatenate([part.labels for part in done]))
+            np.save(place.folder / "soft_labels.npy", np.concatenate([part.soft_labels for part in done]))
     return done
 
 
-def bytes_needed(trunk: keras.Model, images: int) -> int:
-    """Return the size of the activations of that many images."""
-    shape: tuple[int, ...] = trunk.output_shape[1:]
-    return images * math.prod(shape) * np.dtype(STORED).itemsize
+def in_passes(plans: Mapping[Path, Plan]) -> list[dict[Path, Plan]]:
+    """Divide plans, those of higher cuts first, into passes of the trunk; one that caches nothing is in none.
+
+    They share one pass, unless a lower cut wants more views: these would be computed further than they are needed.
+    """
+    cached = {folder: plan for folder, plan in plans.items() if any(plan.cached.values())}
+    views = [plan.cached["train"] for plan in cached.values()]
+    if views == sorted(views, reverse=True):
+        return [cached]
+    return [{folder: plan} for folder, plan in cached.items()]
 
 
-def embed_splits(runner: Runner, engine: TrunkEngine, records: tuple[Path, ...], plan: Plan, folder: Path) -> int:
-    """Compute and write what the plan wants cached of each split, say so, and return the number of views.
+def embed_splits(runner: Runner, engine: TrunkEngine, records: tuple[Path, ...], plans: Mapping[Path, Plan]) -> None:
+    """Compute and write what is to be cached of each split, and say so.
+
+    Args:
+        runner: has the work done.
+        engine: the trunk.
+        records: folders of the splits.
+        plans: what to cache at each cut of the trunk, in their order, by the folder that it is written to.
 
     Raises:
         UserError: not enough space, or see `embed`.
     """
-    views = {split: plan.cached[split.name] for split in records}
-    count = sum(engine.spec.counts[split.name] * number for split, number in views.items())
-    trunk = _Ready.of(engine.source).trunk
-    needed = bytes_needed(trunk, count)
-    print(f"will write {needed / 1e6:,.0f} MB: {trunk.output_shape[1:]} float16 of {count} views")
+    works = []
+    for split in records:
+        places = (Place(folder / split.name, plan.cached[split.name]) for folder, plan in plans.items())
+        works.append(EmbedRows(engine, split, tuple(places)))
+    needed, shapes = sum(work.bytes for work in works), ", ".join(map(str, engine.shapes))
+    print(f"will write {needed / 1e6:,.0f} MB: {shapes} float16 of each view")
+    folder = next(iter(plans))
     folder.mkdir(parents=True, exist_ok=True)
     require_space(needed, folder, "; fewer views, a higher cut or smaller images need less (params.yaml)")
-    done: list[Embedded] = []
-    for split, number in views.items():
-        if number:
-            done += embed(runner, EmbedRows(engine, split, number, folder / split.name))
-        print(f"{split.name}: {number or 'no'} views cached" + ("" if number else ", finetune reads the images"))
-    if done:
-        used = ", ".join(sorted({part.engine for part in done}))
-        print(f"computed by {used}, within {max(part.difference for part in done):.1e} of TensorFlow")
-    write_json({"cut": plan.cut, "views": plan.cached}, folder / "cached.json")
-    return count
+    done = [part for work in works for part in embed(runner, work)]
+    used = ", ".join(sorted({part.engine for part in done}))
+    print(f"computed by {used}, within {max(part.difference for part in done):.1e} of TensorFlow")

@@ -1,7 +1,7 @@
 """Engines that compute a frozen network: OpenVINO, the fastest on CPUs, and TensorFlow."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import keras
@@ -78,10 +78,11 @@ def make_engine(model: keras.Model, name: EngineName) -> Engine:
     return TensorFlowEngine(model) if choose_engine(name) == "tensorflow" else OpenVINOEngine(to_openvino(model))
 
 
-def check_agreement(engine: Engine, model: keras.Model, batch: Floats) -> float:
+def check_agreement(engine: Engine, model: keras.Model, batch: Floats, ends: Sequence[int] = ()) -> float:
     """Compare an engine with TensorFlow on the first images of a batch.
 
-    Returns the largest difference, relative to the largest absolute value that TensorFlow gives.
+    Returns the largest difference, relative to the largest absolute value that TensorFlow gives: that of the same part,
+    where values (n, …) are divided at `ends` of their second axis.
 
     Raises:
         UserError: it is greater than `TOLERANCE`.
@@ -89,7 +90,9 @@ def check_agreement(engine: Engine, model: keras.Model, batch: Floats) -> float:
     batch = batch[:COMPARED]
     (received,) = engine.run([batch])
     (expected,) = TensorFlowEngine(model).run([batch])  # a graph: eager calls would keep every layer's output
-    difference = float(np.max(np.abs(received - expected)) / max(float(np.max(np.abs(expected))), 1e-30))
+    parts = zip(*(np.split(values, ends, axis=1) for values in (received, expected)), strict=True)
+    differences = [np.max(np.abs(got - right)) / max(float(np.max(np.abs(right))), 1e-30) for got, right in parts]
+    difference = float(np.max(differences))  # NaN if one is
     if not difference <= TOLERANCE:
         raise UserError(
             f"engine {engine.name}: expected the values that TensorFlow computes, within {TOLERANCE:.0e}, received a "

@@ -27,8 +27,8 @@ BASELINES, TRANSFER = ("ann", "cnn"), ("head", "finetuned")
 TRAINING = {
     "ann": ("train-ann",),
     "cnn": ("train-cnn",),
-    "head": ("embed-head", "train-head"),
-    "finetuned": ("embed-head", "train-head", "embed-finetune", "train-finetuned"),
+    "head": ("embed", "train-head"),
+    "finetuned": ("embed", "train-head", "train-finetuned"),
 }
 """The costs that go into a model's training time: the trunk's pass, and for the fine-tuned one the head's as well."""
 

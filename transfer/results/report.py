@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from transfer.core.cards import Card, Table
+from transfer.core.params import IMBALANCED
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import BINS, NOT_FITTED
 from transfer.evaluation.markdown import counted, interval, markdown_table, p_value, plain
@@ -16,9 +17,6 @@ from transfer.results.performance import BASELINES, MODELS, SIGNIFICANCE, TWO, F
 FEW_OF_A_CLASS = 10
 """Test images of a class, on average, below which the bootstrap interval of F1 as a mean over the classes lies too low.
 Simulated, it held the true F1 in 95 % of samples of 66 images a class, in 75 % of 6.6 and in 48 % of 2."""
-IMBALANCED = 10
-"""Times as many images in the largest class as in the smallest, from which training balances them: see
-`training.loop.class_weights`, which this package does not import."""
 OVERFITTED = 0.1  # difference of training and validation accuracy from which the report calls a model overfitted
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from transfer.core.arrays import Floats
+from transfer.core.params import IMBALANCED
 from transfer.training.batches import Batches
 from transfer.training.budget import epochs_within
 from transfer.training.callbacks import BestEpoch, LearningCurves, Saving, Validation, changing
@@ -98,23 +99,24 @@ def chance_loss(targets: Floats, smoothing: float, weights: Floats | None = None
     return float(-np.sum(present * np.log(present / np.sum(mean))))
 
 
-IMBALANCED = 10
-"""How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
-
-
 def class_weights(wanted: str | dict[str, float], classes: Sequence[str], targets: Floats) -> Floats | None:
     """Return what the param class_weights comes to: a weight for each class, float32 (classes,), or None.
 
     "balanced" is images / (classes × images of the class) (King and Zeng 2001, as in scikit-learn's
     `compute_class_weight`): all classes then weigh the same, and an image 1 in the mean. "auto" is that where the
-    largest class has `IMBALANCED` times the images of the smallest, or more, and none otherwise.
+    largest class has `IMBALANCED` times the images of the smallest, or more, which is said, and none otherwise.
 
     Raises:
         UserError: a class without a weight, or a weight without a class.
     """
     counts = np.maximum(targets.sum(axis=0), 1)
-    if wanted == "none" or (wanted == "auto" and max(counts) < IMBALANCED * min(counts)):
+    times = max(counts) / min(counts)
+    if wanted == "none" or (wanted == "auto" and times < IMBALANCED):
         return None
+    if wanted == "auto":
+        print(
+            f"class_weights: auto balances the loss: the largest class has {times:.0f} times the images of the smallest"
+        )
     if isinstance(wanted, str):
         return np.array(len(targets) / (len(classes) * counts), np.float32)
     require_class_weights(wanted, classes)

@@ -19,11 +19,12 @@ from transfer.inference import embed as embedding
 from transfer.inference.embed import (
     BackboneTrunk,
     EmbedRows,
+    Place,
     TrunkEngine,
     backbone_trunk,
-    bytes_needed,
     embed,
     embed_splits,
+    in_passes,
 )
 from transfer.inference.engines import EngineName
 from transfer.records import tfrecords as records
@@ -66,12 +67,13 @@ def split_across(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _work(folder: Path, views: int, trunk: SmallTrunk | None = None, engine: EngineName = "auto") -> EmbedRows:
     train = folder / "train"
-    return EmbedRows(TrunkEngine(trunk or SmallTrunk(), engine, train, SPEC), train, views, folder / "out")
+    return EmbedRows(TrunkEngine(trunk or SmallTrunk(), engine, train, SPEC), train, (Place(folder / "out", views),))
 
 
 def test_activations_are_the_trunk_of_every_view_in_order(tmp_path: Path) -> None:
     pixels = _records(tmp_path / "train")
-    embed(LocalRunner(), _work(tmp_path, 8))
+    work = _work(tmp_path, 8)
+    embed(LocalRunner(), work)
     stored, trunk = open_activations(tmp_path / "out"), SmallTrunk().build()
     np.testing.assert_array_equal(stored.labels, np.arange(40) % 2)
     np.testing.assert_array_equal(stored.soft_labels, np.arange(40, dtype=np.float32) / np.float32(40))
@@ -81,7 +83,7 @@ def test_activations_are_the_trunk_of_every_view_in_order(tmp_path: Path) -> Non
         expected = trunk(normalise(apply_view(pixels, view)), training=False).numpy()
         np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-3)
     written = sum(file.stat().st_size - 128 for file in (tmp_path / "out").glob("view-*.npy"))
-    assert written == bytes_needed(trunk, 40 * 8)
+    assert written == work.bytes
 
 
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
@@ -89,12 +91,13 @@ def test_however_the_rows_are_divided_the_bytes_are_the_same(split_across: Path,
     assert len(list((split_across / "train").iterdir())) == 6
     work = _work(split_across, 2, engine=engine)
     assert len(embed(LocalRunner(), work)) == 1
-    divided = replace(work, folder=split_across / "divided")
+    folder, other = split_across / "out", split_across / "divided"
+    divided = replace(work, places=(Place(other, 2),))
     assert len(embed(OneByOne(), divided)) == 4
-    names = sorted(path.name for path in work.folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     assert names == ["labels.npy", "soft_labels.npy", "view-0.npy", "view-1.npy"]
     for name in names:
-        assert (divided.folder / name).read_bytes() == (work.folder / name).read_bytes(), name
+        assert (other / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 @pytest.mark.slow
@@ -105,10 +108,10 @@ def test_beam_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     _records(tmp_path / "train")
     work = _work(tmp_path, 2)
     embed(LocalRunner(), work)
-    by_beam = replace(work, folder=tmp_path / "beam")
+    by_beam = replace(work, places=(Place(tmp_path / "beam", 2),))
     assert len(embed(BeamRunner(beam_workers(workers)), by_beam)) == 2
-    for path in work.folder.iterdir():
-        assert (by_beam.folder / path.name).read_bytes() == path.read_bytes(), path.name
+    for path in (tmp_path / "out").iterdir():
+        assert (tmp_path / "beam" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 @pytest.mark.parametrize("missing", ["00001", "00005"])
@@ -149,14 +152,47 @@ def test_splits_are_embedded_as_planned_and_said_so(tmp_path: Path, capsys: pyte
     shutil.copytree(tmp_path / "train", tmp_path / "validation")
     spec = Spec(("one", "two"), None, "dihedral", 8, 3, {"train": 40, "validation": 40})
     splits = tmp_path / "train", tmp_path / "validation"
-    engine, local = TrunkEngine(SmallTrunk(), "auto", splits[0], spec), LocalRunner()
-    assert embed_splits(local, engine, splits, Plan("stem", "on_the_fly", 8), tmp_path / "out") == 40
-    assert "train: no views cached, finetune reads the images\nvalidation: 1 views" in capsys.readouterr().out
+    engine = TrunkEngine(SmallTrunk(), "auto", splits[0], spec)
+    embed_splits(LocalRunner(), engine, splits, {tmp_path / "out": Plan("stem", "on_the_fly", 8)})
+    assert "will write 0 MB: (8, 8, 2) float16 of each view\ncomputed by openvino" in capsys.readouterr().out
     assert not (tmp_path / "out/train").exists()
     assert len(open_activations(tmp_path / "out/validation").views) == 1
-    assert embed_splits(local, engine, splits, Plan("input", "cached", 8), tmp_path / "none") == 0
-    assert [file.name for file in (tmp_path / "none").iterdir()] == ["cached.json"]
-    assert "will write 0 MB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["openvino", "tensorflow"])
+def test_one_pass_gives_at_each_cut_the_bytes_of_a_pass_of_its_own(
+    tmp_path: Path, tiny_backbone: None, name: EngineName
+) -> None:
+    from transfer.networks.backbones.registry import BACKBONES
+
+    _records(tmp_path / "train")
+    BACKBONES["efficientnet_lite0"].build(8).save_weights(tmp_path / "backbone.weights.h5")
+
+    def written(plans: dict[str, Plan]) -> dict[Path, bytes]:
+        cuts = tuple(plan.cut for plan in plans.values())
+        trunk = backbone_trunk("efficientnet_lite0", 8, tmp_path / "backbone.weights.h5", cuts, "average")
+        engine = TrunkEngine(trunk, name, tmp_path / "train", SPEC)
+        folders = {tmp_path / "out" / folder: plan for folder, plan in plans.items()}
+        embed_splits(LocalRunner(), engine, (tmp_path / "train",), folders)
+        return {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.npy")}
+
+    plans = {"high": Plan("top", "cached", 8), "low": Plan("block1", "none", 1)}
+    together = written(plans)
+    shutil.rmtree(tmp_path / "out")
+    for folder, plan in plans.items():
+        alone = written({folder: plan})
+    assert together == alone
+    assert len(together) == 8 + 1 + 2 * 2
+
+
+def test_plans_share_a_pass_unless_that_would_compute_more() -> None:
+    high, low = Path("high"), Path("low")
+    head, seldom = Plan("top", "cached", 8), Plan("top", "cached", 2)
+    for plan in (Plan("block1", "cached", 8), Plan("block1", "none", 1), Plan("block1", "on_the_fly", 8)):
+        assert in_passes({high: head, low: plan}) == [{high: head, low: plan}]
+    many = Plan("block1", "cached", 8)
+    assert in_passes({high: seldom, low: many}) == [{high: seldom}, {low: many}]
+    assert in_passes({high: head, low: Plan("input", "cached", 8)}) == [{high: head}]
 
 
 def test_weights_that_changed_since_are_refused(tmp_path: Path, tiny_backbone: None) -> None:
@@ -164,9 +200,9 @@ def test_weights_that_changed_since_are_refused(tmp_path: Path, tiny_backbone: N
 
     weights = tmp_path / "backbone.weights.h5"
     BACKBONES["efficientnet_lite0"].build(32).save_weights(weights)
-    trunk = backbone_trunk("efficientnet_lite0", 32, weights, "block1", "average")
+    trunk = backbone_trunk("efficientnet_lite0", 32, weights, ("block1",), "average")
     assert pickle.loads(pickle.dumps(trunk)) == trunk
-    assert trunk.build().output_shape == (None, 16, 16, 8)
+    assert trunk.build().outputs[0].shape == (None, 16, 16, 8)
     with pytest.raises(
         UserError, match=rf"backbone.weights.h5: expected a file with SHA-256 0, received one with {trunk.sha256}"
     ):

@@ -12,7 +12,6 @@ from tests.conftest import ROOT
 from tests.transfer.results.test_performance import make_findings, make_results, make_spec
 from transfer.core.cards import Card, read_card
 from transfer.results.report import (
-    IMBALANCED,
     Evidence,
     Pictures,
     Settings,
@@ -28,7 +27,6 @@ from transfer.results.report import (
     weighting,
     without_error,
 )
-from transfer.training import loop
 
 DATA: dict[str, Any] = {
     "images": 318,
@@ -185,7 +183,6 @@ def test_advice_that_is_taken_is_not_given_again(tmp_path: Path) -> None:
 
 
 def test_the_report_says_when_classes_are_balanced_by_default(tmp_path: Path) -> None:
-    assert IMBALANCED == loop.IMBALANCED
     evidence = make_evidence(tmp_path)
     uneven = dataclasses.replace(evidence, data={**DATA, "classes": {"train": {"7": 30, "NA": 3}}})
     said = (

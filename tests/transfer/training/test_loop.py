@@ -242,10 +242,14 @@ def test_balanced_class_weights_are_those_of_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize(("common", "wanted"), [(39, "none"), (40, "balanced"), (400, "balanced")])
-def test_classes_of_very_different_sizes_are_balanced_by_themselves(common: int, wanted: str) -> None:
+def test_classes_of_very_different_sizes_are_balanced_by_themselves(
+    common: int, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     one_hot = np.eye(2, dtype=np.float32)[[0] * common + [1] * 4]
     expected = class_weights(wanted, SPEC.classes, one_hot)
     np.testing.assert_equal(class_weights("auto", SPEC.classes, one_hot), expected)
+    said = f"auto balances the loss: the largest class has {common // 4} times the images of the smallest\n"
+    assert (said in capsys.readouterr().out) == (wanted == "balanced")
 
 
 def test_class_weights_go_by_name_and_each_class_needs_one() -> None:
