@@ -33,7 +33,7 @@ from transfer.records.tfrecords import Example, normalise, write_shard
 
 RESULTS = Path("benchmarks/results/exports.json")
 SIZE, SEED = 64, 1
-REPRESENTATIVE, COMPARED = 64, 64  # images
+SCALED, COMPARED = 64, 64  # images
 CLASSES = ("one", "other")
 KINDS = (
     "efficientnet_lite0",
@@ -62,9 +62,9 @@ def network(backbone: str, images: Pixels) -> Network:
     return built
 
 
-def tried(calibrated: Calibrated, images: Pixels, expected: Reference, folder: Path) -> dict[str, dict[str, Any]]:
+def tried(calibrated: Calibrated, expected: Reference, folder: Path) -> dict[str, dict[str, Any]]:
     """Export a network in all formats; of each say that it is ok, or why it is not written, with its figures."""
-    done = export(calibrated, list(FORMATS), lambda: images, expected, folder)
+    done = export(calibrated, list(FORMATS), expected, folder)
     found: dict[str, dict[str, Any]] = {name: {"status": "ok", **figures} for name, figures in done.written.items()}
     for name, figures in done.not_written.items():
         found[name] = {"status": figures.pop("reason").replace(f"{folder}/", "")[:200], **figures}
@@ -73,9 +73,9 @@ def tried(calibrated: Calibrated, images: Pixels, expected: Reference, folder: P
 
 def measure(backbone: str) -> dict[str, Any]:
     """Export a backbone in all formats."""
-    pixels = np.round(noise_images(SIZE, REPRESENTATIVE + COMPARED, SEED) * 255).astype(np.uint8)
-    representative, compared = pixels[:REPRESENTATIVE], pixels[REPRESENTATIVE:]
-    whole = network(backbone, representative).whole
+    pixels = np.round(noise_images(SIZE, SCALED + COMPARED, SEED) * 255).astype(np.uint8)
+    scaled, compared = pixels[:SCALED], pixels[SCALED:]
+    whole = network(backbone, scaled).whole
     contract = Contract(backbone, CLASSES, SIZE, 3, True, "", 1, 1.0, "noise", "CC0-1.0", "")
     spec = Spec(CLASSES, None, "none", SIZE, 3, {"validation": COMPARED})
     with TemporaryDirectory() as temporary:
@@ -84,7 +84,7 @@ def measure(backbone: str) -> dict[str, Any]:
         examples = (Example(f"{i}.png", image, i % 2, float("nan"), 1.0) for i, image in enumerate(compared))
         write_shard(examples, records / "00000.tfrecord")
         expected = reference(whole, contract, records, spec)
-        return tried(Calibrated(whole, contract), representative, expected, Path(temporary) / "export")
+        return tried(Calibrated(whole, contract), expected, Path(temporary) / "export")
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Write the winner in formats that other programs run, and check that each says what Keras says."""
 
 import shutil
-from functools import partial
 
 from transfer.core.cards import Card
 from transfer.core.cost import measured
@@ -17,7 +16,7 @@ from transfer.export.formats import FORMATS
 from transfer.export.model_card import base_model, model_card, of_model
 from transfer.export.parity import reference
 from transfer.export.table import export_report
-from transfer.export.write import export, make_contract, representative
+from transfer.export.write import export, make_contract
 from transfer.networks.model_files import load
 from transfer.networks.seeds import fix_seeds
 from transfer.records.views import count_views
@@ -25,7 +24,6 @@ from transfer.records.views import count_views
 PARAMS = reads("params.yaml")
 CARD = reads("data/raw/card.yaml")
 SPEC = reads("data/records/spec.json")
-TRAIN = reads("data/records/train")
 VALIDATION = reads("data/records/validation")
 COMPARED = reads("metrics/compare.json")
 EVALUATED = reads("metrics/evaluate")
@@ -64,8 +62,7 @@ def main() -> None:
     with measured(COST) as cost:
         network = load(*MODELS[winner])
         expected = reference(network.whole, contract, VALIDATION, spec)
-        images = partial(representative, TRAIN, spec)
-        done = export(Calibrated(network.whole, contract), params.export.formats, images, expected, EXPORT)
+        done = export(Calibrated(network.whole, contract), params.export.formats, expected, EXPORT)
         cost |= {name: measure(EXPORT, name) for name in done.written}
     figures = {"model": winner, "images": spec.counts["validation"], "formats": done.written}
     if done.not_written:

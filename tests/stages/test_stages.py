@@ -168,13 +168,11 @@ def test_a_format_that_says_something_else_is_left_out(project: Path, tiny_backb
     assert sorted(path.name for path in Path("models/export").rglob("*.*")) == ["README.md", "model.onnx"]
     assert "litert_float16" not in Path("models/export/README.md").read_text(encoding="utf-8")
     said = Path("metrics/EXPORT.md").read_text(encoding="utf-8").splitlines()[-1]
-    assert said.startswith(
-        "`litert_float16` was not written: models/export/litert/float16.tflite: expected a classifier"
-    )
-    assert said.endswith(". Use `onnx`.")
+    assert said.startswith("`litert_float16` was left out: models/export/litert/float16.tflite: expected a classifier")
+    assert said.endswith("; use `onnx`.")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("transfer.export.write.write_onnx", _write_another_model)
-        with pytest.raises(UserError, match="export: onnx, the format that `predict` takes, was not written: its prob"):
+        with pytest.raises(UserError, match="export: onnx, the format that `predict` uses, was left out: its prob"):
             run_stage("export")
 
 

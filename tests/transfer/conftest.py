@@ -63,7 +63,7 @@ def export(folder: Path, channels: Literal[1, 3], views: Literal[1, 2, 4, 8], re
     whole, contract = small_network(channels, views)
     contract = replace(contract, resize=resize)
     for name, made in FORMATS.items():
-        write(Calibrated(whole, contract), name, lambda: images_of(32, channels), folder / made.place)
+        write(Calibrated(whole, contract), name, folder / made.place)
 
     def judge(pixels: Pixels) -> np.ndarray:
         ready = normalise(pixels)

@@ -5,7 +5,6 @@ The same network gives the same bytes in every process.
 
 import json
 import tempfile
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,11 @@ import onnx
 import openvino
 import tensorflow as tf
 import tf2onnx
-from ai_edge_litert.schema_py_generated import BufferT, MetadataT, ModelT
+from ai_edge_litert.schema_py_generated import BufferT, BuiltinOperator, MetadataT, ModelT, TensorType
 from ai_edge_litert.tools import flatbuffer_utils
 from onnx import TensorProto, helper
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
-from transfer.core.arrays import Pixels
 from transfer.export.calibrated import Calibrated
 from transfer.export.contract import INPUT, OUTPUT, Contract, preprocessing
 from transfer.export.formats import CONTRACT_ASSET, METADATA_NAME
@@ -139,7 +137,7 @@ def write_openvino(network: Calibrated, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
-def write_litert(network: Calibrated, path: Path, kind: str, representative: Pixels | None) -> None:
+def write_litert(network: Calibrated, path: Path, kind: str) -> None:
     """Write LiteRT (.tflite), the contract in the table of metadata.
 
     It has no resize that filters over an area, so that it takes images of the network's size only.
@@ -147,9 +145,9 @@ def write_litert(network: Calibrated, path: Path, kind: str, representative: Pix
     Args:
         network: the network.
         path: the file.
-        kind: float32; float16, the weights, computed in float32; int8, weights and activations, by the ranges that they
-            have on the representative images.
-        representative: for int8, training images, uint8 (n, S, S, channels).
+        kind: float32; float16, the weights, computed in float32; int8, the weights of all but depthwise convolutions,
+            whose inputs are rounded to 8 bits by the range that they have in each image (dynamic-range quantization).
+            A range fixed beforehand, from training images, loses the small values of a wide one.
     """
     words = preprocessing(network.contract.conversion, resizes=False)
     contract = replace(network.contract, resizes=False, preprocessing=words)
@@ -158,16 +156,35 @@ def write_litert(network: Calibrated, path: Path, kind: str, representative: Pix
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if representative is not None:
-        converter.representative_dataset = lambda: ([image[None]] for image in representative)
-        # What stands before the network, and a softmax behind it, may stay float32.
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # the input is not quantised
-        content = converter.convert()
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
+    if kind == "int8":
+        _widen_depthwise(model)
     _add_metadata(model, json.dumps(contract.properties()).encode())
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+
+
+def _widen_depthwise(model: ModelT) -> None:
+    """Turn the 8-bit weights of depthwise convolutions into float32: few, and XNNPACK has no kernel for them."""
+    (graph,) = model.subgraphs
+    for operator in graph.operators:
+        weights = graph.tensors[operator.inputs[1]] if len(operator.inputs) > 1 else None
+        kind = model.operatorCodes[operator.opcodeIndex].builtinCode
+        if kind == BuiltinOperator.DEPTHWISE_CONV_2D and weights and weights.type == TensorType.INT8:
+            buffer = model.buffers[weights.buffer]
+            values = np.frombuffer(bytes(buffer.data), np.int8).reshape(weights.shape)
+            scaled = values * np.asarray(weights.quantization.scale, np.float32)  # a scale for each channel
+            buffer.data = np.frombuffer(scaled.tobytes(), np.uint8)
+            weights.type, weights.quantization = TensorType.FLOAT32, None
+
+
+def int8_share(path: Path) -> float:
+    """Return the fraction of the weights of a LiteRT file that have 8 bits, rounded to 0.001."""
+    model = flatbuffer_utils.read_model(str(path))
+    counts = {TensorType.INT8: 0, TensorType.FLOAT32: 0}
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.type in counts and model.buffers[tensor.buffer].data is not None:
+            counts[tensor.type] += int(np.prod(tensor.shape))
+    return round(counts[TensorType.INT8] / max(sum(counts.values()), 1), 3)
 
 
 def _add_metadata(model: ModelT, value: bytes) -> None:

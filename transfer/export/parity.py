@@ -86,14 +86,14 @@ def reference(whole: keras.Model, contract: Contract, records: Path, spec: Spec)
 
 
 def compare(classifier: Classifier, path: Path, expected: Reference) -> Parity:
-    """Hold a classifier, read from `path`, against Keras.
+    """Compare a classifier, read from `path`, with Keras.
 
     Raises:
         UserError: it gives NaN or infinite probabilities.
     """
     received = np.concatenate([classifier.probabilities(pixels) for pixels in expected.batches()])
     if wrong := int(np.sum(~np.isfinite(received).all(axis=1))):
-        raise UserError(f"it gives no finite probabilities for {wrong} of {len(received)} images")
+        raise UserError(f"its probabilities for {wrong} of {len(received)} images are not finite")
     differences = np.abs(received - expected.probabilities).max(axis=1)
     same = received.argmax(axis=1) == expected.probabilities.argmax(axis=1)
     ordered = np.sort(expected.probabilities, axis=1)
@@ -140,7 +140,7 @@ def _largest(differences: Probabilities) -> float:
 
 
 def check(found: Parity, name: Format) -> None:
-    """Compare with what is tolerated.
+    """Compare with what is tolerated; the largest difference is only shown.
 
     Raises:
         UserError: the format is further from Keras.
@@ -148,16 +148,22 @@ def check(found: Parity, name: Format) -> None:
     tolerated = FORMATS[name]
     if not found.mean_difference <= tolerated.difference:
         raise UserError(
-            f"its probabilities differ from those of Keras by {found.mean_difference:.2g} in the mean; at most "
-            f"{tolerated.difference:g} is tolerated"
+            f"its probabilities differ from Keras by {_above(found.mean_difference, tolerated.difference)} on average; "
+            f"at most {tolerated.difference:g} is accepted"
         )
     if not (found.resize_difference or 0.0) <= RESIZE_TOLERANCE:
         raise UserError(
-            f"it resizes images in another way than Pillow, which changes a probability by "
-            f"{found.resize_difference:.2g}; at most {RESIZE_TOLERANCE:g} is tolerated"
+            f"it does not resize images as Pillow does, which changes a probability by "
+            f"{_above(found.resize_difference or 0.0, RESIZE_TOLERANCE)}; at most {RESIZE_TOLERANCE:g} is accepted"
         )
     if not found.agreement_where_sure >= tolerated.agreement:
         raise UserError(
-            f"it agrees with Keras on only {found.agreement_where_sure:.1%} of the images that Keras is sure of; at "
+            f"it agrees with Keras on only {found.agreement_where_sure:.2%} of the images that Keras is sure of; at "
             f"least {tolerated.agreement:.0%} is required"
         )
+
+
+def _above(value: float, limit: float) -> str:
+    """Write a value with two digits, or as many as show that it is above the limit."""
+    texts = (f"{value:.{digits}g}" for digits in range(2, 18))
+    return next((text for text in texts if float(text) > limit), f"{value:.2g}")

@@ -13,7 +13,8 @@ def _row(name: Format, found: dict[str, Any], spent: dict[str, Any]) -> list[str
     resizing = found["resize_difference"]
     return [
         f"`{name}`: {FORMATS[name].place}",
-        f"{found['bytes'] / 1e6:.1f} MB",
+        f"{found['bytes'] / 1e6:.1f} MB"
+        + (f", {found['int8_weights']:.0%} of the weights int8" if "int8_weights" in found else ""),
         f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
         f"{spent['images_per_second_batch_32']:.0f} images/s",
         f"{found['mean_difference']:.1e} (tolerated: {found['tolerated_mean_difference']:g})",
@@ -25,7 +26,7 @@ def _row(name: Format, found: dict[str, Any], spent: dict[str, Any]) -> list[str
 
 
 def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
-    """Return a Markdown table with a row for each format, and below it why others are not written.
+    """Return a Markdown table with a row for each format, and below it why others were left out.
 
     Args:
         figures: those of metrics/export.json.
@@ -42,9 +43,9 @@ def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
         "resizing",
     ]
     rows = [_row(name, found, cost[name]) for name, found in figures["formats"].items()]
-    use = ", ".join(f"`{name}`" for name in figures["formats"]) or "another model"
+    use = " or ".join(f"`{name}`" for name in figures["formats"]) or "another model"
     missing = [
-        f"`{name}` was not written: {plain(found['reason'])}. Use {use}."
+        f"`{name}` was left out: {plain(found['reason'])}; use {use}."
         for name, found in figures.get("not_written", {}).items()
     ]
     return "\n\n".join([markdown_table(header, rows), *missing])

@@ -1,30 +1,26 @@
-"""Export the winner in all formats, and hold each against Keras."""
+"""Export the winner in all formats, and compare each with Keras."""
 
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
+import tensorflow as tf
 
-from transfer.core.arrays import Pixels
 from transfer.core.cards import Card
 from transfer.core.errors import UserError, one_line
 from transfer.core.params import Format
+from transfer.core.quiet import without_notices
 from transfer.core.spec import Conversion, Spec
 from transfer.export.calibrated import Calibrated
 from transfer.export.classifiers import open_classifier, require_packages
 from transfer.export.contract import Contract, preprocessing
-from transfer.export.exporters import write_litert, write_onnx, write_openvino, write_saved_model
+from transfer.export.exporters import int8_share, write_litert, write_onnx, write_openvino, write_saved_model
 from transfer.export.formats import FORMATS
 from transfer.export.parity import Reference, check, compare
-from transfer.records.tfrecords import BATCH, read_records
-
-REPRESENTATIVE = 128
-"""Training images that tell the ranges of activations, for int8."""
 
 
 def make_contract(model: str, card: Card, spec: Spec, views: int, scores: Mapping[str, float]) -> Contract:
@@ -50,14 +46,6 @@ def make_contract(model: str, card: Card, spec: Spec, views: int, scores: Mappin
     )
 
 
-def representative(records: Path, spec: Spec) -> Pixels:
-    """Return training images, evenly spread over the records: uint8 (n, S, S, channels)."""
-    count = spec.counts[records.name]
-    chosen = set(np.linspace(0, count - 1, min(count, REPRESENTATIVE)).round().astype(int).tolist())
-    images = (image for batch in read_records(records, spec, BATCH) for image in batch.pixels)
-    return np.stack([image for number, image in enumerate(images) if number in chosen])
-
-
 @dataclass(frozen=True)
 class Exported:
     """What became of the formats: the figures of those that are written, and of the others why not (`reason`), with
@@ -68,7 +56,7 @@ class Exported:
     not_written: dict[Format, dict[str, Any]]
 
     def require_fastest(self) -> None:
-        """Check that the format that `predict` takes, the first of `FORMATS`, is among what is written.
+        """Check that the format that `predict` uses, the first of `FORMATS`, is among what is written.
 
         Raises:
             UserError: it is not.
@@ -76,21 +64,18 @@ class Exported:
         fastest = next(name for name in FORMATS if name in {**self.written, **self.not_written})
         if fastest in self.not_written:
             raise UserError(
-                f"export: {fastest}, the format that `predict` takes, was not written: "
-                f"{self.not_written[fastest]['reason']}; leave it out of export.formats (params.yaml), or export "
+                f"export: {fastest}, the format that `predict` uses, was left out: "
+                f"{self.not_written[fastest]['reason']}; remove it from export.formats (params.yaml), or export "
                 "another model"
             )
 
 
-def export(
-    network: Calibrated, formats: Sequence[Format], images: Callable[[], Pixels], expected: Reference, folder: Path
-) -> Exported:
-    """Write the formats into an empty folder, and hold each against Keras; what is too far from it is not left there.
+def export(network: Calibrated, formats: Sequence[Format], expected: Reference, folder: Path) -> Exported:
+    """Write the formats into an empty folder, compare each with Keras, and remove what is too far from it.
 
     Args:
         network: what is exported.
         formats: in which.
-        images: gives the representative ones, if they are needed.
         expected: what Keras says.
         folder: where to.
 
@@ -102,15 +87,18 @@ def export(
     for name in formats:
         path, figures = folder / FORMATS[name].place, {}
         try:
-            write(network, name, images, path)
+            write(network, name, path)
             with _named("its runtime cannot run this network"):
                 found = compare(open_classifier(folder, name), path, expected)
             figures = found.figures(name)
+            if name == "litert_int8":
+                figures["int8_weights"] = int8_share(path)
             check(found, name)
         except UserError as error:
             clear_format(path)
             done.not_written[name] = {"reason": str(error), **figures}
-            print(f"       WARNING: {name} was not written: {error}", file=sys.stderr, flush=True)
+            use = f"; use {' or '.join(done.written)}" if done.written else ""
+            print(f"       WARNING: {name} left out: {error}{use}", file=sys.stderr, flush=True)
         else:
             done.written[name] = figures
             print(f"       {name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
@@ -128,14 +116,14 @@ def clear_format(path: Path) -> None:
         path.parent.rmdir()
 
 
-def write(network: Calibrated, name: Format, images: Callable[[], Pixels], path: Path) -> None:
+def write(network: Calibrated, name: Format, path: Path) -> None:
     """Write a format.
 
     Raises:
         UserError: its converter cannot write this network.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _named("its converter cannot write this network"):
+    with _named("its converter cannot write this network"), _quiet_converter():
         if name == "saved_model":
             write_saved_model(network, path)
         elif name == "onnx":
@@ -143,8 +131,20 @@ def write(network: Calibrated, name: Format, images: Callable[[], Pixels], path:
         elif name == "openvino":
             write_openvino(network, path)
         else:
-            kind = name.removeprefix("litert_")
-            write_litert(network, path, kind, images() if kind == "int8" else None)
+            write_litert(network, path, name.removeprefix("litert_"))
+
+
+@contextlib.contextmanager
+def _quiet_converter() -> Iterator[None]:
+    """Keep from the terminal what converters print about themselves, in C++ and by TensorFlow's logger."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        with without_notices():
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

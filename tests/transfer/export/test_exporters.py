@@ -17,13 +17,16 @@ from keras import layers
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.transfer.conftest import Exported, images_of
+from tests.transfer.conftest import SIZE, Exported, images_of, small_network
+from transfer.core.arrays import Pixels
 from transfer.core.params import Format
 from transfer.export.calibrated import Calibrated
 from transfer.export.classifiers import open_classifier
 from transfer.export.contract import Contract, preprocessing
+from transfer.export.exporters import int8_share
 from transfer.export.formats import FORMATS
 from transfer.export.write import write
+from transfer.networks.seeds import fix_seeds
 from transfer.records.tfrecords import normalise
 
 RESIZING: list[Format] = ["openvino", "onnx", "saved_model"]
@@ -113,12 +116,60 @@ def test_inputs_and_outputs_have_names_and_open_shapes(exported: Exported) -> No
     assert ir.input(0).element_type == openvino.Type.u8
 
 
-def test_int8_holds_bytes_where_float32_holds_four_times_as_many(exported: Exported) -> None:
-    lite = ModelT.InitFromPackedBuf((exported.folder / "litert/int8.tflite").read_bytes(), 0)
-    kinds = [tensor.type for tensor in lite.subgraphs[0].tensors]
-    INT8, UINT8, FLOAT32 = 9, 3, 0  # of the schema
-    assert kinds.count(INT8) > 2 * kinds.count(FLOAT32)
-    assert kinds.count(UINT8) == 1  # the input
+def _dark(count: int) -> Pixels:
+    return images_of(count, 3) // 32
+
+
+@pytest.fixture
+def depthwise() -> Calibrated:
+    """A network of convolutions, one of them depthwise, that tells dark images apart."""
+    fix_seeds(3)
+    entry = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(128, 3, strides=2, activation="relu", use_bias=False)(entry)
+    x = layers.DepthwiseConv2D(3, activation="relu", use_bias=False)(x)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(64, 1)(x))
+    logits = layers.Dense(3)
+    network = keras.Model(entry, layers.Softmax()(logits(x)))
+    spread = keras.Model(entry, logits.output)(normalise(_dark(21))).numpy()
+    scale = 2 / spread.std(axis=0)
+    logits.set_weights([logits.get_weights()[0] * scale, -spread.mean(axis=0) * scale])
+    return Calibrated(network, small_network(3, 1)[1])
+
+
+def test_int8_has_a_range_for_each_image(depthwise: Calibrated, tmp_path: Path) -> None:
+    """Ranges fixed by brighter images leave dark ones a few levels, and changed their classes."""
+    write(depthwise, "litert_int8", tmp_path / "int8.tflite")
+    images = _dark(21)
+    expected = depthwise.probabilities(images).numpy()
+    assert np.ptp(expected, axis=0).min() > 0.5
+    received = open_classifier(tmp_path / "int8.tflite").probabilities(images)
+    assert np.abs(received - expected).max(axis=1).mean() < 0.05
+    assert (received.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.9
+
+
+def test_int8_is_what_convolutions_hold_except_depthwise_ones(depthwise: Calibrated, tmp_path: Path) -> None:
+    path = tmp_path / "int8.tflite"
+    write(depthwise, "litert_int8", path)
+    lite = ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    constants = {
+        tuple(tensor.shape): tensor.type
+        for tensor in lite.subgraphs[0].tensors
+        if lite.buffers[tensor.buffer].data is not None
+    }
+    FLOAT32, INT8 = 0, 9  # of the schema
+    assert constants[128, 3, 3, 3] == INT8
+    assert constants[64, 1, 1, 128] == INT8
+    assert constants[1, 3, 3, 128] == FLOAT32
+    held = 128 * 27 + 64 * 128
+    assert int8_share(path) == pytest.approx(held / (held + 9 * 128 + 64 * 3), abs=0.02)  # and the biases
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert_int8"])
+def test_converters_print_nothing(
+    name: Format, depthwise: Calibrated, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(depthwise, name, tmp_path / "model")
+    assert capfd.readouterr() == ("", "")
 
 
 AGAIN = """
@@ -150,7 +201,7 @@ def test_constants_that_a_layer_holds_are_no_inputs(tmp_path: Path) -> None:
     x = layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])(entry)  # as in EfficientNetV2
     whole = keras.Model(entry, layers.Softmax()(layers.Dense(2)(layers.Flatten()(x))))
     contract = Contract("m", ("a", "b"), 8, 3, True, "look at it", 1, 1.0, "d", "l", "c")
-    write(Calibrated(whole, contract), "onnx", lambda: images_of(1, 3), tmp_path / "model.onnx")
+    write(Calibrated(whole, contract), "onnx", tmp_path / "model.onnx")
     images = images_of(4, 3, (8, 8))
     received = open_classifier(tmp_path, "onnx").probabilities(images)
     np.testing.assert_allclose(received, whole(normalise(images)).numpy(), atol=1e-6)

@@ -10,7 +10,6 @@ from keras import layers
 
 from tests.conftest import write_records
 from tests.transfer.conftest import CLASSES, SIZE, images_of, small_network
-from transfer.core.arrays import Pixels
 from transfer.core.errors import UserError
 from transfer.core.params import Format
 from transfer.core.spec import Spec
@@ -32,7 +31,7 @@ def _network(function: Callable[[keras.KerasTensor], keras.KerasTensor]) -> Cali
 def test_an_exact_gelu_is_the_same_in_onnx(tmp_path: Path) -> None:
     """As in a Vision Transformer: TensorFlow computes it with Erfc, which ONNX has not."""
     network, images = _network(lambda x: keras.activations.gelu(x, approximate=False)), images_of(8, 3)
-    write(network, "onnx", lambda: images, tmp_path / "model.onnx")
+    write(network, "onnx", tmp_path / "model.onnx")
     expected = network.probabilities(images).numpy()
     assert np.ptp(expected, axis=0).min() > 1e-3
     np.testing.assert_allclose(open_classifier(tmp_path, "onnx").probabilities(images), expected, atol=1e-5)
@@ -57,16 +56,14 @@ def test_only_the_format_that_predict_takes_has_to_be_there(
     if not fails:
         done.require_fastest()
         return
-    with pytest.raises(
-        UserError, match=f"export: {not_written[0]}, the format that .* takes, was not written: it is b"
-    ):
+    with pytest.raises(UserError, match=f"export: {not_written[0]}, the format that .* uses, was left out: it is bad"):
         done.require_fastest()
 
 
 def test_a_network_that_a_converter_cannot_write_is_a_line(tmp_path: Path) -> None:
     network = _network(lambda x: keras.ops.erfinv(x / 100))
     with pytest.raises(UserError, match=r"^its converter cannot write this network: .*Erfinv"):
-        write(network, "onnx", lambda: images_of(1, 3), tmp_path / "model.onnx")
+        write(network, "onnx", tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnx", "litert_float32", "saved_model"])
@@ -75,19 +72,36 @@ def test_a_format_that_its_runtime_cannot_run_is_not_written(name: Format, tmp_p
     grey = images_of(2, 1)
     write_records([Example(f"{i}", image, 0, np.nan, 1.0) for i, image in enumerate(grey)], tmp_path / "test", SIZE**2)
     expected = Reference(tmp_path / "test", Spec(CLASSES, None, "none", SIZE, 1, {"test": 2}), np.eye(2, 3))
-    done = export(Calibrated(*small_network(3, 1)), [name], lambda: grey, expected, tmp_path / "export")
+    done = export(Calibrated(*small_network(3, 1)), [name], expected, tmp_path / "export")
     assert not done.written
     assert done.not_written[name]["reason"].startswith("its runtime cannot run this network: ")
     assert not [path for path in (tmp_path / "export").rglob("*") if path.is_file()]
 
 
+def test_a_format_that_is_left_out_names_what_to_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = images_of(2, 3)
+    examples = [Example(f"{i}", image, 0, np.nan, 1.0) for i, image in enumerate(images)]
+    write_records(examples, tmp_path / "test", images[0].nbytes)
+    network = _network(lambda x: keras.ops.erfinv(x / 100))
+    said = network.probabilities(images).numpy()
+    expected = Reference(tmp_path / "test", Spec(CLASSES, None, "none", SIZE, 3, {"test": 2}), said)
+    done = export(network, ["saved_model", "onnx"], expected, tmp_path / "export")
+    assert list(done.written) == ["saved_model"]
+    warning = capsys.readouterr().err.splitlines()[-1]
+    assert warning.startswith("       WARNING: onnx left out: its converter cannot write this network: ")
+    assert warning.endswith("; use saved_model")
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device")])
-def test_what_the_machine_lacks_ends_the_export(error: Exception, tmp_path: Path) -> None:
-    def images() -> Pixels:
+def test_what_the_machine_lacks_ends_the_export(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
         raise error
 
+    monkeypatch.setattr("transfer.export.write.write_onnx", fails)
     with pytest.raises(type(error)):
-        write(Calibrated(*small_network(3, 1)), "litert_int8", images, tmp_path / "int8.tflite")
+        write(Calibrated(*small_network(3, 1)), "onnx", tmp_path / "model.onnx")
 
 
 def test_a_format_is_removed_with_all_that_it_has(tmp_path: Path) -> None:
