@@ -112,7 +112,7 @@ def test_a_group_that_is_given_to_two_splits_is_an_error() -> None:
     labels = _labels({("no", "a"): 30, ("yes", "a"): 30})
     labels.loc[[0, 1], "group"] = "module 7"
     labels.loc[[0, 1], "split"] = ["test", "train"]
-    with pytest.raises(UserError, match=r"group 'module 7': its images are given to several splits, \['test', 'train'\]"):
+    with pytest.raises(UserError, match=r"'module 7': its images are given to several splits, \['test', 'train'\]"):
         split(labels, CLASSES, 0.25, 0.25, 1)
 
 
