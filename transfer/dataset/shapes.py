@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from statistics import median
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from transfer.core.params import Square
 from transfer.core.spec import Resize
@@ -11,31 +12,35 @@ from transfer.dataset.pool import ShardImages
 from transfer.dataset.shards import open_shard
 
 NEAR = 4 / 3
-"""Longer by shorter side of an image that is squashed without harm: see docs/your-data.md."""
+"""Shapes, width by height, are alike up to this factor: what was measured stands in docs/your-data.md."""
 LOOKED_AT = 1000
 """At most so many images, evenly spread over the dataset, have their shapes read."""
+UPRIGHT = 4
+"""The last of EXIF's orientations that does not lay an image on its side."""
 
 
 def resolve_resize(wanted: Square, shards: Iterable[ShardImages]) -> tuple[Resize, list[str]]:
     """Return how images are made square, and what to tell a user who has not said it.
 
-    auto is squash if at least half of the images are within 4:3, else pad.
+    auto is squash if at least half of the images are within 4:3 of the median shape, else pad.
     """
     if wanted != "auto":
         return wanted, []
-    ratios = list(_ratios(shards))
-    near = sum(ratio <= NEAR for ratio in ratios)
-    resize: Resize = "squash" if 2 * near >= len(ratios) else "pad"
-    return resize, [f"resize: {resize}, as {near:,} of {len(ratios):,} images looked at are within 4:3"]
+    shapes = list(_shapes(shards))
+    middle = median(shapes or [1.0])
+    alike = sum(1 / NEAR <= shape / middle <= NEAR for shape in shapes)
+    resize: Resize = "squash" if 2 * alike >= len(shapes) else "pad"
+    return resize, [
+        f"resize: {resize}, as {alike:,} of {len(shapes):,} sampled images have about the same aspect ratio"
+    ]
 
 
-def _ratios(shards: Iterable[ShardImages]) -> Iterator[float]:
-    """Yield the longer by the shorter side of each image that has a header: decoding says what is wrong with others."""
+def _shapes(shards: Iterable[ShardImages]) -> Iterator[float]:
+    """Yield width by height of each image that has a header: decoding says what is wrong with others."""
     for path, images in shards:
         with open_shard(path) as shard:
             for name in images:
-                size = None
                 with suppress(Exception), shard.open(name) as file, Image.open(file) as image:
-                    size = image.size
-                if size is not None:
-                    yield max(size) / min(size)
+                    # Where the header has none, PNG's would decode the image to look behind it.
+                    turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) > UPRIGHT
+                    yield image.height / image.width if turned else image.width / image.height

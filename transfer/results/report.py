@@ -17,6 +17,7 @@ from transfer.results.performance import BASELINES, MODELS, SIGNIFICANCE, TWO, F
 FEW_OF_A_CLASS = 10
 """Test images of a class, on average, below which the bootstrap interval of F1 as a mean over the classes lies too low.
 Simulated, it held the true F1 in 95 % of samples of 66 images a class, in 75 % of 6.6 and in 48 % of 2."""
+RESIZED = {"squash": "resized to", "crop": "cropped to squares and resized to", "pad": "resized and padded to"}
 OVERFITTED = 0.1  # difference of training and validation accuracy from which the report calls a model overfitted
 
 
@@ -348,8 +349,8 @@ def _data(evidence: Evidence) -> str:
     colour = "grey" if spec.channels == 1 else "colour"
     parts = [
         f"Dataset: {plain(card.title)}. Licence: {plain(card.licence)}. Citation: {plain(card.citation)}",
-        f"{data['images']:,} images, {colour}, resized to {spec.image_size} × {spec.image_size} pixels. Symmetry: "
-        f"{spec.symmetry} (the views of an image that keep its class).",
+        f"{data['images']:,} images, {colour}, {RESIZED[spec.resize]} {spec.image_size} × {spec.image_size} pixels. "
+        f"Symmetry: {spec.symmetry} (the views of an image that keep its class).",
         f"### Images by class and split\n\n{tables.class_counts(data, spec)}",
         _same(data),
     ]

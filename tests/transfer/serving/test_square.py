@@ -75,7 +75,7 @@ def test_each_way_is_another(raw: Path, exported: Exported) -> None:
         assert np.abs(one - other).max() > 0.1
 
 
-def test_images_of_three_to_one_are_padded_where_nothing_is_said(raw: Path) -> None:
-    (spec, _, pixels), (_, _, padded) = _test_split(raw, "auto"), _test_split(raw, "pad")
-    assert spec.resize == "pad"
-    np.testing.assert_array_equal(pixels, padded)
+def test_images_of_one_shape_are_squashed_where_nothing_is_said(raw: Path) -> None:
+    (spec, _, pixels), (_, _, squashed) = _test_split(raw, "auto"), _test_split(raw, "squash")
+    assert spec.resize == "squash"
+    np.testing.assert_array_equal(pixels, squashed)
