@@ -67,7 +67,6 @@ def main() -> None:
         changes = {
             OTHER_BACKBONE: sorted(set(first) - {"download"}),
             ("finetune.augment=on_the_fly",): sorted([*AFTER_LR, "embed"]),
-            ("lr=1e-5",): AFTER_LR,  # DVC writes 1e-05, a string to PyYAML
         }
         copies = [clone.copy(Path(temporary) / f"copy-{number}") for number in range(1 + len(changes))]
         with ThreadPoolExecutor(AT_ONCE) as pool:

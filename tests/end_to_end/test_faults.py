@@ -49,10 +49,10 @@ def test_a_killed_run_is_made_good_by_the_next_one(
 
 
 def test_two_runs_at_once_do_not_get_in_each_others_way(
-    original: Clone, undisturbed: dict[str, str], tmp_path: Path
+    original: Clone, undisturbed: dict[str, str], warm: dict[str, str], tmp_path: Path
 ) -> None:
     """One of them may wait for the other, do a part of the work, or end with an error that names the other."""
-    clone = change_head(original, tmp_path / "clone")
+    clone = change_head(original, tmp_path / "clone").having(warm)
     processes = []
     for _ in range(2):
         process = subprocess.Popen(

@@ -25,7 +25,7 @@ def remote(original: Clone, tmp_path: Path) -> Iterator[Remote]:
 
 
 @pytest.fixture
-def machines(original: Clone, remote: Remote, tmp_path: Path) -> tuple[Clone, Clone]:
+def machines(original: Clone, remote: Remote, warm: dict[str, str], tmp_path: Path) -> tuple[Clone, Clone]:
     """Two clones of one repository, each with a home of its own: one with all results, one with an empty cache."""
     hub = tmp_path / "hub.git"
     original.git("clone", "-q", "--bare", str(original.folder), str(hub))
@@ -33,7 +33,7 @@ def machines(original: Clone, remote: Remote, tmp_path: Path) -> tuple[Clone, Cl
     for name in ("first", "second"):
         home = tmp_path / f"home-{name}"
         home.mkdir()
-        clone = Clone(hub).clone(tmp_path / name, HOME=str(home), DVC_SITE_CACHE_DIR=str(home / "site"))
+        clone = Clone(hub, warm).clone(tmp_path / name, HOME=str(home), DVC_SITE_CACHE_DIR=str(home / "site"))
         remote.add_to(clone)
         clone.dvc("config", "--local", "exp.auto_push", "true")
         clones.append(clone)

@@ -1,9 +1,11 @@
 """Experiments beside each other, in folders of their own."""
 
 import json
+import re
 from pathlib import Path
 
 from tests.end_to_end.clones import Clone, snapshot
+from tests.end_to_end.conftest import AFTER_LR
 
 
 def _values(clone: Clone) -> dict[str, tuple[float, float]]:
@@ -19,22 +21,25 @@ def _values(clone: Clone) -> dict[str, tuple[float, float]]:
     return found
 
 
-def test_experiments_in_folders_of_their_own_leave_everything_else_alone(original: Clone, tmp_path: Path) -> None:
+def test_experiments_in_folders_of_their_own_leave_everything_else_alone(
+    original: Clone, warm: dict[str, str], tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     clone = original.copy(tmp_path / "clone")
-    clone.variables.update(HOME=str(home), DVC_SITE_CACHE_DIR=str(tmp_path / "site"))
+    clone = clone.having({**warm, "HOME": str(home), "DVC_SITE_CACHE_DIR": str(tmp_path / "site")})
     before = _workspace(clone)
     clone.dvc("exp", "run", "--queue", "-n", "same", "-S", "finetune.patience=50")
-    clone.dvc("exp", "run", "--queue", "-n", "other", "-S", "lr=3e-3")
+    clone.dvc("exp", "run", "--queue", "-n", "other", "-S", "lr=1e-5")  # DVC writes 1e-05, a string to PyYAML
     ran = clone.dvc("exp", "run", "--run-all", "-j", "2")
-    assert ran.output.count("Running stage 'finetune':") == 2  # not always on a line of its own
+    started = re.findall("Running stage '([^']+)':", ran.output)  # not always on a line of its own
+    assert sorted(started) == sorted(2 * AFTER_LR)
     assert _workspace(clone) == before
     assert clone.git("status", "--porcelain") == ""
     values = _values(clone)
     alone = json.loads((clone.folder / "metrics/train/finetuned.json").read_text(encoding="utf-8"))
     assert values["same"] == (5e-4, alone["validation"]["loss"])  # beside another training, and alone
-    assert values["other"][0] == 3e-3
+    assert values["other"][0] == 1e-5
     assert values["other"] != values["same"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clone", "home", "site"]
     assert _of_ours(home) == []

@@ -34,16 +34,21 @@ def _plain_tail(model: keras.Model, last_below: str) -> keras.Model:
     return keras.Model(model.get_layer(last_below).output, model.output)
 
 
+@pytest.fixture(scope="module")
+def backbone() -> keras.Model:
+    """A backbone for tests that only read it."""
+    return _random_backbone()
+
+
 @pytest.mark.parametrize("cut", CUTS[NAME][:-1])
-def test_cut_in_two_gives_what_the_uncut_network_gives(cut: str) -> None:
-    model = _random_backbone()
+def test_cut_in_two_gives_what_the_uncut_network_gives(cut: str, backbone: keras.Model) -> None:
     last = efficientnet_lite.last_layer_below(NAME, cut)
     pixels = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
-    expected = model(pixels, training=False).numpy()
+    expected = backbone(pixels, training=False).numpy()
     assert np.std(expected) > 0.1
-    tensor = model.get_layer(last).output
-    trunk = keras.Model(model.input, tensor)
-    received = layers_above(model, tensor)(trunk(pixels, training=False)).numpy()
+    tensor = backbone.get_layer(last).output
+    trunk = keras.Model(backbone.input, tensor)
+    received = layers_above(backbone, tensor)(trunk(pixels, training=False)).numpy()
     np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-4)
 
 

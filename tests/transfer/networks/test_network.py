@@ -38,12 +38,18 @@ POOLED: dict[Pooling, tuple[Callable[..., Any], ...]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def backbone() -> keras.Model:
+    """EfficientNet-Lite0 for 64 pixels with random weights; only read."""
+    return pretrained("efficientnet_lite0", "none", 64, seed=3)[0]
+
+
 @pytest.mark.parametrize("pooling", POOLED)
 @pytest.mark.parametrize("cut", ["top", "block6"])
-def test_features_are_pooled_as_wanted(pooling: Pooling, cut: str) -> None:
+def test_features_are_pooled_as_wanted(pooling: Pooling, cut: str, backbone: keras.Model) -> None:
     pixels = np.random.default_rng(2).random((3, 64, 64, 3), np.float32)
     network = build(replace(TRANSFER, image_size=64, pooling=pooling, units=()), cut)
-    network.backbone.set_weights(pretrained("efficientnet_lite0", "none", 64, seed=3)[0].get_weights())
+    network.backbone.set_weights(backbone.get_weights())
     maps = network.backbone(pixels, training=False).numpy()  # (3, 2, 2, 1280)
     features = np.concatenate([pool(maps, axis=(1, 2)) for pool in POOLED[pooling]], axis=1)
     assert np.mean(np.max(maps, axis=(1, 2)) - np.mean(maps, axis=(1, 2))) > 0.01

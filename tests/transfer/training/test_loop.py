@@ -387,14 +387,19 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 FULL = Recipe(epochs=7, lr=0.05, warmup_epochs=2.5, weight_decay=0.1, label_smoothing=0.1, class_weights="balanced")
 
 
+@pytest.fixture(scope="module", params=[0.0, 0.8])
+def uncut(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, _Ran]:
+    """A training that nothing cut off, without averaging of weights and with it."""
+    recipe = replace(FULL, averaging=request.param)
+    return recipe, _run(tmp_path_factory.mktemp("uncut"), recipe, None)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("averaging", [0.0, 0.8])
 @pytest.mark.parametrize("breaks", [[1], [3], [6], [7], [2, 1, 3]])
 def test_training_that_was_cut_off_ends_with_the_same_bits(
-    breaks: list[int], averaging: float, inputs: list[Path], tmp_path: Path
+    breaks: list[int], uncut: tuple[Recipe, _Ran], inputs: list[Path], tmp_path: Path
 ) -> None:
-    recipe = replace(FULL, averaging=averaging)
-    whole = _run(tmp_path, recipe, None)
+    recipe, whole = uncut
     for after in breaks:
         with pytest.raises(_Killed):
             _run(tmp_path, recipe, _Breaking(inputs, after))

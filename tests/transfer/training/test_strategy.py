@@ -108,11 +108,20 @@ def _in(precision: Precision, folder: Path, averaging: float = 0.0) -> tuple[ker
         return top, train(Job("test", top, SPEC, recipe, folder / precision), data.train, data.validation)
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.8])
+@pytest.fixture(scope="module", params=[0.0, 0.8])
+def in_32_bits(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[float, keras.Model, Outcome]:
+    """How strongly weights are averaged, and a network trained so."""
+    return request.param, *_in("float32", tmp_path_factory.mktemp("single"), request.param)
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_16_bits_learn_what_32_learn(precision: Precision, averaging: float, tmp_path: Path) -> None:
+def test_16_bits_learn_what_32_learn(
+    precision: Precision, in_32_bits: tuple[float, keras.Model, Outcome], tmp_path: Path
+) -> None:
+    averaging, single, expected = in_32_bits
     top, outcome = _in(precision, tmp_path, averaging)
-    single, expected = _in("float32", tmp_path, averaging)
     assert top.layers[1].compute_dtype == precision.removeprefix("mixed_")
     assert {str(weight.dtype) for weight in top.get_weights()} == {"float32"}
     assert single.layers[1].compute_dtype == keras.config.dtype_policy().name == "float32"

@@ -123,9 +123,11 @@ def _variables(network: Network) -> dict[str, Floats]:
     return {variable.path: np.array(variable) for variable in network.whole.variables}
 
 
-def _step(top: keras.Model, inputs: Floats) -> None:
+def _step(top: keras.Model, inputs: Floats, eagerly: bool = False) -> None:
     """Train one step. Nothing decays, so that only a gradient changes a variable."""
-    compiled(top, Recipe(epochs=1, lr=1e-2), steps=1).fit(inputs, ONE_HOT, batch_size=len(inputs), verbose=0)
+    model = compiled(top, Recipe(epochs=1, lr=1e-2), steps=1)
+    model.run_eagerly = eagerly
+    model.fit(inputs, ONE_HOT, batch_size=len(inputs), verbose=0)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,8 @@ def trained(name: str, backbone: keras.Model) -> Trained:
     network = build(architecture, cut)
     network.backbone.set_weights(backbone.get_weights())
     before = _variables(network)
-    _step(network.top, network.trunk(PIXELS, training=False).numpy())
+    # Eagerly: to trace a graph takes ten times as long. test_training_on_the_fly_… traces two.
+    _step(network.top, network.trunk(PIXELS, training=False).numpy(), eagerly=True)
     return Trained(architecture, cut, network, before)
 
 

@@ -48,7 +48,13 @@ def _write_as_published(model: keras.Model, path: Path) -> WeightsFile:
     return WeightsFile(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+QUICK = ("vgg16", "mobilenetv2", "efficientnetb0", "convnext_tiny")
+"""One of each way of preprocessing; the others are left to `make test-all`."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NETWORKS]
+)
 def test_it_sees_an_image_as_keras_own_network_does(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras builds its network as it does with weights of ImageNet, and gets our file where it asks for its own."""
     assert set(NETWORKS) == {name for name in BACKBONES if name not in (*LITE_REPEATS, "vit_base_patch16")}
@@ -76,7 +82,9 @@ def test_it_sees_an_image_as_keras_own_network_does(name: str, tmp_path: Path, m
     assert theirs.count_params() == ours.count_params()
 
 
-@pytest.mark.parametrize("name", ["vgg16", "efficientnetb0", "convnext_tiny"])
+@pytest.mark.parametrize(
+    "name", ["vgg16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnetb0", "convnext_tiny"))]
+)
 def test_published_files_and_our_own_are_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = pretrained(name, "none", SIZE, seed=1)[0]
     pixels = BYTES.astype(np.float32) / 255
