@@ -15,8 +15,10 @@ from types import ModuleType
 from typing import Any
 
 NAME = "tensorflow"
-NOTICE = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} [\d:.]+ +\d+ \S+:\d+\] ")
-"""How a line of theirs begins that is information or a warning: as absl logs it."""
+NOTICE = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} [\d:.]+ +\d+ \S+:\d+\] |INFO: Created TensorFlow"
+)
+"""How a line of theirs begins that is information or a warning: as absl logs it, and LiteRT."""
 
 
 @contextmanager

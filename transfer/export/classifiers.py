@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transfer.core.arrays import Floats, Pixels
 from transfer.core.errors import UserError, one_line
 from transfer.core.params import Format
+from transfer.core.quiet import without_notices
 from transfer.export.contract import INPUT, OUTPUT, Contract
 from transfer.export.formats import CONTRACT_ASSET, FORMATS, METADATA_NAME
 
@@ -84,6 +85,8 @@ class LiteRTClassifier:
         content = path.read_bytes()
         # The interpreter verifies the file before it reads it; what reads the metadata does not.
         self._interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+        with without_notices():  # of the first use of XNNPACK
+            self._interpreter.allocate_tensors()
         self.contract = Contract.of_properties(_flatbuffer_properties(content), path)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]

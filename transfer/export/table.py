@@ -58,10 +58,10 @@ def export_report(contract: Contract, figures: dict[str, Any], cost: dict[str, A
 
 The model with the highest accuracy on the validation split, from uint8 images (n, height, width, {contract.channels})
 to probabilities of {", ".join(map(plain, contract.classes))}, calibrated (temperature {contract.temperature:g}).
-Differences are those of an image's probabilities from Keras' on all {figures["images"]} images of the validation split.
-Keras is *sure* where the most likely class leads by 0.1 or more.
-*Resizing* says by how much they change where the model resizes larger images to {size}, and not Pillow;
-LiteRT has no resize that filters as Pillow's does, and takes that size only. Images: {plain(contract.licence)}.
+Differences are between the probabilities of Keras and of the format, on all {figures["images"]} images of the
+validation split. Keras is *sure* where the most likely class leads by 0.1 or more. *Resizing*: how much a probability
+changes if the model, and not Pillow, resizes larger images to {size}; LiteRT cannot do that and takes that
+size only. Images: {plain(contract.licence)}.
 
 {exported_markdown(figures, cost)}
 """

@@ -164,6 +164,21 @@ def test_int8_is_what_convolutions_hold_except_depthwise_ones(depthwise: Calibra
     assert int8_share(path) == pytest.approx(held / (held + 9 * 128 + 64 * 3), abs=0.02)  # and the biases
 
 
+LOADED = """
+import sys
+from pathlib import Path
+from transfer.export.classifiers import open_classifier
+import numpy as np
+open_classifier(Path(sys.argv[1]), "litert_int8").probabilities(np.zeros((2, 32, 32, 3), np.uint8))
+"""
+
+
+def test_litert_prints_nothing_when_it_is_first_used(exported: Exported) -> None:
+    command = [sys.executable, "-c", LOADED, str(exported.folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 @pytest.mark.parametrize("name", ["onnx", "litert_int8"])
 def test_converters_print_nothing(
     name: Format, depthwise: Calibrated, tmp_path: Path, capfd: pytest.CaptureFixture[str]
