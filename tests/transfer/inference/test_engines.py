@@ -38,6 +38,18 @@ def test_an_engine_that_differs_is_refused() -> None:
         check_agreement(engine, other, pixels)
 
 
+def test_each_part_is_held_against_its_own_largest_value() -> None:
+    def model(small: float) -> keras.Model:
+        entry = keras.Input((3,))
+        return keras.Model(entry, layers.Concatenate()([layers.Rescaling(scale)(entry) for scale in (1e4, small)]))
+
+    engine, other = make_engine(model(1.0), "tensorflow"), model(1.01)
+    values = np.random.default_rng(0).random((4, 3), np.float32)
+    assert check_agreement(engine, other, values) < 1e-5
+    with pytest.raises(UserError, match=r"a difference of 9\.9e-03"):
+        check_agreement(engine, other, values, [3])
+
+
 def test_auto_is_openvino_where_there_is_no_gpu() -> None:
     import tensorflow as tf
 
