@@ -115,7 +115,7 @@ def test_a_card_is_never_overwritten(name: str, project: Path) -> None:
             r"found none. If labels.csv holds the labels, write flat/card.yaml with the lines\n  title: flat\n  table",
         ),
         ("few", r"few: every class needs at least 3 readable images, .*; b has 1. Add images"),
-        (".", "contains data/activations, which the pipeline removes"),
+        (".", "contains data/activations, which the pipeline overwrites"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(place: str, message: str, project: Path) -> None:
