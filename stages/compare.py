@@ -1,4 +1,4 @@
-"""Set the models side by side: the Model Performance Table, intervals, tests, the report."""
+"""Compare the models: the Model Performance Table, intervals, tests, the report."""
 
 import os
 
@@ -37,7 +37,7 @@ REPORT = writes("metrics/REPORT.md")
 
 
 def main() -> None:
-    """Read what all models have reached and cost, and write it down."""
+    """Read the scores and costs of all models, and write tables, charts and the report."""
     params = read_params(PARAMS)
     spec, card = Spec.read(SPEC), validate(Card, load_yaml(CARD), CARD)
     results = read_results(EVALUATED, TRAINED, PREDICTED, COST)

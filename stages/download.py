@@ -1,4 +1,4 @@
-"""Bring the dataset into data/raw."""
+"""Fetch the dataset into data/raw."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ RAW = writes("data/raw")
 
 
 def main() -> None:
-    """Copy images and labels from where the card says, and check them."""
+    """Copy images and labels from the source in the card, and check them."""
     params = read_params(PARAMS)
     done = obtain(Path(params.dataset), RAW)
     print(f"read   {params.dataset}: {done.card.title}")
@@ -20,9 +20,9 @@ def main() -> None:
     print(*(f"       {line}" for line in (done.classes(), *done.divisions(), *done.notes)), sep="\n")
     if done.passed_over:
         shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
-        print(f"       passed over, no image files by their names: {len(done.passed_over)} ({shown})")
+        print(f"       skipped, not image files by their names: {len(done.passed_over)} ({shown})")
     if done.unlabelled:
-        print(f"       passed over, without labels: {len(done.unlabelled)} images ({done.unlabelled[0]}, …)")
+        print(f"       skipped, without labels: {len(done.unlabelled)} images ({done.unlabelled[0]}, …)")
     print(f"       licence: {done.card.licence}")
 
 

@@ -1,4 +1,4 @@
-"""Judge a model on the test split, from the pixels: python -m stages.evaluate ann|cnn|head|finetuned."""
+"""Evaluate a model on the test split, from the pixels: python -m stages.evaluate ann|cnn|head|finetuned."""
 
 from transfer.core.cards import Card
 from transfer.core.cost import measured

@@ -1,4 +1,4 @@
-"""Write the winner in formats that other programs run, and check that each says what Keras says."""
+"""Export the winner to formats that other programs run, and check each against Keras."""
 
 import shutil
 

@@ -20,7 +20,7 @@ METRICS = writes("metrics/data.json")
 
 
 def main() -> None:
-    """Split, decode, resize, write; list what could not be used."""
+    """Split, decode, resize, write; list the images that cannot be used."""
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     runner = make_runner(params.runner, params.beam_options)

@@ -1,4 +1,4 @@
-"""Train fully connected layers on what the frozen backbone gives."""
+"""Train dense layers on the features of the frozen backbone."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Bring the pre-trained weights of the backbone into models/backbone.weights.h5."""
+"""Fetch the pre-trained weights of the backbone into models/backbone.weights.h5."""
 
 from transfer.core.declared import reads, writes
 from transfer.core.errors import run

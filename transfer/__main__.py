@@ -9,12 +9,12 @@ from transfer.core import errors
 
 
 def main() -> None:
-    """Read the command line and do what it says."""
+    """Parse the command line and run the command."""
     given = make_parser()[0].parse_args()
     try:
         status = given.run(given)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+    except BrokenPipeError:  # the reader of the output closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at exit
         status = errors.SIGNALLED + signal.SIGPIPE
     sys.exit(status)
 

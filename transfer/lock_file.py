@@ -1,8 +1,8 @@
-"""Mend dvc.lock after a kill in the moment in which DVC wrote it: python -m transfer repair
+"""Repair dvc.lock after DVC was killed while writing it: python -m transfer repair
 
 DVC 3.67 writes the file in place (dvc/utils/serialize/_common.py). SIGKILL or a loss of power then leaves a part of it,
-or nothing, and every command of DVC fails until it is mended. What a record says stays true wherever it comes from: DVC
-holds it against the files before it relies on it.
+or nothing, and every command of DVC fails until it is repaired. A record may come from anywhere: DVC
+checks it against the files before it relies on it.
 """
 
 import contextlib
@@ -81,8 +81,8 @@ def _record_last(cut: os.stat_result) -> None:
             repo.commit(name, force=True)
 
 
-def mend() -> bool:
-    """Mend dvc.lock where it is cut, and say whether it was.
+def repair() -> bool:
+    """Repair dvc.lock if it is truncated, and say whether it was.
 
     The records are git's; over them, those of the copy that the last stage made when it began; and over them, those
     that are whole in what is left.
@@ -105,10 +105,10 @@ def mend() -> bool:
 
 
 def main() -> None:
-    """Mend the file and say so.
+    """Repair the file and say so.
 
     Raises:
-        UserError: see `mend`.
+        UserError: see `repair`.
     """
-    if mend():
-        print(f"{LOCK}: only a part of it was left, because DVC was killed while it wrote the file; it is mended")
+    if repair():
+        print(f"{LOCK}: DVC was killed while writing it; it has been repaired")

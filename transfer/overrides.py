@@ -8,14 +8,14 @@ from typing import Any
 import yaml
 
 from transfer.core.errors import UserError
-from transfer.core.strict import load_yaml
+from transfer.core.strict import load_yaml, unknown
 
 FREE = ("class_weights", "weights")
-"""Params whose mappings have keys of the user's own, so that a mapping given for one replaces it whole."""
+"""Params whose mappings have keys of the user's own: a new mapping replaces the old one instead of being merged."""
 
 
 def are_sections(name: str, *values: object) -> bool:
-    """Tell whether both values are sections of params.yaml, of which each key counts by itself."""
+    """Tell whether both values are sections of params.yaml, which are merged key by key."""
     return name not in FREE and all(isinstance(value, dict) for value in values)
 
 
@@ -25,7 +25,7 @@ def merged(old: dict[str, Any], new: dict[str, Any], where: str, section: str = 
     Args:
         old: the content of params.yaml, or of its `section`.
         new: what differs.
-        where: what `new` is from, for the message.
+        where: where `new` is from, for the message.
         section: the dotted key of both, with a dot at its end.
 
     Raises:
@@ -34,7 +34,7 @@ def merged(old: dict[str, Any], new: dict[str, Any], where: str, section: str = 
     result = copy.deepcopy(old)
     for name, value in new.items():
         if name not in old:
-            raise UserError(f"{where}: expected keys of params.yaml ({', '.join(old)}), received {section}{name}")
+            raise UserError(f"{where}: {unknown(section + name, old)}")
         both = are_sections(name, value, old[name])
         result[name] = merged(old[name], value, where, f"{section}{name}.") if both else copy.deepcopy(value)
     return result
@@ -68,7 +68,7 @@ def overlaid(params: dict[str, Any], preset: Path | None, assignments: Sequence[
     if preset is not None:
         given = load_yaml(preset)
         if not isinstance(given, dict):
-            raise UserError(f"{preset}: expected a mapping of keys of params.yaml, received {given!r}")
+            raise UserError(f"{preset}: expected keys of params.yaml with their values, received {given!r}")
         params = merged(params, given, str(preset))
     for assignment in assignments:
         params = merged(params, parse(assignment), "-S")

@@ -52,11 +52,12 @@ def complete() -> list[str]:
     """Add the keys that params.yaml lacks, and return them; none, where no commit has them.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or would be wrong with these keys, too. It is then left as it is.
     """
     given, whole = load_yaml(PARAMS), _committed()
     if not isinstance(given, dict) or not _complete(given, whole):
         return []
+    validate(Params, given, PARAMS)  # first, as the right key must not be added beside a misspelt one
     with modify_yaml(PARAMS) as params:
         return _complete(params, whole)
 

@@ -39,8 +39,8 @@ def as_override(key: str, value: Any) -> str:
             for name in value:
                 if not NAME.fullmatch(str(name)):
                     raise UserError(
-                        f"{key}: expected keys of plain letters, digits, _ and -, which `dvc exp run -S` can take, "
-                        f"received {name!r}; write it into {PARAMS} instead"
+                        f"{key}: `dvc exp run -S` cannot take the key {name!r} (only letters, digits, _ and -); "
+                        f"write it into {PARAMS} instead"
                     )
             return "{" + ",".join(f"{name}:{text(inner)}" for name, inner in value.items()) + "}"
         if isinstance(value, list | tuple):

@@ -1,10 +1,9 @@
-"""Keep what the stages last wrote in DVC's run cache, and share it: python -m transfer share [--push]
+"""Keep finished stages in DVC's run cache, and share it: python -m transfer share [--push]
 
-There DVC looks, before it runs a stage, for a run of the same command on the same inputs, whoever made it and however
-long ago. By itself, DVC 3.67 keeps there only stages all of whose outputs lie in its cache or are metrics or plots
-(`no_cache_outs` in dvc/stage/__init__.py); almost all stages here also write reports and tables that git keeps. And
-`dvc push --run-cache` pushes that a stage was run, but not its outputs that git keeps (dvc/repo/push.py), without which
-nobody can restore it. It restores all of them, once they are there.
+Before DVC runs a stage, it looks there for a run of the same command on the same inputs. On its own, DVC 3.67 keeps
+only stages whose outputs are all in its cache, or metrics or plots (`no_cache_outs` in dvc/stage/__init__.py); almost
+all stages here also write reports and tables that git keeps. And `dvc push --run-cache` does not push outputs that git
+keeps (dvc/repo/push.py), without which a stage cannot be restored.
 """
 
 from collections.abc import Iterable
@@ -50,12 +49,12 @@ def push(keys: Iterable[str], repo: Any) -> int:
     objects = set().union(*repo.stage_cache.get_used_objs(entries).values())
     result = repo.cloud.push(objects)
     if result.failed:
-        raise DvcException(f"expected all outputs to arrive, received {len(result.failed)} that did not")
+        raise DvcException(f"{len(result.failed)} outputs could not be pushed; try again")
     return len(result.transferred)
 
 
 def main(to_remote: bool) -> None:
-    """Enter all stages that are up to date, and name the others; push, where that is wanted.
+    """Enter all stages that are up to date, name the others, and push if wanted.
 
     Raises:
         UserError: no repository, a damaged dvc.yaml, another DVC at work, or the remote cannot be written to.

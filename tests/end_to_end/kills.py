@@ -47,7 +47,7 @@ def mend(clone: Clone) -> None:
 
 
 def start(clone: Clone) -> "subprocess.Popen[str]":
-    """Start `dvc repro` in a clone as `make run` does, with dvc.lock mended, as a process group of its own."""
+    """Start `dvc repro` in a clone as `make run` does, with dvc.lock repaired, as a process group of its own."""
     mend(clone)
     return subprocess.Popen(
         ["dvc", "repro"],

@@ -106,7 +106,7 @@ def test_a_cut_between_two_records_is_seen_too(small: Clone) -> None:
     _kill_writing(small, 3, 1.0)
     text = (small.folder / "dvc.lock").read_text(encoding="utf-8")
     (small.folder / "dvc.lock").write_text(text[: text.index("  a:\n")], encoding="utf-8")
-    assert "mended" in _mend(small)
+    assert "repaired" in _mend(small)
     small.dvc("repro")
     assert _times(small) == dict.fromkeys(SOURCES, 1)
 
@@ -119,7 +119,7 @@ def test_a_stage_is_not_taken_for_finished_if_anything_has_changed_since(small: 
     text = path.read_text(encoding="utf-8")
     path.unlink()  # rather than to write into DVC's cache, which it may be a link to
     path.write_text(text + ("\n" if path.suffix in {".py", ".yaml"} else "changed"), encoding="utf-8")
-    assert "mended" in _mend(small)
+    assert "repaired" in _mend(small)
     small.dvc("repro")
     assert _times(small)["a"] == 2
     _is_as_it_should_be(small, "1")
@@ -133,7 +133,7 @@ def test_a_stage_that_failed_is_not_taken_for_finished(small: Clone) -> None:
     small.dvc("repro", status=255)
     lock = small.folder / "dvc.lock"
     lock.write_text(lock.read_text(encoding="utf-8")[:-20], encoding="utf-8")
-    assert "mended" in _mend(small)
+    assert "repaired" in _mend(small)
     assert sorted(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]) == ["a", "c"]
 
 
@@ -160,7 +160,7 @@ def test_the_pipeline_goes_on_after_such_a_kill(
     """After `train_head` and after the stage behind it: none of the two trains again."""
     clone = change_head(original, tmp_path / "clone")
     _kill_writing(clone, time, part)
-    assert "mended" in _mend(clone)
+    assert "repaired" in _mend(clone)
     ran = clone.having(warm).dvc("repro")
     assert "train_head" not in ran.stages
     assert len(ran.stages) == len(AFTER_HEAD) - time

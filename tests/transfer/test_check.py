@@ -37,7 +37,7 @@ def test_the_projects_params_and_dataset_fit_together(project: Path) -> None:
         (
             "head:\n",
             "head:\n  droput: 0.5\n",
-            r"droput: expected dropout \(is it misspelt\?\), received an unknow",
+            r"droput: unknown key; did you mean dropout\?",
         ),
         ("dataset: pictures", "dataset: none", "dataset: there is nothing at 'none'; give the path of a folder"),
         ("views: 1", "views: 8", r"views: expected at most 2, which is what the dataset's symmetry \(mirror\) allows"),
@@ -238,7 +238,7 @@ def test_a_package_of_images_that_is_not_installed(project: Path) -> None:
     card = {"title": "x", "classes": ["a", "b"], "source": source, "table": {"file": "a", "image": "b", "label": "c"}}
     Path("card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
     _set(dataset="card.yaml")
-    with pytest.raises(UserError, match=r"no-such-images 1.0, and it is not installed: pip install no-such-images=="):
+    with pytest.raises(UserError, match=r"no-such-images 1.0 is not installed: pip install no-such-images=="):
         main()
 
 

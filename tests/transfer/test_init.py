@@ -118,7 +118,7 @@ def test_a_card_is_never_overwritten(name: str, project: Path) -> None:
             "few",
             r"few: every class needs a readable image in each of .*: b has 1 and needs 3. Add images",
         ),
-        (".", "contains data/activations, which the pipeline removes"),
+        (".", "contains data/activations, which the pipeline overwrites"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(place: str, message: str, project: Path) -> None:

@@ -57,12 +57,16 @@ def test_ten_lines_are_completed_with_what_was_committed(committed: str, capsys:
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("text", ["", "- lr\n", "heads: {}\n"])
-def test_what_is_wrong_is_left_to_the_check(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("lrr: 1e-4\n", "lrr: unknown key; did you mean lr?"), ("lr: 2\n", "lr: expected at most 1, received 2")],
+)
+def test_what_is_wrong_is_all_that_is_said_and_nothing_is_written(text: str, message: str) -> None:
     PARAMS.write_text(text, encoding="utf-8")
-    complete()
-    with pytest.raises(UserError, match=r"params\.yaml: "):
-        read_params(PARAMS)
+    with pytest.raises(UserError) as raised:
+        complete()
+    assert str(raised.value) == f"params.yaml: {message}"
+    assert PARAMS.read_text(encoding="utf-8") == text
 
 
 def test_without_a_commit_nothing_is_added() -> None:

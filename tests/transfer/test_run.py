@@ -77,7 +77,7 @@ def test_it_checks_before_any_stage(pipeline: Path) -> None:
     Path("params.yaml").write_text("heads: {}\n", encoding="utf-8")
     done = _run()
     assert (done.returncode, done.stdout) == (1, "")
-    assert "params.yaml: heads: expected head (is it misspelt?)" in done.stderr
+    assert "params.yaml: heads: unknown key; did you mean head?" in done.stderr
 
 
 def test_make_runs_the_pipeline_and_presets_by_it() -> None:

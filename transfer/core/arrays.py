@@ -1,4 +1,4 @@
-"""The arrays that go from hand to hand, by what they hold; shapes stand where they are used."""
+"""Types of arrays, by what they hold."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Dataset cards: where images come from, their classes, how labels are read, which symmetries hold, whose they are."""
+"""Dataset cards: where images come from, their classes, labels, symmetry and licence."""
 
 import json
 import re
@@ -224,7 +224,7 @@ def read_card(dataset: Path) -> tuple[Card, Path]:
         raise UserError(f"{DATASET}: {_no_card(dataset)}")
     card = validate(Card, load_yaml(dataset), dataset)
     if card.source is None:
-        raise UserError(f"{dataset}: expected a source; to use a folder of images, give the folder itself as dataset")
+        raise UserError(f"{dataset}: has no source; to use a folder of images, give the folder itself as dataset")
     _require_apart(card.source, dataset)
     return card, dataset.parent
 
@@ -243,13 +243,13 @@ def _no_path(dataset: str) -> str:
         return f"DVC does not know what ~ is; write {str(Path(dataset).expanduser())!r}"
     if dataset.startswith(TFDS_PREFIX):
         return (
-            f"{dataset!r} is no path; write a card with the line `source: {{tfds: {dataset}}}`, as "
+            f"{dataset!r} is not a path; write a card with the line `source: {{tfds: {dataset}}}`, as "
             f"data/cards/tf_flowers.yaml does, and give its path"
         )
     if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", dataset):
         url = dataset.replace(":/", ":///" if dataset.startswith("file:") else "://", 1)  # as it was before Path()
         return (
-            f"{url!r} is a URL and no path; write a card with the URL, size and SHA-256 of the archive, as "
+            f"{url!r} is a URL, not a path; write a card with the URL, size and SHA-256 of the archive, as "
             f"data/cards/tiny_imagenet.yaml does, and give its path"
         )
     return f"there is nothing at {dataset!r}; give the path of a folder of images, an archive or a card"
@@ -265,7 +265,7 @@ def _no_card(dataset: Path) -> str:
         )
     if suffix in OTHER_ARCHIVES:
         return (
-            f"{str(dataset)!r} is an archive of a kind that is not read; unpack it and give the folder, or pack the "
+            f"{str(dataset)!r} is an archive of an unsupported kind; unpack it and give the folder, or pack the "
             f"images as one of {', '.join(ARCHIVE_SUFFIXES)}"
         )
     return (
@@ -289,11 +289,11 @@ def read_folder_card(folder: Path) -> Card:
     """
     present = [path for name in FOLDER_CARDS if (path := folder / name).exists()]
     if len(present) > 1:
-        raise UserError(f"{folder}: there is a {' and a '.join(FOLDER_CARDS)}: remove one of them")
+        raise UserError(f"{folder}: has both {' and '.join(FOLDER_CARDS)}; remove one")
     if not present:
         return Card(title=folder.resolve().name)
     (path,) = present
     card = validate(Card, load_yaml(path), path)
     if card.source is not None:
-        raise UserError(f"{path}: expected a card of the images in its own folder, received one with a source")
+        raise UserError(f"{path}: has a source, but lies beside images; remove the source, or move the card")
     return card

@@ -1,4 +1,4 @@
-"""What a run costs: seconds and memory. Never the same twice, so it stands in files of its own (metrics/cost)."""
+"""What a run costs: seconds and memory. It differs from run to run, so it has files of its own (metrics/cost)."""
 
 import resource
 import time

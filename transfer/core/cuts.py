@@ -76,7 +76,7 @@ VALUES_A_PIXEL = dict.fromkeys(CUTS, 0.6) | {
     "convnext_tiny": 1.5,
     "vit_base_patch16": 4.0,
 }
-"""At most so many activations at the default cut are there of each pixel of an image."""
+"""Most activations at the default cut for each pixel of an image."""
 MOST_VALUES_A_PIXEL = 16
 """At any cut: 64 channels of the first block of VGG16 at half the size, or 256 of ResNet50 at a quarter."""
 
@@ -85,10 +85,9 @@ SIZE_MULTIPLES: dict[str, int] = {"vit_base_patch16": 16}
 
 
 def follow_backbone(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of params.yaml, where `image_size` and `weights` are auto with what suits its backbone.
+    """Return the content of params.yaml with what suits the backbone for an auto of `image_size` or `weights`.
 
-    That is the size that the backbone was trained at, and packaged weights if there are such. A backbone of an unknown
-    name is left to `Params` to refuse.
+    That is the size that it was trained at, and packaged weights if there are any. `Params` refuses unknown backbones.
     """
     backbone = str(values.get("backbone"))
     own = {

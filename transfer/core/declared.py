@@ -1,7 +1,7 @@
 """What a stage reads and writes, declared where a test can see it.
 
 A stage names each of its inputs and outputs once, at its top, as `NAME = reads("…")` or `NAME = writes("…")`.
-tests/test_pipeline.py collects these calls and holds them against dvc.yaml. A stage that runs once for each of
+tests/test_pipeline.py collects these calls and compares them with dvc.yaml. A stage that runs once for each of
 several items writes `{item}` into the path.
 """
 

@@ -1,4 +1,4 @@
-"""Mistakes that a user can put right, and how a stage reports them and the wish that it end."""
+"""Errors that a user can fix, and how a stage reports them and signals."""
 
 import os
 import signal
@@ -11,19 +11,18 @@ from typing import NoReturn
 from transfer.core.last_stage import noted
 
 SIGNALLED = 128
-"""An exit status above it says which signal ended a process, as shells have it."""
+"""Exit status of a process that a signal ended, less the signal's number, as in shells."""
 
 
 class UserError(Exception):
-    """Something the user gave is wrong.
+    """Something that the user gave is wrong.
 
-    The message is all that the user sees. It says what was expected, what was received and where
-    (file, key, class).
+    The message is all that the user sees: the place (file, key, class), the problem, and how to fix it.
     """
 
 
 class _TerminatedError(BaseException):
-    """The system, or the user's `kill`, wants an end."""
+    """SIGTERM was received."""
 
 
 def one_line(error: BaseException, most: int | None = None) -> str:
@@ -37,7 +36,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _open_standard_streams() -> None:
-    """Open what the shell has closed (`>&-`): the next file to be opened would otherwise get what is printed."""
+    """Open what the shell has closed (`>&-`), or the next opened file would receive what is printed."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -48,10 +47,9 @@ def _open_standard_streams() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage: what the user or the system got wrong becomes one line on standard error and exit status 1.
+    """Run a stage: an error of the user or the system becomes one line on standard error and exit status 1.
 
-    SIGINT and SIGTERM end it with a line, too, after what was begun is cleaned up, and with the statuses that shells
-    give: 130 and 143.
+    SIGINT and SIGTERM end it with a line, too, after cleaning up, and with the exit statuses of shells: 130 and 143.
     """
     _open_standard_streams()
     status, before = 1, signal.signal(signal.SIGTERM, _terminate)
@@ -63,7 +61,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:  # no such file, no permission, no space left: the system says it best
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except MemoryError:
-        message = "out of memory: expected enough of it for this stage; try fewer or smaller images or a smaller batch"
+        message = "out of memory; use a smaller image_size or batch_size, or fewer images"
     except KeyboardInterrupt:
         message, status = "interrupted", SIGNALLED + signal.SIGINT
     except _TerminatedError:
@@ -80,7 +78,7 @@ def argument(*allowed: str) -> str:
     """Return the argument that a stage was started with.
 
     Raises:
-        UserError: it is none of those allowed, or there is none, or more than one.
+        UserError: it is not allowed, or there is none, or more than one.
     """
     given = sys.argv[1:]
     if len(given) != 1 or given[0] not in allowed:

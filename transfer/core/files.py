@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def written_whole(path: Path, shared: bool = False) -> Iterator[Path]:
-    """Give a name to write under, beside `path`, that becomes `path` once it is on the disk.
+    """Yield a temporary path beside `path` that becomes `path` once it is on the disk.
 
-    So there is, even after a crash or on a full disk, the whole new file, the old one, or none; and an old one that is
-    a link into DVC's cache is not written to. What an error leaves under the other name is removed. The folder is made.
+    So even after a crash or on a full disk there is the whole new file, the old one, or none; and an old one that is a
+    link into DVC's cache is not written to. After an error the temporary file is removed. The folder is created.
 
     Args:
         path: the file.
-        shared: other processes may write the same file at the same time. The name is then nobody else's, and what a
-            killed one leaves stays. Else it has the suffix of `path`, and replaces what was left.
+        shared: other processes may write the same file at the same time. The temporary name is then unique, and what
+            a killed process leaves stays. Otherwise it has the suffix of `path`, and replaces what was left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}" if shared else f".part-{path.name}")
@@ -70,20 +70,19 @@ def sha256_of(path: Path) -> str:
 
 
 def require_space(size: int, folder: Path, hint: str = "") -> None:
-    """Look, before `size` bytes are written into a folder, whether there is room for them.
+    """Check that there is room for `size` bytes in a folder.
 
     Raises:
-        UserError: there is less; `hint`, which says what needs less, is added.
+        UserError: there is less; `hint`, how to need less, is appended.
     """
     if size > (free := shutil.disk_usage(folder).free):
         raise UserError(
-            f"{folder}: No space left on device: expected {size / 1e6:,.1f} MB of free space, "
-            f"received {free / 1e6:,.1f} MB{hint}"
+            f"{folder}: No space left on device: {size / 1e6:,.1f} MB are needed, {free / 1e6:,.1f} MB are free{hint}"
         )
 
 
 def _to_disk(path: Path) -> None:
-    """Have the system write what it holds of a file, or of a folder's names."""
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
-"""What a stage notes beside DVC's own files, for the case that DVC is killed while it writes dvc.lock.
+"""What a stage notes beside DVC's own files, in case DVC is killed while writing dvc.lock.
 
-DVC writes dvc.lock in place when a stage has ended, and reads it not again until the next run. While a stage runs, the
-file is whole: then it is copied. `transfer.lock_file` mends dvc.lock with that copy.
+DVC writes dvc.lock in place when a stage has ended. While a stage runs, the file is whole: so it is copied then, and
+`transfer.lock_file` repairs dvc.lock with that copy.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 LOCK = Path("dvc.lock")
 COPY = Path(".dvc/tmp/dvc.lock")
-"""What dvc.lock was when the last stage began, empty if there was none. Its time of change says when that was."""
+"""What dvc.lock was when the last stage began, empty if there was none. Its change time is when that was."""
 ENDED = Path(".dvc/tmp/last-stage")
 """The name of the last stage, once it has ended without an error."""
 
@@ -26,11 +26,11 @@ def _begin() -> None:
 
 @contextmanager
 def noted() -> Iterator[None]:
-    """Note the beginning and the end of a stage that DVC runs; of any other process, nothing.
+    """Note the beginning and the end of a stage that DVC runs, and nothing for any other process.
 
-    Where that cannot be written, it is left out: a stage does not fail for it.
+    A stage does not fail if this cannot be written.
     """
-    stage = os.environ.pop("DVC_STAGE", None)  # what the stage starts in its turn is none
+    stage = os.environ.pop("DVC_STAGE", None)  # processes that the stage starts are not stages
     if stage:
         with contextlib.suppress(OSError):
             _begin()

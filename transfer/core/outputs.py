@@ -1,4 +1,4 @@
-"""What the pipeline writes: no dataset may lie there, as DVC and the stages remove it before they write it anew."""
+"""What the pipeline writes: no dataset may lie there, as DVC and the stages overwrite it."""
 
 import os
 import re
@@ -9,11 +9,11 @@ from transfer.core.errors import UserError
 
 IN_DATA = ("activations", "duplicates.csv", "quarantine.csv", "raw", "records", "splits.csv")
 OUTPUTS = (*(Path("data", name) for name in IN_DATA), *map(Path, ("metrics", "models", "plots", ".checkpoints")))
-"""Relative to the project's root. tests/test_pipeline.py holds them against dvc.yaml."""
+"""Relative to the project's root. tests/test_pipeline.py compares them with dvc.yaml."""
 
 
 def _ways(path: Path) -> set[Path]:
-    """Where a path leads by its name and, through links, in truth: a link in an output would be removed with it."""
+    """Return a path as it is written and with links resolved: a link in an output would be removed with it."""
     return {Path(os.path.abspath(path)), path.resolve()}  # noqa: PTH100 (which follows no links)
 
 
@@ -33,13 +33,13 @@ def require_apart(place: Path, key: str) -> None:
         if any(own.is_relative_to(theirs) for own, theirs in pairs):
             where = "is" if any(own == theirs for own, theirs in pairs) else "lies in"
             raise UserError(
-                f"{key}: {str(place)!r} {where} {output}, which the pipeline removes and writes anew; move the dataset "
-                f"elsewhere, for example to data/mine, and give that path"
+                f"{key}: {str(place)!r} {where} {output}, which the pipeline overwrites; move the dataset elsewhere, "
+                f"for example to data/mine, and give that path"
             )
         if any(theirs.is_relative_to(own) for own, theirs in pairs):
             raise UserError(
-                f"{key}: {str(place)!r} contains {output}, which the pipeline removes and writes anew; move the images "
-                f"to a folder of their own, for example to data/mine, and give its path"
+                f"{key}: {str(place)!r} contains {output}, which the pipeline overwrites; move the images to a folder "
+                f"of their own, for example to data/mine, and give its path"
             )
 
 

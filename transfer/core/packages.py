@@ -18,23 +18,27 @@ def find(package: str, version: str) -> importlib.metadata.Distribution:
         distribution = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
-            f"expected the Python package {package} {version}, and it is not installed: "
-            f"pip install {package}=={version}"
+            f"the Python package {package} {version} is not installed: pip install {package}=={version}"
         ) from None
     if distribution.version != version:
-        raise UserError(f"expected the Python package {package} {version}, received version {distribution.version}")
+        raise UserError(
+            f"the Python package {package} is installed in version {distribution.version}: "
+            f"pip install {package}=={version}"
+        )
     return distribution
 
 
 def file_in(distribution: importlib.metadata.Distribution, name: str) -> Path:
-    """Return the place of a package's file or folder.
+    """Return the path of a package's file or folder.
 
     Raises:
-        UserError: the package has none of that name.
+        UserError: the package has no such file or folder.
     """
     path = Path(str(distribution.locate_file(name)))
     if not path.exists():
-        raise UserError(f"package {distribution.name} {distribution.version}: expected it to hold {name}: no such file")
+        raise UserError(
+            f"the Python package {distribution.name} {distribution.version} has no {name}; correct the name"
+        )
     return path
 
 

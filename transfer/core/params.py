@@ -26,7 +26,7 @@ WEIGHTS = ("packaged", "imagenet", "none")
 
 @dataclass(frozen=True, config=STRICT)
 class WeightsFile:
-    """Weights that the user brings: a Keras file (.h5 or .weights.h5) and its SHA-256 (hexadecimal)."""
+    """Weights of the user's own: a Keras file (.h5 or .weights.h5) and its SHA-256 (hexadecimal)."""
 
     file: str
     sha256: str
@@ -59,6 +59,14 @@ def _class_weights(value: Any) -> "str | dict[str, float]":
     raise ValueError(f"expected auto, none, balanced or a positive weight for each class, received {value!r}")
 
 
+def _image_size(value: Any) -> int:
+    """Read the param `image_size`, once `follow_backbone` has replaced an auto."""
+    if type(value) is int and 32 <= value <= 1024:
+        return value
+    raise ValueError(f"expected auto or an integer from 32 to 1,024, received {value!r}")
+
+
+ImageSize = Annotated[int, PlainValidator(_image_size)]
 Weights = Annotated[str | WeightsFile, PlainValidator(_weights)]
 ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
 
@@ -191,7 +199,7 @@ class Baselines:
 
 @dataclass(frozen=True, config=STRICT)
 class Evaluate:
-    """How an image is judged: by the mean of the probabilities of so many of its views."""
+    """How an image is predicted: by the mean of the probabilities of so many of its views."""
 
     views: Views
 
@@ -219,7 +227,7 @@ class Params:
 
     dataset: Annotated[Str, Field(min_length=1)]
     backbone: Str
-    image_size: Annotated[Int, Field(ge=32, le=1024)]
+    image_size: ImageSize
     resize: Square
     time_budget_s: Positive | None
     symmetry: Symmetry

@@ -1,7 +1,7 @@
 """Keep from the terminal what TensorFlow's libraries print about themselves while it is imported.
 
-They write it to standard error before any of their settings counts, TF_CPP_MIN_LOG_LEVEL included. Whoever sets that to
-0 wants to see it: then nothing is held back (see `transfer/__init__.py`).
+They write it to standard error before any of their settings takes effect. TF_CPP_MIN_LOG_LEVEL=0 shows it (see
+`transfer/__init__.py`).
 """
 
 import importlib.util
@@ -18,13 +18,13 @@ NAME = "tensorflow"
 NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} [\d:.]+ +\d+ \S+:\d+\] |INFO: Created TensorFlow"
 )
-"""How a line of theirs begins that is information or a warning: as absl logs it, and LiteRT."""
+"""How the lines of information and warnings of absl and LiteRT begin."""
 
 
 @contextmanager
 def without_notices() -> Iterator[None]:
-    """Hold back what is written to standard error, also by C++, and pass on what is no notice; all, after an error."""
-    import tempfile  # 15 ms, of which a command that needs no TensorFlow has no use
+    """Capture standard error, also from C++, and pass on all but the notices; after an error, everything."""
+    import tempfile  # takes 15 ms, needed with TensorFlow only
 
     with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as terminal:
         _flush()
@@ -46,12 +46,12 @@ def _flush() -> None:
 
 
 class QuietImport:
-    """A finder for `sys.meta_path`, which stands aside once TensorFlow is imported."""
+    """A finder for `sys.meta_path`, which removes itself once TensorFlow is imported."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find TensorFlow, to be imported without notices; leave all else to others."""
+        """Find TensorFlow, to import it without notices; leave other modules to other finders."""
         if name != NAME:
             return None
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""The description of the records, and of how their pixels became what they are; without what reads them."""
+"""The description of the records, and of how their pixels became what they are; apart from what reads them."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,12 +1,12 @@
 """YAML read strictly into frozen dataclasses.
 
-An unknown key, a missing key, a wrong type and an impossible value are errors that name the key, what was expected and
-what was received.
+An unknown key, a missing key, a wrong type and an impossible value are errors that name the key and say how to fix it.
 """
 
 import difflib
 import re
 import reprlib
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
@@ -21,6 +21,18 @@ T = TypeVar("T")
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 AN_INSTANCE = re.compile(r"a dictionary or an instance of \w+")  # what pydantic calls a section
+WORDS = {
+    "Input should be a valid integer": "expected an integer",
+    "Input should be a valid tuple": "expected a list",
+    "Input should be a valid": "expected a",
+    "Input should be": "expected",
+    "Tuple should have": "expected",
+    " after validation, not 0": "",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "more than",
+}
+"""Pydantic's words, and ours."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MAX_YAML_BYTES = 1 << 20  # a thousand times what params.yaml has
 MERGE_TAG = "tag:yaml.org,2002:merge"
@@ -56,9 +68,9 @@ class _Loader(yaml.SafeLoader):
                 continue  # which the safe loader refuses
             line = key_node.start_mark.line + 1
             if key_node.tag == MERGE_TAG:
-                raise yaml.YAMLError(f"line {line}: expected no merged mappings, received the key <<")
+                raise yaml.YAMLError(f"line {line}: merge keys (<<) are not allowed; write the keys out")
             if key_node.value in seen:
-                raise yaml.YAMLError(f"line {line}: expected each key once, received {key_node.value!r} twice")
+                raise yaml.YAMLError(f"line {line}: the key {key_node.value!r} is there twice; remove one")
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
@@ -76,9 +88,9 @@ def load_yaml(path: Path) -> Any:
             raise UserError(f"{path}: expected at most {MAX_YAML_BYTES:,} bytes of YAML, received {size:,}")
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
     except OSError as error:
-        raise UserError(f"{path}: expected a file, received: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: expected YAML, received: {one_line(error)}") from error
+        raise UserError(f"{path}: not valid YAML: {one_line(error)}") from error
 
 
 def _section(schema: Any, keys: tuple[str | int, ...]) -> Any:
@@ -89,18 +101,27 @@ def _section(schema: Any, keys: tuple[str | int, ...]) -> Any:
     return schema if is_dataclass(schema) else None
 
 
+def unknown(key: str, known: Iterable[str]) -> str:
+    """Return the message that a key is unknown, with the known one that is meant, or else all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(key.rsplit(".", maxsplit=1)[-1], names, n=1)
+    if close:
+        return f"{key}: unknown key; did you mean {close[0]}?"
+    return f"{key}: unknown key; use one of {', '.join(names)}"
+
+
 def _describe(error: ErrorDetails, schema: Any) -> str:
     """Say in one line where a value is wrong, what was expected and what was received."""
     keys = error["loc"]
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         known = [field.name for field in fields(section)] if (section := _section(schema, keys[:-1])) else []
-        close = difflib.get_close_matches(str(keys[-1]), known, n=1)
-        expected = f"expected {close[0]} (is it misspelt?)" if close else f"expected one of {', '.join(known)}"
-        return f"{'.'.join(map(str, keys))}: {expected}, received an unknown key"
+        return unknown(".".join(map(str, keys)), known)
     where = ".".join(str(key) for key in keys if isinstance(key, int) or key.isidentifier())
     if error["type"] in ("missing", "missing_argument"):
-        return f"{where}: expected a value, received none"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        return f"{where}: missing; add this key"
+    message = error["msg"].removeprefix("Value error, ")
+    for theirs, ours in WORDS.items():
+        message = message.replace(theirs, ours)
     message = AN_INSTANCE.sub("a mapping", message)
     message = message if message.startswith("expected") else f"expected {message[0].lower()}{message[1:]}"
     if error["type"] != "value_error":  # a message of our own says what was received

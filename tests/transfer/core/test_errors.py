@@ -52,7 +52,7 @@ def _terminate() -> None:
 @pytest.mark.parametrize(
     ("main", "status", "line"),
     [
-        (_raise(MemoryError()), 1, "error: out of memory: expected enough of it for this stage"),
+        (_raise(MemoryError()), 1, "error: out of memory; use a smaller image_size"),
         (_raise(KeyboardInterrupt()), 130, "error: interrupted\n"),
         (_terminate, 143, "error: terminated\n"),
     ],

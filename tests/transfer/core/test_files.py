@@ -61,7 +61,7 @@ def test_too_little_room_is_an_error_with_both_figures(tmp_path: Path, monkeypat
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5_000_000))
     require_space(5_000_000, tmp_path)
-    with pytest.raises(UserError, match=r"No space left on device: expected 6.2 MB .* received 5.0 MB; less"):
+    with pytest.raises(UserError, match=r"No space left on device: 6.2 MB are needed, 5.0 MB are free; less"):
         require_space(6_200_000, tmp_path, "; less")
 
 

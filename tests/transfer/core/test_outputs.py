@@ -24,10 +24,10 @@ def _set_dataset(dataset: str) -> None:
 @pytest.mark.parametrize(
     ("place", "dataset", "message"),
     [
-        ("data/raw", "data/raw", "'data/raw' is data/raw, which the pipeline removes"),
-        ("data/raw/mine", "data/raw/mine", "'data/raw/mine' lies in data/raw, which the pipeline removes"),
-        ("data/raw/mine", "data", "'data' contains data/activations, which the pipeline removes"),
-        ("data/raw/mine", "pictures/../data/raw/mine", "lies in data/raw, which the pipeline removes"),
+        ("data/raw", "data/raw", "'data/raw' is data/raw, which the pipeline overwrites"),
+        ("data/raw/mine", "data/raw/mine", "'data/raw/mine' lies in data/raw, which the pipeline overwrites"),
+        ("data/raw/mine", "data", "'data' contains data/activations, which the pipeline overwrites"),
+        ("data/raw/mine", "pictures/../data/raw/mine", "lies in data/raw, which the pipeline overwrites"),
         ("data/records", "data/records", "'data/records' is data/records, which"),
         ("models/mine", "models/mine", "lies in models, which"),
         ("mine", ".", "'.' contains data/activations, which .* move the images to a folder of their own"),
@@ -53,7 +53,7 @@ def test_a_dataset_that_a_link_leads_to_or_from_is_refused(project: Path, run_st
     before = _files(Path("data/raw"))
     for dataset in ("into", str(project / "into"), "models/out"):
         _set_dataset(dataset)
-        with pytest.raises(UserError, match=r"lies in (data/raw|models), which the pipeline removes"):
+        with pytest.raises(UserError, match=r"lies in (data/raw|models), which the pipeline overwrites"):
             run_stage("download")
     assert _files(Path("data/raw")) == before
     assert Path("models/out").is_symlink()

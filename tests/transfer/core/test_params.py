@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.transfer.core.faults import FAULT
 from transfer.core.cuts import CUTS, TRAINED_SIZES
 from transfer.core.errors import UserError
 from transfer.core.params import Params, WeightsFile, read_params
@@ -35,13 +36,13 @@ def _replaced(old: str, new: str) -> str:
 @pytest.mark.parametrize(
     ("formats", "said"),
     [
-        ("[]", "export.formats: expected tuple should have at least 1 item"),
+        ("[]", "export.formats: expected at least 1 item"),
         ("[onnx, openvino, onnx]", "export: expected each of formats once, received onnx, openvino, onnx"),
         (
             "[tflite]",
             "export.formats.0: expected 'openvino', 'onnx', 'saved_model', 'litert_float32', 'litert_float16'",
         ),
-        ("onnx", "export.formats: expected a valid tuple, received 'onnx'"),
+        ("onnx", "export.formats: expected a list, received 'onnx'"),
     ],
 )
 def test_formats_are_known_and_named_once(tmp_path: Path, formats: str, said: str) -> None:
@@ -66,10 +67,10 @@ def test_numbers_are_read_as_people_and_dvc_write_them(tmp_path: Path, written: 
 
 
 WRONG = [
-    ("lr: 5e-4", "lrr: 5e-4", ["lrr", "expected lr (is it misspelt?)"]),
+    ("lr: 5e-4", "lrr: 5e-4", ["lrr", "unknown key; did you mean lr?"]),
     ("lr: 5e-4", "lr: fast", ["lr", "number", "'fast'"]),
-    ("lr: 5e-4", "lr: -1", ["lr", "greater than 0", "-1"]),
-    ("lr: 5e-4", "lr: 2.5", ["lr", "less than or equal to 1", "2.5"]),
+    ("lr: 5e-4", "lr: -1", ["lr", "more than 0", "-1"]),
+    ("lr: 5e-4", "lr: 2.5", ["lr", "at most 1", "2.5"]),
     ("lr: 5e-4", "lr: .nan", ["lr", "finite", "nan"]),
     ("lr: 5e-4", "lr: .inf", ["lr", "inf"]),
     ("lr: 5e-4", "lr: true", ["lr", "number", "True"]),
@@ -78,8 +79,8 @@ WRONG = [
     ("seed: 1", "seed: 1.5", ["seed", "integer", "1.5"]),
     ("seed: 1", "seed: '1'", ["seed", "integer", "'1'"]),
     ("seed: 1", "seed: true", ["seed", "integer", "True"]),
-    ("seed: 1", "seed: -1", ["seed", "greater than or equal to 0", "-1"]),
-    ("test: 0.25", "test: 0", ["split.test", "greater than 0", "0"]),
+    ("seed: 1", "seed: -1", ["seed", "at least 0", "-1"]),
+    ("test: 0.25", "test: 0", ["split.test", "more than 0", "0"]),
     ("test: 0.25", "test: 0.9", ["split", "test + validation", "less than 1", "0.9"]),
     ("engine: auto", "engine: cuda", ["engine", "'auto', 'openvino' or 'tensorflow'", "'cuda'"]),
     ("\nweights: auto", "\nweights: imagnet", ["weights", "auto, packaged, imagenet, none or {file", "'imagnet'"]),
@@ -88,23 +89,23 @@ WRONG = [
     ("class_weights: auto", "class_weights: equal", ["class_weights", "auto, none, balanced", "'equal'"]),
     ("class_weights: auto", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
     ("class_weights: auto", "class_weights: {}", ["class_weights", "auto, none, balanced", "{}"]),
-    ("distance: 4", "distance: 40", ["duplicates.distance", "less than or equal to 16", "40"]),
-    ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "less than or equal to 1", "2"]),
+    ("distance: 4", "distance: 40", ["duplicates.distance", "at most 16", "40"]),
+    ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "at most 1", "2"]),
     ("augment: cached", "augment: always", ["finetune.augment", "'cached', 'on_the_fly' or 'none'", "'always'"]),
-    ("rotation: 0.03", "rotation: 30", ["finetune.augmentation.rotation", "less than or equal to 0.5", "30"]),
+    ("rotation: 0.03", "rotation: 30", ["finetune.augmentation.rotation", "at most 0.5", "30"]),
     ("symmetry: auto", "symmetry: round", ["symmetry", "'auto', 'none', 'mirror' or 'dihedral'", "'round'"]),
-    ("image_size: auto", "image_size: 16", ["image_size", "greater than or equal to 32", "16"]),
+    ("image_size: auto", "image_size: 16", ["image_size", "from 32 to 1,024", "16"]),
     ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
     ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),
     ("warmup_epochs: 2", "warmup_epochs: 18", ["finetune", "warmup_epochs to be less than epochs", "18"]),
-    ("units:\n  - 128", "units: 128", ["head.units", "tuple", "128"]),
-    ("units:\n  - 128", "units: [0]", ["head.units.0", "greater than or equal to 1", "0"]),
-    ("epochs: 18", "epochs: 0", ["finetune.epochs", "greater than or equal to 1", "0"]),
+    ("units:\n  - 128", "units: 128", ["head.units", "a list", "128"]),
+    ("units:\n  - 128", "units: [0]", ["head.units.0", "at least 1", "0"]),
+    ("epochs: 18", "epochs: 0", ["finetune.epochs", "at least 1", "0"]),
     ("views: all", "views: 3", ["head.views", "'all', 1, 2, 4 or 8", "3"]),
-    ("max_images: ", "max_images: 2 ", ["max_images", "greater than or equal to 8", "2"]),
-    ("seed: 1", "seed: 1\nseed: 2", ["each key once", "'seed' twice", "line 4"]),
-    ("  cut: auto", "  cut: auto\n  cut: block6", ["each key once", "'cut' twice"]),
-    ("lr: 5e-4", "lr: [5e-4", ["expected YAML"]),
+    ("max_images: ", "max_images: 2 ", ["max_images", "at least 8", "2"]),
+    ("seed: 1", "seed: 1\nseed: 2", ["the key 'seed' is there twice", "line 13"]),
+    ("  cut: auto", "  cut: auto\n  cut: block6", ["the key 'cut' is there twice"]),
+    ("lr: 5e-4", "lr: [5e-4", ["not valid YAML"]),
     ("seed: 1", "1: 2", ["1: expected keys should be strings"]),
 ]
 
@@ -117,8 +118,7 @@ def test_what_is_wrong_is_one_line_with_key_expected_and_received(
         _read(tmp_path, _replaced(old, new))
     first = str(error.value).splitlines()[0]
     assert first.startswith(f"{tmp_path}/params.yaml: ")
-    assert "expected" in first
-    assert ", received" in first
+    assert FAULT.search(first)
     for part in named:
         assert part in str(error.value)
 
@@ -144,12 +144,12 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00lr")
-    with pytest.raises(UserError, match="expected YAML"):
+    with pytest.raises(UserError, match="not valid YAML"):
         read_params(tmp_path / "params.yaml")
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"params.yaml: expected a file, received: No such file"):
+    with pytest.raises(UserError, match=r"params.yaml: No such file"):
         read_params(tmp_path / "params.yaml")
 
 
@@ -160,13 +160,13 @@ LAUGHS = "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new
     ("text", "message"),
     [
         (f"a: &a [ha]\n{LAUGHS}lr: *l\n", "lr: expected"),
-        (f"lr: {'[' * 50_000}", "expected YAML, received: "),
-        (f"lr: {'9' * 50_000}", "expected YAML, received: "),
+        (f"lr: {'[' * 50_000}", "not valid YAML: "),
+        (f"lr: {'9' * 50_000}", "not valid YAML: "),
         ("lr: &a [*a]\n", "lr: expected"),
-        ("one: &a {k: 1}\nlr:\n  <<: *a\n", "line 3: expected no merged mappings, received the key <<"),
-        ("? [a, b]\n: 1\n", "expected YAML, received: "),
-        ("lr: 2001-99-99\n", "expected YAML, received: "),
-        ("lr: !!python/object/apply:os.system [true]\n", "expected YAML, received: could not determine a constructor"),
+        ("one: &a {k: 1}\nlr:\n  <<: *a\n", "line 3: merge keys (<<) are not allowed"),
+        ("? [a, b]\n: 1\n", "not valid YAML: "),
+        ("lr: 2001-99-99\n", "not valid YAML: "),
+        ("lr: !!python/object/apply:os.system [true]\n", "not valid YAML: could not determine a constructor"),
         ("# " + "a" * (1 << 20), "expected at most 1,048,576 bytes of YAML, received 1,048,578"),
     ],
     ids=["laughs", "deep", "digits", "itself", "merge", "list-key", "date", "object", "long"],
@@ -224,8 +224,7 @@ def test_every_mutation_is_an_error_that_names_the_key(
     with pytest.raises(UserError) as error:
         _read(tmp_path, yaml.safe_dump(values))
     assert ".".join(path) in str(error.value), (name, str(error.value))
-    assert "expected" in str(error.value)
-    assert "received" in str(error.value)
+    assert FAULT.search(str(error.value))
 
 
 def test_weights_may_be_a_file_with_its_sha256(tmp_path: Path) -> None:

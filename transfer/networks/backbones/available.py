@@ -57,7 +57,7 @@ def require_known(backbone: str, weights: str) -> None:
     known = "packaged" if backbone in PACKAGED else "imagenet"
     if weights not in (known, "none"):
         raise UserError(
-            f"params.yaml: weights: {backbone} has no {weights} weights; set weights to {known}, none or "
+            f"params.yaml: weights: {backbone} has no {weights} weights; set weights to auto, {known}, none or "
             "{file: …, sha256: …}"
         )
 
