@@ -33,8 +33,7 @@ def main() -> None:
     plan = make_plan(params.backbone, cut, augment, count_views(wanted, spec.symmetry, f"{item}.views"))
     folder = fill(ACTIVATIONS, item)
     shutil.rmtree(folder, ignore_errors=True)
-    runner = make_runner(params.runner, params.beam_options)
-    with measured(fill(COST, item)) as cost:
+    with measured(fill(COST, item)) as cost, make_runner(params.runner, params.dask) as runner:
         trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, plan.cut, params.head.pooling)
         engine = TrunkEngine(trunk, params.engine, TRAIN, spec)
         cost["images"] = embed_splits(runner, engine, (TRAIN, VALIDATION), plan, folder)

@@ -23,10 +23,10 @@ def main() -> None:
     """Split, decode, resize, write; list what could not be used."""
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-    runner = make_runner(params.runner, params.beam_options)
     same = params.duplicates
     settings = Settings(params.split, params.image_size, params.max_images, params.seed, same, params.symmetry)
-    done = preprocess(RAW, records, settings, runner, QUARANTINE)
+    with make_runner(params.runner, params.dask) as runner:
+        done = preprocess(RAW, records, settings, runner, QUARANTINE)
     done.spec.write(SPEC)
     write_csv(done.splits, SPLITS)
     write_csv(done.duplicates, DUPLICATES)
