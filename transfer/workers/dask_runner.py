@@ -135,6 +135,13 @@ def _explained(title: str) -> Iterator[None]:
             f"{title}: {error.allowed_failures + 1} Dask workers died of the same task, the last one at "
             f"{error.last_worker.address}: its log may say why; workers may need more memory"
         ) from None
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        raise UserError(
+            f"{title}: the Dask scheduler does not find the code of this project ({error.__cause__}): start it, and its "
+            "workers, in the project's folder, by `python -m dask` (docs/scaling.md)"
+        ) from None
     except (CancelledError, CommClosedError):
         raise UserError(
             f"{title}: the connection to the Dask scheduler is lost: start scheduler and workers again, then run "
