@@ -139,8 +139,8 @@ def _explained(title: str) -> Iterator[None]:
         if not isinstance(error.__cause__, ModuleNotFoundError):
             raise
         raise UserError(
-            f"{title}: the Dask scheduler does not find the code of this project ({error.__cause__}): start it, and its "
-            "workers, in the project's folder, by `python -m dask` (docs/scaling.md)"
+            f"{title}: the Dask scheduler does not find the code of this project ({error.__cause__}): start it and "
+            "its workers in the project's folder, by `python -m dask` (docs/scaling.md)"
         ) from None
     except (CancelledError, CommClosedError):
         raise UserError(
