@@ -35,8 +35,8 @@ define pipeline
 endef
 
 # Benchmarks, by their modules in benchmarks/; what they need beyond $(VENV)/run, and options that they always get.
-BENCHES := speed preprocess load beam predict serving exports augment matrix seeds sweep learning_curve peers kills
-needs_beam := $(VENV)/beam
+BENCHES := speed preprocess load dask predict serving exports augment matrix seeds sweep learning_curve peers kills
+needs_dask := $(VENV)/dask
 needs_serving := $(VENV)/serve
 needs_peers := $(VENV)/test $(PEERS_VENV)/run
 needs_kills := $(VENV)/test
@@ -110,7 +110,7 @@ $(VENV)/remotes: requirements/remotes.txt requirements.txt requirements/lock.txt
 	$(install)
 	@touch $@ $(VENV)/run
 
-$(VENV)/beam: requirements/beam.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
+$(VENV)/dask: requirements/dask.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
 	@touch $@ $(VENV)/run
 
@@ -122,9 +122,9 @@ $(VENV)/docs: requirements/docs.txt requirements/lock.txt | $(VENV)/bin/transfer
 	python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/test: requirements/dev.txt requirements/beam.txt requirements/docs.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
+$(VENV)/test: requirements/dev.txt requirements/dask.txt requirements/docs.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(install)
-	@touch $@ $(VENV)/run $(VENV)/beam $(VENV)/docs $(VENV)/remotes $(VENV)/serve
+	@touch $@ $(VENV)/run $(VENV)/dask $(VENV)/docs $(VENV)/remotes $(VENV)/serve
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(call create,$(PEERS_VENV))
@@ -140,5 +140,5 @@ $(VENV)/bin/python:
 	$(call create,$(VENV))
 
 clean:  ## remove environments, reports, the site, caches of tools and scratch; never data, models, results, DVC's cache
-	rm -rf $(VENV) $(PEERS_VENV) .report site dvc_plots .bench .beam .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(PEERS_VENV) .report site dvc_plots .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find .ci benchmarks stages tests transfer -name __pycache__ -prune -exec rm -rf {} +

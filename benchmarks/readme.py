@@ -321,24 +321,28 @@ def load_markdown(results: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-def beam_markdown(results: dict[str, Any]) -> str:
+def dask_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each runner and stage."""
     titles = {"preprocess": "preprocess: photographs", "embed": "embed: views of solar cells"}
-    header = [
-        f"on {results['cores']} cores",
-        "done by",
-        "seconds",
-        "of these, without work",
-        "a second, while at work",
-    ]
-    rows = [
-        [title, name, f"{row['seconds']:.1f}", f"{row['start_s']:.1f}", f"{row['rate']:.0f}"]
-        for stage, title in titles.items()
-        for name, row in results[stage]["rows"].items()
-    ]
+    header = [f"on {results['cores']} cores", "done by", "seconds", "start-up", "a second, while at work", "of local"]
+    rows = []
+    for stage, title in titles.items():
+        measured = results[stage]["rows"]
+        rows += [
+            [
+                title,
+                name,
+                *(f"{row[key]:.1f}" for key in ("seconds", "start_s")),
+                f"{row['rate']:.0f}",
+                f"{row['rate'] / measured['local']['rate']:.2f}",
+            ]
+            for name, row in measured.items()
+        ]
     same = all(results[stage]["same_bytes"] for stage in titles)
     said = "All wrote the same bytes." if same else "They did **not** all write the same bytes."
-    return f"{markdown_table(header, rows)}\n\n{said}"
+    return (
+        f"{markdown_table(header, rows)}\n\n{said} A task that does nothing takes {results['overhead_s'] * 1e3:.1f} ms."
+    )
 
 
 def killed_markdown(results: dict[str, Any]) -> str:
@@ -580,7 +584,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "predict": _if_measured("predict", predict_markdown),
     "serving": _if_measured("serving", serving_markdown),
     "exports": _if_measured("exports", exports_markdown),
-    "beam": _if_measured("beam", beam_markdown),
+    "dask": _if_measured("dask", dask_markdown),
     "packages": _packages,
     "exported": _exported,
 }

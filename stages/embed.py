@@ -36,8 +36,7 @@ def main() -> None:
     }
     for folder in plans:
         shutil.rmtree(folder, ignore_errors=True)
-    runner = make_runner(params.runner, params.beam_options)
-    with measured(COST):
+    with measured(COST), make_runner(params.runner, params.dask) as runner:
         for together in in_passes(plans):
             cuts = tuple(plan.cut for plan in together.values())
             trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, cuts, head.pooling)

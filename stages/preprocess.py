@@ -23,11 +23,11 @@ def main() -> None:
     """Split, decode, resize, write; list the images that cannot be used."""
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-    runner = make_runner(params.runner, params.beam_options)
     same = params.duplicates
     which = (params.split, params.image_size, params.max_images, params.seed)
     settings = Settings(*which, same, params.symmetry, params.resize)
-    done = preprocess(RAW, records, settings, runner, QUARANTINE)
+    with make_runner(params.runner, params.dask) as runner:
+        done = preprocess(RAW, records, settings, runner, QUARANTINE)
     done.spec.write(SPEC)
     write_csv(done.splits, SPLITS)
     write_csv(done.duplicates, DUPLICATES)

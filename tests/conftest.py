@@ -13,7 +13,6 @@ import yaml
 from PIL import Image
 
 import transfer  # noqa: F401 (sets what TensorFlow reads when it is imported, which is below)
-from tests.beam import beam_workers
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,7 +85,6 @@ SMALL = merged(
         },
         "evaluate": {"views": 1},
         "resamples": 100,
-        "beam_options": beam_workers(2),
     },
     "tests",
 )  # fmt: skip

@@ -30,7 +30,7 @@ def test_without_a_target_it_lists_them_all_and_does_nothing(tmp_path: Path) -> 
     [
         ((), "python -m benchmarks.speed", "requirements.txt"),
         (("NAME=serving",), "python -m benchmarks.serving", "requirements/serve.txt"),
-        (("NAME=beam",), "python -m benchmarks.beam", "requirements/beam.txt"),
+        (("NAME=dask",), "python -m benchmarks.dask", "requirements/dask.txt"),
         (("NAME=seeds", "ARGS=4 5"), "python -m benchmarks.seeds --resume 4 5", "requirements.txt"),
         (("NAME=kills", "ARGS=--default"), "python -m tests.end_to_end.kills --default", "requirements/dev.txt"),
         (("NAME=peers",), "python -m benchmarks.peers", "benchmarks/peers/requirements.txt"),

@@ -24,7 +24,7 @@ from transfer.networks.backbones.available import require_weights
 from transfer.records.activations import STORED, make_plan
 from transfer.records.views import count_views
 from transfer.training.targets import require_class_weights, require_soft_labels
-from transfer.workers.beam_runner import require_beam
+from transfer.workers.dask_runner import require_dask
 
 PARAMS = Path("params.yaml")
 
@@ -38,8 +38,8 @@ def check(params: Params) -> list[str]:
         UserError: there is no such dataset; its card is not as it should be, or does not fit; weights or packages are
             missing.
     """
-    if params.runner == "beam":
-        require_beam(params.beam_options)
+    if params.runner == "dask":
+        require_dask()
     require_weights(params.backbone, params.weights)
     require_packages(params.export.formats)
     card, place = read_card(Path(params.dataset))

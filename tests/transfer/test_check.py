@@ -187,17 +187,11 @@ def test_soft_labels_where_there_are_none(project: Path) -> None:
     main()
 
 
-def test_beam_where_it_is_not_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _set(runner="beam")
-    Path(".beam").mkdir()
-    Path(".beam/item").touch()
+def test_dask_where_it_is_not_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(runner="dask")
     main()
-    assert Path(".beam/item").exists()  # of a run that is under way
-    _set(beam_options=["runner=Flink"])
-    with pytest.raises(UserError, match="beam_options: options begin with --"):
-        main()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"runner: beam needs the Python package apache-beam, .*: pip install -r"):
+    with pytest.raises(UserError, match=r"runner: dask needs the Python package distributed, .*: pip install -r"):
         main()
 
 
@@ -245,7 +239,7 @@ def test_a_package_of_images_that_is_not_installed(project: Path) -> None:
 def test_it_loads_neither_keras_nor_tensorflow_nor_pandas() -> None:
     code = (
         "import sys; from transfer.check import main; main(); "
-        "sys.exit(' '.join(sorted({'keras', 'tensorflow', 'pandas', 'apache_beam'} & set(sys.modules))))"
+        "sys.exit(' '.join(sorted({'keras', 'tensorflow', 'pandas', 'distributed'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.stderr.strip() == ""

@@ -218,11 +218,19 @@ class Export:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Dask:
+    """The cluster of `runner: dask`: that of a scheduler, or one with so many workers on this machine."""
+
+    scheduler: Annotated[Str, Field(min_length=1)] | None
+    workers: Annotated[Int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """All of params.yaml. Where that says auto, `image_size` and `weights` are those of the backbone.
 
-    `runner` and `beam_options` say where preprocess and embed compute, which changes nothing that they write: so no
-    stage declares them in dvc.yaml, and a change runs nothing again.
+    `runner` and `dask` say where preprocess and embed compute, which changes nothing that they write: so no stage
+    declares them in dvc.yaml, and a change runs nothing again.
     """
 
     dataset: Annotated[Str, Field(min_length=1)]
@@ -249,8 +257,8 @@ class Params:
     evaluate: Evaluate
     resamples: Annotated[Int, Field(ge=100, le=1_000_000)]
     export: Export
-    runner: Literal["local", "beam"]
-    beam_options: tuple[Str, ...]
+    runner: Literal["local", "dask"]
+    dask: Dask
 
     @model_validator(mode="before")
     @classmethod

@@ -1,9 +1,11 @@
 """The runners that params.yaml may name: see `workers.work`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+from transfer.core.params import Dask
 from transfer.core.progress import progress_bar
-from transfer.workers.beam_runner import BeamRunner
+from transfer.workers.dask_runner import dask_runner
 from transfer.workers.work import Item, Result, Runner, Work
 
 
@@ -15,12 +17,15 @@ class LocalRunner:
             return [work(items, progress.update)]
 
 
-def make_runner(name: str, beam_options: Sequence[str]) -> Runner:
-    """Return the runner that params.yaml names.
+@contextmanager
+def make_runner(name: str, dask: Dask) -> Iterator[Runner]:
+    """Have the runner that params.yaml names.
 
     Raises:
-        UserError: Beam is not installed, or does not take these options.
+        UserError: see `dask_runner`.
     """
     if name == "local":
-        return LocalRunner()
-    return BeamRunner(beam_options)
+        yield LocalRunner()
+    else:
+        with dask_runner(dask) as runner:
+            yield runner

@@ -1,4 +1,4 @@
-"""Where a stage's work is done: in this process, or by the workers of an Apache Beam pipeline.
+"""Where a stage's work is done: in this process, or by the workers of a Dask cluster.
 
 Work is a function of a run of neighbouring items, which are described and not held: files to read, rows to compute. Its
 bulky output goes to files of its own, or to places in files that no other item has, so that an item can be done twice

@@ -17,7 +17,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.beam import beam_workers
 from tests.conftest import colour_images
 from transfer.core.cards import ASSUMED, Symmetry
 from transfer.core.errors import UserError
@@ -28,7 +27,6 @@ from transfer.dataset.preprocess import Preprocessed, Settings, check_left_out, 
 from transfer.dataset.shards import write_shards
 from transfer.records import tfrecords as records
 from transfer.records.tfrecords import read_records
-from transfer.workers.beam_runner import BeamRunner
 from transfer.workers.runners import LocalRunner
 from transfer.workers.work import Item, Result, Runner, Work
 
@@ -302,22 +300,6 @@ def test_however_the_work_is_divided_the_bytes_are_the_same(raw: Path, monkeypat
     assert len(whole.quarantine) == 5
     assert len(whole.duplicates) == 2
     assert divided.figures() == whole.figures()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_beam_gives_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.chdir(raw)
-    monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
-    monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
-    _spoil(raw)
-    whole = _run(raw)
-    files = [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))]
-    assert len(files) == 3
-    by_beam = _run(raw, runner=BeamRunner(beam_workers(workers)))
-    assert [path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))] == files
-    for name in ("splits", "quarantine", "duplicates"):
-        pd.testing.assert_frame_equal(getattr(by_beam, name), getattr(whole, name))
 
 
 def test_a_damaged_shard_is_an_error_with_what_to_do(raw: Path) -> None:

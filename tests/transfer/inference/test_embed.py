@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.beam import beam_workers
 from tests.conftest import write_records
 from tests.transfer.dataset.test_preprocess import OneByOne
 from transfer.core.errors import UserError
@@ -31,7 +30,6 @@ from transfer.records import tfrecords as records
 from transfer.records.activations import Plan, open_activations
 from transfer.records.tfrecords import Example, normalise
 from transfer.records.views import apply_view
-from transfer.workers.beam_runner import BeamRunner
 from transfer.workers.runners import LocalRunner
 
 SPEC = Spec(("one", "two"), None, "dihedral", 8, 3, {"train": 40})
@@ -98,20 +96,6 @@ def test_however_the_rows_are_divided_the_bytes_are_the_same(split_across: Path,
     assert names == ["labels.npy", "soft_labels.npy", "view-0.npy", "view-1.npy"]
     for name in names:
         assert (other / name).read_bytes() == (folder / name).read_bytes(), name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_beam_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(embedding, "BATCHES", 1)
-    _records(tmp_path / "train")
-    work = _work(tmp_path, 2)
-    embed(LocalRunner(), work)
-    by_beam = replace(work, places=(Place(tmp_path / "beam", 2),))
-    assert len(embed(BeamRunner(beam_workers(workers)), by_beam)) == 2
-    for path in (tmp_path / "out").iterdir():
-        assert (tmp_path / "beam" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 @pytest.mark.parametrize("missing", ["00001", "00005"])

@@ -1,0 +1,273 @@
+"""Tests of transfer/workers/dask_runner.py, with schedulers and workers in processes of their own."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import dask
+import pytest
+
+from tests.conftest import ROOT, colour_images
+from tests.transfer.workers.tasks import SmallTrunk, Squares
+from transfer.core.errors import UserError
+from transfer.core.params import Dask, read_params
+from transfer.dataset import shards as image_shards
+from transfer.dataset.obtain import obtain
+from transfer.dataset.preprocess import Settings, preprocess
+from transfer.inference import embed as embedding
+from transfer.inference.embed import EmbedRows, TrunkEngine, embed
+from transfer.workers.dask_runner import require_dask
+from transfer.workers.runners import LocalRunner, make_runner
+from transfer.workers.work import Runner
+
+FLAGS = ("--nthreads", "1", "--memory-limit", "0")
+PATIENCE_S = 60
+
+
+def _squares(runs: list[list[tuple[int, int]]]) -> list[int]:
+    return [square for run in runs for square, _ in run]
+
+
+def _processes(runs: list[list[tuple[int, int]]]) -> set[int]:
+    return {process for run in runs for _, process in run}
+
+
+class Cluster:
+    """A scheduler, to which workers can be added. `machine` begins the command that runs something elsewhere."""
+
+    def __init__(self, stack: ExitStack, host: str = "127.0.0.1", machine: tuple[str, ...] = ()) -> None:
+        self._stack, file = stack, Path("scheduler.json")
+        options = ["--host", host, "--port", "0", "--scheduler-file", str(file)]
+        self.scheduler = self._start(["scheduler", *options], machine, ROOT, Path())
+        _wait(file.exists)
+        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
+
+    def worker(
+        self, *options: str, machine: tuple[str, ...] = (), code: Path = ROOT, folder: Path = Path()
+    ) -> "subprocess.Popen[bytes]":
+        """Start a worker."""
+        given = [self.address, "--no-nanny", "--no-dashboard", *(options or FLAGS)]
+        return self._start(["worker", *given], machine, code, folder)
+
+    def runner(self) -> AbstractContextManager[Runner]:
+        """Have the runner that a stage would have."""
+        return make_runner("dask", Dask(self.address, 1))
+
+    def _start(
+        self, arguments: list[str], machine: tuple[str, ...], code: Path, folder: Path
+    ) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [*machine, sys.executable, "-m", "dask", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(code), str(ROOT)))},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return process
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A scheduler without workers."""
+    with ExitStack() as stack:
+        yield Cluster(stack)
+
+
+def test_a_cluster_of_this_machine_does_each_item_once_and_results_come_in_order() -> None:
+    with make_runner("dask", Dask(None, 1)) as runner:
+        runs = runner.run(Squares(), iter(range(20)), 20, "square")
+        assert _squares(runs) == [number**2 for number in range(20)]
+        assert len(_processes(runs) - {os.getpid()}) == 1
+        assert len(list(Path().glob("tried-*"))) == 20
+        assert runner.run(Squares(), [], 0, "square") == []
+        with pytest.raises(UserError, match=r"^1: expected another number$"):
+            runner.run(Squares(wrong=1), range(3), 3, "square")
+    assert list(Path().glob(".dask-*")) == []
+
+
+@pytest.mark.slow
+def test_workers_write_the_same_bytes(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "BATCHES", 1)
+    monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
+    monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
+    colour_images(Path("pictures"), {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=20, size=16)
+    obtain(Path("pictures"), Path("raw"))
+    local = _written(LocalRunner())
+    assert len(local) == 8
+    for _ in range(2):
+        cluster.worker()
+        with cluster.runner() as runner:
+            assert _written(runner) == local
+
+
+def _written(runner: Runner) -> dict[str, bytes]:
+    """Return the files that preprocess and embed write."""
+    folders = {name: Path("out/records", name) for name in ("train", "validation", "test")}
+    params = read_params(ROOT / "params.yaml")
+    settings = Settings(params.split, 8, None, 0, params.duplicates)
+    spec = preprocess(Path("raw"), folders, settings, runner, Path("out/quarantine.csv")).spec
+    engine = TrunkEngine(SmallTrunk(), "auto", folders["train"], spec)
+    embed(runner, EmbedRows(engine, folders["train"], 2, Path("out/activations")))
+    written = {str(path): path.read_bytes() for path in Path("out").rglob("*.*")}
+    shutil.rmtree("out")
+    return written
+
+
+@pytest.mark.slow
+def test_a_worker_that_joins_goes_on_with_what_a_killed_one_leaves(cluster: Cluster) -> None:
+    first, second = cluster.worker(), []
+
+    def replace_it() -> None:
+        first.wait()
+        second.append(cluster.worker())
+
+    threading.Thread(target=replace_it, daemon=True).start()
+    with cluster.runner() as runner:
+        runs = runner.run(Squares(fatal=3, deaths=1), range(12), 12, "square")
+    assert _squares(runs) == [number**2 for number in range(12)]
+    assert second[0].pid in _processes(runs)
+    assert len(list(Path().glob("tried-3-*"))) == 2
+
+
+@pytest.mark.slow
+def test_an_item_that_kills_every_worker_ends_the_run_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), make_runner("dask", Dask(None, 1)) as runner:  # noqa: SIM117
+        with pytest.raises(UserError, match=r"^square: 1 Dask workers died of the same task, .*: its log may say why"):
+            runner.run(Squares(fatal=1, deaths=99), range(3), 3, "square")
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_or_not_there_is_said(cluster: Cluster) -> None:
+    cluster.worker()
+
+    def kill_it() -> None:
+        _wait(lambda: any(Path().glob("tried-*")))
+        cluster.scheduler.kill()
+
+    threading.Thread(target=kill_it, daemon=True).start()
+    with (
+        pytest.raises(UserError, match=r"^square: the connection to the Dask scheduler is lost: start .*`dvc repro`"),
+        cluster.runner() as runner,
+    ):
+        runner.run(Squares(seconds=0.5), range(100), 100, "square")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(UserError, match=r"dask.scheduler: no Dask scheduler answers at tcp://127.*docs/scaling.md"),
+        cluster.runner(),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a_worker_that_differs_is_refused(cluster: Cluster, project: Path) -> None:
+    (project / "elsewhere").mkdir()
+    other = Path("old/pillow-1.0.dist-info")
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Name: pillow\nVersion: 1.0\n", encoding="utf-8")
+    shutil.copytree(ROOT / "transfer", "copy/transfer")
+    shutil.copy(ROOT / "requirements.txt", "copy")
+    with Path("copy/transfer/workers/work.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    for code, folder, said in (
+        (ROOT, "elsewhere", r"runs in .*elsewhere and does not see the files of this project"),
+        (project / "old", ".", r"has pillow 1.0, expected \d+\..*: install the same packages there"),
+        (project / "copy", ".", r"has transfer.workers \w+, expected \w+: .* so that it has the code"),
+    ):
+        worker = cluster.worker(code=code, folder=Path(folder))
+        with cluster.runner() as runner, pytest.raises(UserError, match=rf"^the Dask worker at tcp://.* {said}"):
+            runner.run(Squares(), range(3), 3, "square")
+        worker.kill()
+        worker.wait()
+    cluster.worker("--nthreads", "2")
+    with cluster.runner() as runner, pytest.raises(UserError, match="start it with --nthreads 1 --memory-limit 0"):
+        runner.run(Squares(), range(3), 3, "square")
+
+
+@pytest.fixture
+def machines() -> Iterator[list[str]]:
+    """Network namespaces, joined by a bridge in the first: 10.86.0.1, .2 and .3."""
+    names = [f"transfer-{number}-{os.getpid()}" for number in (1, 2, 3)]
+    first = names[0]
+    if os.getuid() or not shutil.which("ip") or not _ip("netns", "add", first):
+        pytest.skip("network namespaces need root and `ip`")
+    try:
+        _ip("-n", first, "link", "add", "bridge", "type", "bridge")
+        for number, name in enumerate(names, 1):
+            link, inside = f"to{number}", "bridge" if name == first else "eth0"
+            if name != first:
+                _ip("netns", "add", name)
+                _ip("link", "add", link, "netns", first, "type", "veth", "peer", "name", inside, "netns", name)
+                _ip("-n", first, "link", "set", link, "master", "bridge", "up")
+            _ip("-n", name, "address", "add", f"10.86.0.{number}/24", "dev", inside)
+            for device in ("lo", inside):
+                _ip("-n", name, "link", "set", device, "up")
+        yield names
+    finally:
+        for name in names:
+            _ip("netns", "delete", name)
+
+
+def _ip(*arguments: str) -> bool:
+    return subprocess.run(["ip", *arguments], capture_output=True, check=False).returncode == 0
+
+
+CLIENT = """
+import json, sys
+from tests.transfer.workers.tasks import Squares
+from transfer.core.params import Dask
+from transfer.workers.runners import make_runner
+with make_runner("dask", Dask(sys.argv[1], 1)) as runner:
+    print(json.dumps(runner.run(Squares(seconds=0.2), range(30), 30, "square")))
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_that_stops_answering_is_done_without(machines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "3s")
+    first, second, third = (("ip", "netns", "exec", name) for name in machines)
+    with ExitStack() as stack:
+        cluster = Cluster(stack, "10.86.0.1", first)
+        one, other = cluster.worker(machine=second), cluster.worker(machine=third)
+        client = subprocess.Popen(
+            [*first, sys.executable, "-c", CLIENT, cluster.address],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        stack.callback(client.kill)
+        _wait(lambda: all(len(list(Path().glob(f"tried-*-{worker.pid}"))) > 1 for worker in (one, other)))
+        assert _ip("-n", machines[0], "link", "set", "to3", "down")
+        output, _ = client.communicate(timeout=PATIENCE_S)
+        runs = json.loads(output)
+    assert _squares(runs) == [number**2 for number in range(30)]
+    assert one.pid in _processes(runs)
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"runner: dask needs the Python package distributed.*requirements/dask.txt$"):
+        require_dask()
