@@ -26,7 +26,7 @@ from transfer.core.params import Dask, read_params
 from transfer.core.spec import Spec
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.preprocess import Settings, preprocess
-from transfer.inference.embed import EmbedRows, TrunkEngine, backbone_trunk, embed
+from transfer.inference.embed import EmbedRows, Place, TrunkEngine, backbone_trunk, embed
 from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Item, Progress, Result, Runner, Work
 
@@ -101,10 +101,10 @@ def _preprocess(runner: Runner) -> dict[str, Any]:
 
 def _embed(runner: Runner) -> dict[str, Any]:
     params, spec = read_params(PARAMS), Spec.read(RECORDS / "spec.json")
-    trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, "top", params.head.pooling)
+    trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, ("top",), params.head.pooling)
     engine = TrunkEngine(trunk, params.engine, RECORDS / "train", spec)
     engine.ready()  # what the stage itself builds is not counted
-    embed(runner, EmbedRows(engine, RECORDS / "train", VIEWS, PLACE / "activations"))
+    embed(runner, EmbedRows(engine, RECORDS / "train", (Place(PLACE / "activations", VIEWS),)))
     return {"images": spec.counts["train"] * VIEWS, "digest": _digest(PLACE / "activations")}
 
 

@@ -23,7 +23,7 @@ from transfer.dataset import shards as image_shards
 from transfer.dataset.obtain import obtain
 from transfer.dataset.preprocess import Settings, preprocess
 from transfer.inference import embed as embedding
-from transfer.inference.embed import EmbedRows, TrunkEngine, embed
+from transfer.inference.embed import EmbedRows, Place, TrunkEngine, embed
 from transfer.workers.dask_runner import require_dask
 from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Runner
@@ -131,7 +131,7 @@ def _written(runner: Runner) -> dict[str, bytes]:
     settings = Settings(params.split, 8, None, 0, params.duplicates)
     spec = preprocess(Path("raw"), folders, settings, runner, Path("out/quarantine.csv")).spec
     engine = TrunkEngine(SmallTrunk(), "auto", folders["train"], spec)
-    embed(runner, EmbedRows(engine, folders["train"], 2, Path("out/activations")))
+    embed(runner, EmbedRows(engine, folders["train"], (Place(Path("out/activations"), 2),)))
     written = {str(path): path.read_bytes() for path in Path("out").rglob("*.*")}
     shutil.rmtree("out")
     return written
