@@ -26,9 +26,9 @@ COST = writes("metrics/cost/embed.json")
 def main() -> None:
     """Cut the backbone, check the engine, compute and write what training will read; images that it reads, not."""
     params = read_params(PARAMS)
-    head, finetune = params.head, params.finetune
+    finetune = params.finetune
     spec = Spec.read(SPEC)
-    head_views = count_views(head.views, spec.symmetry, "head.views")
+    head_views = count_views(params.head.views, spec.symmetry, "head.views")
     finetune_views = count_views(finetune.views, spec.symmetry, "finetune.views")
     plans = {
         HEAD: make_plan(params.backbone, "top", "cached", head_views),
@@ -39,7 +39,7 @@ def main() -> None:
     with measured(COST), make_runner(params.runner, params.dask) as runner:
         for together in in_passes(plans):
             cuts = tuple(plan.cut for plan in together.values())
-            trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, cuts, head.pooling)
+            trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, cuts, params.head.pooling)
             engine = TrunkEngine(trunk, params.engine, TRAIN, spec)
             embed_splits(runner, engine, (TRAIN, VALIDATION), together)
     print(f"read   {TRAIN.parent}: {spec.counts['train']} images to train on, {spec.counts['validation']} to validate")
