@@ -55,7 +55,7 @@ setup: $(VENV)/run  ## install what the pipeline needs into .venv, and the comma
 
 run: $(VENV)/run  ## run the pipeline, or what of it has changed, and print the report
 	@python -m transfer repair
-	@python -m transfer check
+	@python -m transfer check --quick
 	$(call pipeline,dvc repro)
 
 preset: $(VENV)/run  ## run it with presets/PRESET.yaml laid over params.yaml, as an experiment (PRESET=hour)

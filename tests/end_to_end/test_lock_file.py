@@ -173,4 +173,4 @@ def test_make_run_mends_before_anything_else() -> None:
     commands = [line for line in lines if line.startswith("python -m transfer ") or line == "dvc repro"]
     mend = "python -m transfer repair"
     preset = "python -m transfer preset presets/hour.yaml"
-    assert commands == [mend, "python -m transfer check", "dvc repro", mend, preset]
+    assert commands == [mend, "python -m transfer check --quick", "dvc repro", mend, preset]
