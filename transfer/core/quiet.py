@@ -4,13 +4,12 @@ They write it to standard error before any of their settings counts, TF_CPP_MIN_
 0 wants to see it: then nothing is held back (see `transfer/__init__.py`).
 """
 
-import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from importlib.machinery import ModuleSpec
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -44,7 +43,7 @@ def _flush() -> None:
 
 
 class QuietImport:
-    """A finder for `sys.meta_path`, which stands aside once TensorFlow is imported."""
+    """A finder for `sys.meta_path`. Whoever only asks whether TensorFlow is installed may ask it, too, before."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -52,9 +51,7 @@ class QuietImport:
         """Find TensorFlow, to be imported without notices; leave all else to others."""
         if name != NAME:
             return None
-        with suppress(ValueError):
-            sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Quiet(spec.loader)  # type: ignore[assignment]
         return spec
