@@ -31,6 +31,7 @@ from transfer.dataset.scan import is_image_name, scan
 from transfer.evaluation import prediction_cost
 from transfer.evaluation.occlusion import OVERLAP, WINDOWS
 from transfer.evaluation.scores import MOST_MISTAKES
+from transfer.export import cost as export_cost
 from transfer.inference.engines import make_engine
 from transfer.networks.network import Architecture, Network, baseline_architecture, build, from_pixels
 from transfer.records.activations import STORED, Plan, make_plan
@@ -48,6 +49,7 @@ FLOAT = 4  # bytes
 TIMED = sum(batch * (prediction_cost.WARM_UP + count) for batch, count in prediction_cost.REPEATS.items())
 DRAWN = MOST_MISTAKES * (OVERLAP * (WINDOWS - 1) + 1) ** 2
 """Images that evaluate predicts besides those of the splits: to time prediction, and to draw the worst mistakes."""
+TIMED_EXPORT = sum(batch * (export_cost.WARM_UP[batch] + count) for batch, count in export_cost.REPEATS.items())
 LONG = 3600
 
 Result = TypeVar("Result")
@@ -120,7 +122,7 @@ def costs(images: int, params: Params, card: Card, rates: Rates) -> dict[str, Co
     # While they are read, the images that a baseline holds are there twice.
     held = {name: 2 * 3 * FLOAT * of.image_size**2 for name, of in baselines.items()}
     formats, winner = len(params.export.formats), max(size["finetuned"], size["ann"])
-    exported = formats * (2 * rates.start + (validation + TIMED) * rates.forward)
+    exported = formats * (2 * rates.start + (validation + TIMED_EXPORT) * rates.forward)
     return {
         "download": Cost(rates.start + 2 * images * rates.read, images * rates.file, base),
         "weights": Cost(rates.start + rates.build, size["finetuned"], base),
