@@ -50,7 +50,7 @@ def check(params: Params) -> list[str]:
     for section in ("head", "finetune", "baselines", "evaluate"):
         count_views(getattr(params, section).views, symmetry, f"{section}.views")
     require_soft_labels(params.labels, counts.table is not None and counts.table.soft_label is not None)
-    folder = _folder(card, place)
+    folder = local_folder(card, place)
     if isinstance(params.class_weights, dict) and (classes := counts.classes or _classes(card, folder)):
         require_class_weights(params.class_weights, classes)
     return [*notes, *(_tight(params, symmetry, counts.channels, folder) if folder is not None else [])]
@@ -83,7 +83,7 @@ def _is_image(entry: Entry) -> bool:
     return not entry.error and is_image_name(entry.path)
 
 
-def _folder(card: Card, place: Path) -> Path | None:
+def local_folder(card: Card, place: Path) -> Path | None:
     """Return the folder of a dataset that lies on this machine unpacked.
 
     Raises:

@@ -100,16 +100,26 @@ def _check(commands: Commands) -> None:
     def run(given: argparse.Namespace) -> int:
         from transfer import check
 
-        check.main(given.dataset)
+        if given.quick:
+            check.main(given.dataset)
+        else:
+            from transfer import estimate  # which imports TensorFlow, before check asks whether it is there
+
+            check.main(given.dataset)
+            estimate.main(given.dataset)
         return 0
 
     words = (
         "check params.yaml and the dataset's card before any work",
-        "Checks params.yaml, the card of its dataset, weights and packages, without running a stage.",
+        "Checks params.yaml, the card of its dataset, weights and packages, without running a stage. Then estimates "
+        "minutes, disk and memory of each stage that `dvc repro` would run, from a few batches.",
     )
     parser = _add(commands, "check", run, words)
     given = "check this folder, archive or card in place of the dataset in params.yaml"
     _add_path(parser, "dataset", shtab.FILE, nargs="?", metavar="FOLDER", help=given)
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out the estimate, which measures for about a minute"
+    )
 
 
 def _run(commands: Commands) -> None:

@@ -102,7 +102,7 @@ def test_check_takes_a_folder_in_place_of_the_dataset_of_params(
     colour_images(project / "mine", {"cat": (9, 9, 9), "dog": (99, 99, 99)}, each=3)
     given = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     Path("params.yaml").write_text(yaml.safe_dump(given | {"class_weights": {"cat": 1, "dog": 2}}), encoding="utf-8")
-    assert _run(monkeypatch, "check", "mine") == 0
+    assert _run(monkeypatch, "check", "--quick", "mine") == 0
     for arguments in ((), ("pictures",)):
         monkeypatch.setattr("sys.argv", ["transfer", "check", *arguments])
         with pytest.raises(UserError, match=r"class_weights: .*blue"):
