@@ -49,11 +49,13 @@ def _complete(given: Any, whole: Any, section: str = "") -> list[str]:
 
 
 def complete() -> list[str]:
-    """Add the keys that params.yaml lacks, and return them; none, where no commit has them.
+    """Add the keys that params.yaml lacks, and return them; none, where no commit has them, or there is no file.
 
     Raises:
         UserError: the file cannot be read, or would be wrong with these keys, too. It is then left as it is.
     """
+    if not PARAMS.exists():
+        return []
     given, whole = load_yaml(PARAMS), _committed()
     if not isinstance(given, dict) or not _complete(given, whole):
         return []
