@@ -152,7 +152,8 @@ def superiority(winner: str, findings: Findings) -> str:
         ("Not shown to be better than", others, min, "≥"),
     ):
         if found:
-            p = p_value(extreme(found.values())).replace("=", bound)
+            p = p_value(extreme(found.values()))
+            p = p.replace("=", bound) if len(set(found.values())) > 1 else p
             said.append(f"{words} {_listed(list(found))} (McNemar, Holm-adjusted p {p}).")
     return " ".join(said)
 
@@ -358,7 +359,7 @@ def _data(evidence: Evidence) -> str:
         parts += [
             f"### Quarantine\n\n{counted(data['quarantined'], 'image was', 'images were')} left out "
             "(data/quarantine.csv lists them):",
-            markdown_table(*tables.quarantine(evidence.quarantine)),
+            markdown_table(*tables.quarantine(evidence.quarantine), text=(2,)),
         ]
     return "\n\n".join(parts)
 

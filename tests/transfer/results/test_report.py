@@ -144,7 +144,7 @@ def test_the_winner_is_called_better_only_where_the_test_says_so(tmp_path: Path)
     evidence = make_evidence(tmp_path)
     said = superiority("finetuned", evidence.findings)
     assert said.startswith("Significantly better than `ann` and `cnn` (McNemar, Holm-adjusted p ≤ ")
-    assert "Not shown to be better than `head` (McNemar, Holm-adjusted p ≥ " in said
+    assert "Not shown to be better than `head` (McNemar, Holm-adjusted p = " in said
     said = superiority("ann", evidence.findings)
     assert said.startswith("Significantly worse than `cnn`, `head` and `finetuned` (McNemar, Holm-adjusted p ≤ ")
     assert "Not shown" not in said
