@@ -4,13 +4,12 @@ They write it to standard error before any of their settings takes effect. TF_CP
 `transfer/__init__.py`).
 """
 
-import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from importlib.machinery import ModuleSpec
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -46,7 +45,7 @@ def _flush() -> None:
 
 
 class QuietImport:
-    """A finder for `sys.meta_path`, which removes itself once TensorFlow is imported."""
+    """A finder for `sys.meta_path`, which others may also ask whether TensorFlow is installed."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -54,9 +53,7 @@ class QuietImport:
         """Find TensorFlow, to import it without notices; leave other modules to other finders."""
         if name != NAME:
             return None
-        with suppress(ValueError):
-            sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Quiet(spec.loader)  # type: ignore[assignment]
         return spec

@@ -64,7 +64,7 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
     result = given.where(given != "", "train").rename("split")
     if fractions:
         result[pool.index] = _draw(pool, fractions, seed)
-    advice = "params.yaml: split, max_images; or the classes need more images, or groups"
+    advice = "params.yaml: split, max_images; or the classes need more images or groups, of which copies count once"
     require_classes(labels.assign(split=result), classes, advice)
     return result
 

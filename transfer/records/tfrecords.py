@@ -149,9 +149,17 @@ def network_inputs(batches: Iterable[Batch], views: int) -> Iterator[Floats]:
 
 
 def _in_rows(shards: list[str], spec: Spec, rows: range) -> tf.data.Dataset:
-    """Return the records of some rows; of the last rows', all that follow, to be counted."""
+    """Return the records of some rows. Of each shard come its own; of the last rows' all that follow, to be counted."""
+    images = spec.counts[Path(shards[0]).parent.name]
+    if len(rows) == images:
+        return tf.data.TFRecordDataset(shards)
     in_shard = records_in_shard(spec.image_size**2 * spec.channels)
-    first = rows.start // in_shard
-    dataset = tf.data.TFRecordDataset(shards[first:]).skip(rows.start - first * in_shard)
-    last = rows.stop == spec.counts[Path(shards[0]).parent.name]
-    return dataset if last else dataset.take(len(rows))
+    dataset = tf.data.TFRecordDataset([])
+    for number in range(rows.start // in_shard, len(shards)):
+        first, last = (min(in_shard, max(0, row - number * in_shard)) for row in (rows.start, rows.stop))
+        if rows.stop < images and last == 0:
+            break
+        ends = rows.stop == images and number == len(shards) - 1
+        shard = tf.data.TFRecordDataset(shards[number]).skip(first)
+        dataset = dataset.concatenate(shard if ends else shard.take(last - first))
+    return dataset

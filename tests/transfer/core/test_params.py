@@ -103,7 +103,7 @@ WRONG = [
     ("epochs: 18", "epochs: 0", ["finetune.epochs", "at least 1", "0"]),
     ("views: all", "views: 3", ["head.views", "'all', 1, 2, 4 or 8", "3"]),
     ("max_images: ", "max_images: 2 ", ["max_images", "at least 8", "2"]),
-    ("seed: 1", "seed: 1\nseed: 2", ["the key 'seed' is there twice", "line 13"]),
+    ("seed: 1", "seed: 1\nseed: 2", ["the key 'seed' is there twice", "line 14"]),
     ("  cut: auto", "  cut: auto\n  cut: block6", ["the key 'cut' is there twice"]),
     ("lr: 5e-4", "lr: [5e-4", ["not valid YAML"]),
     ("seed: 1", "1: 2", ["1: expected keys should be strings"]),

@@ -28,8 +28,9 @@ def _import(folder: Path, ends: str, *before: str) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_notices_are_held_back_and_all_else_is_passed_on(tmp_path: Path) -> None:
-    done = _import(tmp_path, "")
+@pytest.mark.parametrize("before", ["", "import importlib.util; importlib.util.find_spec('tensorflow')"])
+def test_notices_are_held_back_and_all_else_is_passed_on(tmp_path: Path, before: str) -> None:
+    done = _import(tmp_path, "", before)
     assert done.stderr.splitlines() == list(OURS)
     assert done.stdout == f"tensorflow {tmp_path / 'tensorflow.py'}\n"
 

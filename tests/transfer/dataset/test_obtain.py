@@ -132,7 +132,7 @@ def test_a_card_may_end_in_yml_but_not_lie_there_twice(pictures: Path, tmp_path:
     done = obtain(pictures, tmp_path / "raw")
     assert (done.card.classes, done.passed_over) == (("red", "blue"), [])
     (pictures / "card.yaml").write_text("title: t\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"pictures: there is a card.yaml and a card.yml: remove one of them"):
+    with pytest.raises(UserError, match=r"pictures: has both card.yaml and card.yml; remove one"):
         obtain(pictures, tmp_path / "other")
 
 
@@ -364,7 +364,7 @@ def test_errors_in_an_archive_name_it_and_what_is_inside_and_no_folder_of_ours(
             obtain(dataset, Path("raw"))
         assert "unpacked" not in str(raised.value)
     Path("only/card.yaml").write_text("title: t\ntitel: t\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"only.zip: only/card.yaml: titel: expected title"):
+    with pytest.raises(UserError, match=r"only.zip: only/card.yaml: titel: unknown key; did you mean title\?"):
         obtain(_zipped(Path("only"), Path("only.zip")), Path("raw"))
 
 
