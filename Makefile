@@ -140,5 +140,5 @@ $(VENV)/bin/python:
 	$(call create,$(VENV))
 
 clean:  ## remove environments, reports, the site, caches of tools and scratch; never data, models, results, DVC's cache
-	rm -rf $(VENV) $(PEERS_VENV) .report site dvc_plots .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(PEERS_VENV) .report site dvc_plots .bench .dask-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find .ci benchmarks stages tests transfer -name __pycache__ -prune -exec rm -rf {} +

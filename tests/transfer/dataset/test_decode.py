@@ -88,11 +88,6 @@ def test_padding_does_not_hide_that_an_image_is_of_one_colour(resize: Resize) ->
     assert images.decode(_encoded(np.full((10, 30), 255, np.uint8)), 8, 1, Conversion(resize=resize)).flat
 
 
-def test_an_image_too_thin_to_be_scaled_is_refused() -> None:
-    with pytest.raises(BadImageError, match="height and width must be > 0"):
-        images.decode(_encoded(np.zeros((1, 100), np.uint8)), 32, 1, Conversion(resize="pad"))
-
-
 def _encoded(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
