@@ -51,7 +51,9 @@ def test_ten_lines_are_completed_with_what_was_committed(committed: str, capsys:
     assert read_params(PARAMS).head.units == ()
     text, out = PARAMS.read_text(encoding="utf-8"), capsys.readouterr().out
     assert text.startswith("# my own\ndataset: pictures   # of mine\nimage_size: 96\n")
-    assert out.startswith("params.yaml: added what was missing, with the committed values: backbone, time_budget_s, ")
+    assert out.startswith(
+        "params.yaml: added what was missing, with the committed values: backbone, resize, time_budget_s, "
+    )
     assert "head.pooling, head.dropout, head.lr," in out
     main()
     assert capsys.readouterr().out == ""

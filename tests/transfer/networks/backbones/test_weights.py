@@ -141,9 +141,13 @@ def test_files_that_are_no_weights_of_the_network_are_refused_in_one_line(tmp_pa
 
 
 def test_weights_that_there_are_none_of_are_refused() -> None:
-    with pytest.raises(UserError, match=r"vgg16 has no packaged weights; set weights to auto, imagenet, none or \{file: "):
+    with pytest.raises(
+        UserError, match=r"vgg16 has no packaged weights; set weights to auto, imagenet, none or \{file: "
+    ):
         pretrained("vgg16", "packaged", SIZE, 0)
-    with pytest.raises(UserError, match=r"lite0 has no imagenet weights; set weights to auto, packaged, none or \{file: "):
+    with pytest.raises(
+        UserError, match=r"lite0 has no imagenet weights; set weights to auto, packaged, none or \{file: "
+    ):
         pretrained("efficientnet_lite0", "imagenet", SIZE, 0)
 
 
