@@ -95,7 +95,7 @@ def test_what_was_finished_is_not_run_again(small: Clone, committed: bool, time:
     _kill_writing(small, time, part)
     if part == 0:
         small.dvc("repro", status=255)  # when this succeeds, DVC no longer needs help
-    assert "dvc.lock: only a part of it was left, because DVC was killed" in _mend(small)
+    assert "dvc.lock: DVC was killed while writing it; it has been repaired" in _mend(small)
     small.dvc("repro")
     assert _times(small) == dict.fromkeys(SOURCES, 1)
     _is_as_it_should_be(small, "2" if committed else "1")
