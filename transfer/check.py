@@ -18,7 +18,7 @@ from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
 from transfer.core.strict import MAX_YAML_BYTES
 from transfer.dataset.archives import DAMAGE
-from transfer.dataset.scan import Entry, is_image_name, scan
+from transfer.dataset.scan import is_image_name, scan
 from transfer.export.classifiers import require_packages
 from transfer.networks.backbones.available import require_weights
 from transfer.records.activations import STORED, make_plan
@@ -64,7 +64,7 @@ def _tight(params: Params, symmetry: str, channels: int, folder: Path) -> list[s
     What DVC keeps is linked, and takes no room of its own. It asks for the size of every file, which in a huge folder
     takes a while, but little beside the run itself.
     """
-    sizes = [Path(folder, entry.path).stat().st_size for entry in scan(str(folder)) if _is_image(entry)]
+    sizes = [image.stat().st_size for image in images_in(folder)]
     tuned, size, images = params.finetune, params.image_size, min(len(sizes), params.max_images or len(sizes))
     plan = make_plan(params.backbone, tuned.cut, tuned.augment, count_views(tuned.views, symmetry, "finetune.views"))
     values = VALUES_A_PIXEL[params.backbone] if tuned.cut == "auto" else MOST_VALUES_A_PIXEL
@@ -79,8 +79,9 @@ def _tight(params: Params, symmetry: str, channels: int, folder: Path) -> list[s
     ]
 
 
-def _is_image(entry: Entry) -> bool:
-    return not entry.error and is_image_name(entry.path)
+def images_in(folder: Path) -> list[Path]:
+    """Return the files of a folder that are images by their names."""
+    return [folder / entry.path for entry in scan(str(folder)) if not entry.error and is_image_name(entry.path)]
 
 
 def local_folder(card: Card, place: Path) -> Path | None:

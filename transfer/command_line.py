@@ -100,12 +100,10 @@ def _check(commands: Commands) -> None:
     def run(given: argparse.Namespace) -> int:
         from transfer import check
 
-        if given.quick:
-            check.main(given.dataset)
-        else:
-            from transfer import estimate  # which imports TensorFlow, before check asks whether it is there
+        check.main(given.dataset)
+        if not given.quick:
+            from transfer import estimate
 
-            check.main(given.dataset)
             estimate.main(given.dataset)
         return 0
 

@@ -20,14 +20,13 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
 from dvc.stage import Stage
 
-from transfer.check import PARAMS, local_folder
+from transfer.check import PARAMS, images_in, local_folder
 from transfer.core.cards import Card, read_card, resolve_symmetry
 from transfer.core.cost import peak_memory
 from transfer.core.params import Params, read_params
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import BadImageError, decode
 from transfer.dataset.obtain import read_classes
-from transfer.dataset.scan import is_image_name, scan
 from transfer.evaluation import prediction_cost
 from transfer.evaluation.occlusion import OVERLAP, WINDOWS
 from transfer.evaluation.scores import MOST_MISTAKES
@@ -275,7 +274,7 @@ def main(dataset: str | None = None) -> None:
     if (folder := local_folder(card, place)) is None:
         print("check: time, disk and memory cannot be estimated before the images have been downloaded and unpacked")
         return
-    files = [folder / entry.path for entry in scan(str(folder)) if not entry.error and is_image_name(entry.path)]
+    files = images_in(folder)
     images = min(len(files), params.max_images or len(files))
     rates = measure(params, card, card.classes or read_classes(card, folder), files)
     estimated = costs(images, params, card, rates)
