@@ -24,8 +24,9 @@ def main() -> None:
     params = read_params(PARAMS)
     records = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     same = params.duplicates
-    which = (params.split, params.image_size, params.max_images, params.seed)
-    settings = Settings(*which, same, params.symmetry, params.resize)
+    settings = Settings(
+        params.split, params.image_size, params.max_images, params.seed, same, params.symmetry, params.resize
+    )
     with make_runner(params.runner, params.dask) as runner:
         done = preprocess(RAW, records, settings, runner, QUARANTINE)
     done.spec.write(SPEC)

@@ -25,6 +25,7 @@ from transfer.core.files import require_space
 from transfer.core.progress import progress_bar
 
 CHUNK = 1 << 18  # bytes
+LOCAL_HEADER = 30  # bytes before the name of a zip entry (APPNOTE 4.3.7)
 BLOCK = 512  # bytes; the unit of a tar file (POSIX pax)
 BUFFER = 1 << 16  # bytes that tarfile reads at a time
 HEADER_BYTES = 1 << 20  # of tar headers before one entry; tarfile holds them in memory, and honest ones take a few KiB
@@ -252,6 +253,7 @@ def _read_zip(unpacking: _Unpacking, file: BinaryIO) -> None:
         unpacking.entry = None
         unpacking.require_bytes(size := sum(info.file_size for _, info in entries))
         unpacking.require_space(size)
+        _require_apart(unpacking, archive.infolist())
         for path, info in entries:
             unpacking.entry = path
             if info.filename.endswith("/"):
@@ -284,6 +286,19 @@ def _require_plain(unpacking: _Unpacking, info: zipfile.ZipInfo) -> None:
     # zipfile bounds the memory of these two only: bzip2 and LZMA give all that a block of input holds at once.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise unpacking.refuse("a file that is stored or deflated", f"compression method {info.compress_type}")
+
+
+def _require_apart(unpacking: _Unpacking, entries: list[zipfile.ZipInfo]) -> None:
+    """Check that no two entries share bytes, as those of bombs do (D. Fifield, A better zip bomb, WOOT 2019).
+
+    Python's zipfile checks it from 3.11.8 and 3.12.2 on.
+    """
+    end = 0
+    for info in sorted(entries, key=lambda info: info.header_offset):
+        unpacking.entry = _zip_name(info)
+        if info.header_offset < end:
+            raise unpacking.refuse("entries that do not overlap", "one that begins within another")
+        end = info.header_offset + LOCAL_HEADER + info.compress_size
 
 
 class _Xz:
