@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 import yaml
-from PIL import ExifTags, Image
+from PIL import Image
 
 from transfer.check import PARAMS
 from transfer.core.cards import ARCHIVE_SUFFIXES, ASSUMED, FOLDER_CARD, FOLDER_CARDS, TABLE_SUFFIXES, Card, table_card
@@ -19,7 +19,7 @@ from transfer.core.errors import UserError
 from transfer.core.outputs import require_apart
 from transfer.core.progress import progress_bar
 from transfer.core.spec import Conversion
-from transfer.dataset.decode import THUMBNAIL, BadImageError, decode
+from transfer.dataset.decode import THUMBNAIL, BadImageError, decode, upright_size
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.layouts import Layout, other_pictures, read_layout
 from transfer.dataset.obtain import images_in
@@ -30,8 +30,6 @@ from transfer.workers.threads import in_order
 AHEAD = 64  # images that are read before they are asked for
 SHOWN = 5
 """Of unreadable or identical files, so many are named."""
-TURNED = range(5, 9)
-"""EXIF orientations of images that lie on their side."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,7 @@ def _look(path: Path) -> Look:
         data = path.read_bytes()
         decoded = decode(data, THUMBNAIL, 3, Conversion())
         with Image.open(io.BytesIO(data)) as image:
-            # A PNG without EXIF at its head would be decoded once more to look for some at its end.
-            exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
-            size = image.size[::-1] if exif.get(ExifTags.Base.Orientation) in TURNED else image.size
+            size = upright_size(image)
     except (BadImageError, OSError) as error:
         return Look(error=str(error))
     return Look(size, bool(np.ptp(decoded.pixels, axis=-1).max() == 0), decoded.content)

@@ -19,20 +19,24 @@ def _lite_cuts(repeats: tuple[int, ...]) -> tuple[str, ...]:
     return ("stem", *blocks, "top")
 
 
+def _cuts(blocks: int) -> tuple[str, ...]:
+    return ("stem", *(f"block{number}" for number in range(1, blocks + 1)), "top")
+
+
 CUTS: dict[str, tuple[str, ...]] = {
     **{name: _lite_cuts(repeats) for name, repeats in LITE_REPEATS.items()},
     "vgg16": ("block1", "block2", "block3", "block4", "top"),
-    "resnet50": ("stem", "block1", "block2", "block3", "top"),
-    "resnet50v2": ("stem", "block1", "block2", "block3", "block4", "top"),
-    "mobilenetv2": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
-    "mobilenetv3_large": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "top"),
-    "efficientnetb0": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
-    "efficientnetb1": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
-    "efficientnetb2": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
-    "efficientnetb3": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top"),
-    "efficientnetv2b0": ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "top"),
-    "convnext_tiny": ("stem", "block1", "block2", "block3", "top"),
-    "vit_base_patch16": ("stem", *(f"block{number}" for number in range(1, 13)), "top"),
+    "resnet50": _cuts(3),
+    "resnet50v2": _cuts(4),
+    "mobilenetv2": _cuts(7),
+    "mobilenetv3_large": _cuts(6),
+    "efficientnetb0": _cuts(7),
+    "efficientnetb1": _cuts(7),
+    "efficientnetb2": _cuts(7),
+    "efficientnetb3": _cuts(7),
+    "efficientnetv2b0": _cuts(6),
+    "convnext_tiny": _cuts(3),
+    "vit_base_patch16": _cuts(12),
 }
 """Name of a backbone: its cuts from the pixels upwards. A cut is named after the last block that stays frozen.
 
@@ -40,20 +44,10 @@ CUTS: dict[str, tuple[str, ...]] = {
 Vision Transformer) and "top" the end of the backbone. Where the last stage ends at the top, "top" names the place.
 """
 
-DEFAULT_CUTS = {
-    "efficientnet_lite0": "block5",
-    "efficientnet_lite1": "block5",
-    "efficientnet_lite2": "block5",
+DEFAULT_CUTS = dict.fromkeys(CUTS, "block5") | {
     "vgg16": "block4",
     "resnet50": "block3",
     "resnet50v2": "block3",
-    "mobilenetv2": "block5",
-    "mobilenetv3_large": "block5",
-    "efficientnetb0": "block5",
-    "efficientnetb1": "block5",
-    "efficientnetb2": "block5",
-    "efficientnetb3": "block5",
-    "efficientnetv2b0": "block5",
     "convnext_tiny": "block3",
     "vit_base_patch16": "block8",
 }

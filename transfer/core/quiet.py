@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
 
 NAME = "tensorflow"
 NOTICE = re.compile(
@@ -55,20 +54,5 @@ class QuietImport:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Quiet(spec.loader)  # type: ignore[assignment]
+            spec.loader.exec_module = without_notices()(spec.loader.exec_module)  # type: ignore[method-assign]
         return spec
-
-
-class _Quiet:
-    """A loader that runs another one without notices."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the module's code."""
-        with without_notices():
-            self._loader.exec_module(module)

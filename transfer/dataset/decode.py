@@ -4,14 +4,12 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from transfer.core.arrays import Pixels
 from transfer.core.spec import BLACK, WHITE, Colour, Conversion, Resize
@@ -36,6 +34,7 @@ IN_MEMORY = re.compile(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>")  # what Pillow
 MAX_BYTES = 1 << 29
 """Of a file: what the largest image that Pillow decodes takes up at 16 bits a channel, without compression."""
 
+ON_THEIR_SIDE = range(5, 9)  # EXIF's orientations of such images
 THUMBNAIL = 32  # height and width of what images are compared by
 FLAT_LEVELS = 3
 """By so many levels of 255 the pixels of an image differ at most that shows nothing: one colour, or nearly."""
@@ -43,13 +42,6 @@ COARSE = 15
 """The greatest upper byte of a 16-bit colour image in which at most 12 bits are used, so that 16 levels are left."""
 DEPTHS = (8, 10, 12, 14, 16)
 """What cameras and scanners have, in bits, that write files of 16."""
-
-
-SQUARE: dict[Resize, Callable[..., Image.Image]] = {
-    "squash": Image.Image.resize,
-    "crop": ImageOps.fit,
-    "pad": partial(ImageOps.pad, color="gray"),
-}
 
 
 @dataclass(frozen=True)
@@ -211,7 +203,17 @@ def make_square(image: Image.Image, size: int, resize: Resize) -> Image.Image:
         resize: squash, without keeping the aspect ratio; crop to the largest square in the centre; or pad: scale until
             the longer side fits, and fill up with grey on both sides.
     """
-    return SQUARE[resize](image, (size, size), Image.Resampling.BILINEAR)
+    shape, filtered = (size, size), Image.Resampling.BILINEAR
+    if resize == "crop":
+        return ImageOps.fit(image, shape, filtered)
+    return ImageOps.pad(image, shape, filtered, "gray") if resize == "pad" else image.resize(shape, filtered)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of an image that was opened, turned as its EXIF orientation says, without decoding it."""
+    # A PNG without EXIF in its header would be decoded to look for some behind its pixels.
+    exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
+    return image.size[::-1] if exif.get(ExifTags.Base.Orientation) in ON_THEIR_SIDE else image.size
 
 
 def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Decoded:

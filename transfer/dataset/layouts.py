@@ -117,7 +117,7 @@ def how_to_read(suffixes: Iterable[str]) -> str:
 
 
 def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> Layout:
-    place, inside = _innermost(images)
+    above, place, inside = _innermost(images)
     copy = _copy(folder, place, inside, card)
     copies = inside.pop(copy) if copy is not None else []
     spelt = {_nfc(name): name for name in card.classes}
@@ -125,7 +125,7 @@ def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> 
     reading = (
         (None if named else _split_folders(folder, place, inside))
         or _splits_of_classes(folder, place, inside, named)
-        or _class_folders(place, inside if named else _not_nested(folder, place, inside))
+        or _class_folders(folder, place, inside, named)
     )
     labels = {label: spelt.get(_nfc(label), _nfc(label)) for label in {row.label for row in reading.labelled}}
     labelled = [Labelled(row.image, labels[row.label], row.split) for row in reading.labelled]
@@ -133,7 +133,7 @@ def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> 
     notes = [f"read: the folders in {place}"] if place else []
     notes += [f"left out: {place}{copy}, a copy of what lies beside it"] if copy is not None else []
     notes += reading.notes
-    if empty := _without_images(folder, [*_above(place), *reading.places], images, others):
+    if empty := _without_images(folder, [*above, *reading.places], images, others):
         notes.append(f"left out, without images: {', '.join(empty)}")
     classes = tuple(sorted({row.label for row in labelled}))
     return replace(reading, labelled=labelled, copies=copies, notes=notes, classes=classes)
@@ -152,23 +152,19 @@ def _inside(images: Iterable[str], place: str) -> dict[str, list[str]]:
     return dict(found)
 
 
-def _innermost(images: list[str]) -> tuple[str, dict[str, list[str]]]:
-    """Return where the folders lie that count, below those that have one folder in them and nothing else, and the
-    images by these folders.
+def _innermost(images: list[str]) -> tuple[list[str], str, dict[str, list[str]]]:
+    """Return the places that have one folder in them and nothing else ("", one/, one/two/, …), the place below them
+    whose folders count, and the images by these folders.
     """
-    place, inside = "", _inside(images, "")
+    above, place, inside = list[str](), "", _inside(images, "")
     while len(inside) == 1 and "" not in inside:
         deeper = f"{place}{next(iter(inside))}/"
         below = _inside(images, deeper)
         if "" in below:
             break
+        above.append(place)
         place, inside = deeper, below
-    return place, inside
-
-
-def _above(place: str) -> list[str]:
-    """Return the places that a place lies in: "" and one/ of one/two/."""
-    return [place[:end] for end in (0, *(match.end() for match in re.finditer("/", place)))][:-1]
+    return above, place, inside
 
 
 def _copy(folder: Path, place: str, inside: dict[str, list[str]], card: Card) -> str | None:
@@ -185,11 +181,6 @@ def _copy(folder: Path, place: str, inside: dict[str, list[str]], card: Card) ->
             if below == beside and all(size(name, path) == size(path) for path in below):
                 return name
     return None
-
-
-def _class_folders(place: str, inside: dict[str, list[str]]) -> Layout:
-    labelled = [Labelled(image, name) for name, images in inside.items() if name for image in images]
-    return Layout(labelled, places=[place])
 
 
 def _words(names: Iterable[str]) -> dict[str, str]:
@@ -308,17 +299,20 @@ def _either(folder: Path, splits: list[str], strange: list[str], names: list[str
     )
 
 
-def _not_nested(folder: Path, place: str, inside: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Refuse a folder that holds folders of the names of all others: it would be one class of all classes."""
+def _class_folders(folder: Path, place: str, inside: dict[str, list[str]], named: bool) -> Layout:
+    """Read CLASS/…; unless the card names the classes (`named`), a folder that holds folders of the names of all others
+    is refused: it would be one class of all classes.
+    """
     names = {name for name in inside if name}
-    for name in names if len(names) > 2 else ():
+    for name in names if len(names) > 2 and not named else ():
         below = set(_inside(inside[name], f"{place}{name}/"))
         if len(below) >= len(names) - 1 and names - {name} <= below:
             raise UserError(
                 f"{folder / place / name}: contains folders with the same names as those beside it, but other images. "
                 f"Move the images into these, or remove it; or, if it is a class, {_name_them(names)}"
             )
-    return inside
+    labelled = [Labelled(image, name) for name, images in inside.items() if name for image in images]
+    return Layout(labelled, places=[place])
 
 
 def _require_one_spelling(folder: Path, labelled: list[Labelled]) -> None:

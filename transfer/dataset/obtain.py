@@ -22,6 +22,7 @@ from transfer.core.cards import (
     TABLE_SUFFIXES,
     ArchiveSource,
     Card,
+    PackageSource,
     TfdsSource,
     read_card,
     read_folder_card,
@@ -32,7 +33,7 @@ from transfer.dataset.archives import unpack
 from transfer.dataset.decode import IMAGE_SUFFIXES
 from transfer.dataset.downloads import download
 from transfer.dataset.labels import LABEL_COLUMNS, SPLITS, split_stratum
-from transfer.dataset.layouts import how_to_read, other_pictures, read_layout
+from transfer.dataset.layouts import Layout, how_to_read, other_pictures, read_layout
 from transfer.dataset.matching import match_images
 from transfer.dataset.scan import is_image_name, scan
 from transfer.dataset.shards import write_shards
@@ -109,22 +110,13 @@ def obtain(dataset: Path, target: Path) -> Obtained:
     if source is not None and source.tfds is not None:
         done = _from_tfds(card, source.tfds, target)
     elif source is not None and source.package is not None:
-        package = source.package
-        distribution = packages.find(package.name, package.version)
-        folder = packages.file_in(distribution, package.folder)
-        done = _from_folder(card, folder, target, _recorded(package.folder, packages.recorded_sha256(distribution)))
+        done = _from_package(card, source.package, target)
     elif place.is_dir() and source is None:
-        done = _from_folder(card, place, target, {})
+        done = _from_folder(card, place, target)
     else:
         done = _from_archive(card, source.archive if source is not None else None, place, target)
-    return _written(done, target)
-
-
-def _written(done: Obtained, target: Path) -> Obtained:
-    """Write labels.csv and the card."""
-    labels = done.labels
-    _find_groups(labels, done.card.group_pattern)
-    labels.to_csv(target / "labels.csv", index=False)
+    _find_groups(done.labels, done.card.group_pattern)
+    done.labels.to_csv(target / "labels.csv", index=False)
     # All but ASCII is escaped: of what PyYAML writes as it is, it does not read U+0085 as such.
     card_text = yaml.safe_dump(to_jsonable_python(done.card), sort_keys=False)
     (target / FOLDER_CARD).write_text(card_text, encoding="utf-8")
@@ -148,17 +140,21 @@ def _find_groups(labels: pd.DataFrame, pattern: str | None) -> None:
         )
 
 
-def _recorded(folder: str, recorded: dict[str, str]) -> dict[str, str]:
-    """SHA-256 of the files in a package's folder, by path below it."""
-    prefix = f"{folder}/"
-    return {name.removeprefix(prefix): digest for name, digest in recorded.items() if name.startswith(prefix)}
+def _from_package(card: Card, package: PackageSource, target: Path) -> Obtained:
+    """Check the images of an installed Python package against its record of them, label and pack them."""
+    distribution = packages.find(package.name, package.version)
+    for name, sha256 in packages.recorded_sha256(distribution).items():
+        if name.startswith(f"{package.folder}/") and is_image_name(name):
+            packages.require_sha256(packages.file_in(distribution, name), sha256)
+    return _from_folder(card, packages.file_in(distribution, package.folder), target)
 
 
-def _files(folder: Path) -> list[str]:
-    """Paths of the files below a folder, sorted, with / (see `scan`).
+def images_in(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the paths of the images below a folder, and of all other files, sorted, with / (see `scan`).
 
     Raises:
-        UserError: a folder or a link that cannot be read, or a name that is no UTF-8, which could not be written down.
+        UserError: there is no image, a folder or a link cannot be read, or a name is no UTF-8, which could not be
+            written down.
     """
     entries = sorted(scan(str(folder)))
     if unread := [f"{folder / entry.path} ({entry.error})" for entry in entries if entry.error]:
@@ -167,30 +163,13 @@ def _files(folder: Path) -> list[str]:
             f"{folder}: could not be read: {', '.join(unread[:SHOWN_UNREAD])}{more}. Fix the permissions or the link, "
             "or remove it"
         )
-    for entry in entries:
-        try:
-            entry.path.encode()
-        except UnicodeEncodeError:
-            raise UserError(
-                f"{folder}: the name of a file is not UTF-8: {os.fsencode(entry.path)!r}. Rename it"
-            ) from None
-    return [entry.path for entry in entries]
-
-
-def _is_image(path: Path) -> bool:
-    """Whether it is one by its name, and a regular file: a pipe or a device may never end."""
-    return is_image_name(path.name) and path.is_file()
-
-
-def images_in(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the paths of the images below a folder, and of all other files, sorted, with /.
-
-    Raises:
-        UserError: there is no image, or something in the folder cannot be read.
-    """
     images, others = list[str](), list[str]()
-    for file in _files(folder):
-        (images if _is_image(folder / file) else others).append(file)
+    for file, _ in entries:
+        name = os.fsencode(file)
+        if name.decode(errors="replace") != file:
+            raise UserError(f"{folder}: the name of a file is not UTF-8: {name!r}. Rename it")
+        # Of regular files only: a pipe or a device may never end.
+        (images if is_image_name(file) and (folder / file).is_file() else others).append(file)
     if not images:
         kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in others)
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
@@ -208,30 +187,27 @@ def _linked(folder: Path, images: list[str]) -> list[str]:
     return sorted(name for name in below if name and (folder / name).is_symlink())
 
 
-def _from_folder(card: Card, folder: Path, target: Path, recorded: dict[str, str], move: bool = False) -> Obtained:
-    """Label the images of a folder, and pack them; those with a recorded SHA-256 are checked."""
+def _from_folder(card: Card, folder: Path, target: Path, move: bool = False) -> Obtained:
+    """Label the images of a folder, and pack them."""
     images, others = images_in(folder)
-    known, unlabelled, copies, notes = {*FOLDER_CARDS}, list[str](), list[str](), list[str]()
+    layout = Layout([])
     if card.table is not None:
         classes, labels, notes = read_table(card, card.table, folder)
         labels, matched = match_images(labels, images, folder, folder / card.table.file)
         notes += matched
-        known.add(card.table.file)
     else:
         layout = read_layout(card, folder, images, others)
-        classes, unlabelled, copies, notes = layout.classes, layout.unlabelled, layout.copies, layout.notes
-        labels = _layout_labels(layout.labelled)
+        classes, labels, notes = layout.classes, _layout_labels(layout.labelled), layout.notes
     if linked := ", ".join(_linked(folder, images)):
-        notes = [*notes, f"behind links: {linked}. DVC does not look there: after a change, dvc repro -f download"]
-    notes = [*notes, *other_pictures(others)]
-    left_out = {*unlabelled, *copies}
+        notes.append(f"behind links: {linked}. DVC does not look there: after a change, dvc repro -f download")
+    notes += other_pictures(others)
+    left_out = {*layout.unlabelled, *layout.copies}
     kept = [image for image in images if image not in left_out]
-    for image in kept:
-        if image in recorded:
-            packages.require_sha256(folder / image, recorded[image])
-    passed_over = [file for file in others if file not in known]
     write_shards(folder, kept, target / "images", move)
-    return Obtained(dataclasses.replace(card, classes=classes), labels, len(kept), passed_over, unlabelled, notes)
+    known = {*FOLDER_CARDS, card.table.file if card.table is not None else ""}
+    passed_over = [file for file in others if file not in known]
+    card = dataclasses.replace(card, classes=classes)
+    return Obtained(card, labels, len(kept), passed_over, layout.unlabelled, notes)
 
 
 def _layout_labels(rows: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
@@ -260,7 +236,7 @@ def _from_archive(card: Card, source: ArchiveSource | None, place: Path, target:
         folder, beside = _folder_inside(unpacked, source.folder if source is not None else None, card)
         if source is None and card.table is None:
             card = dataclasses.replace(read_folder_card(folder), title=card.title)
-        done = _from_folder(card, folder, target, {}, move=True)
+        done = _from_folder(card, folder, target, move=True)
     except UserError as error:
         raise UserError(str(error).replace(f"{unpacked}/", f"{shown}: ").replace(str(unpacked), shown)) from error
     shutil.rmtree(unpacked)
@@ -283,7 +259,8 @@ def _folder_inside(unpacked: Path, name: str | None, card: Card) -> tuple[Path, 
     while True:
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
         folders, files = [path for path in entries if path.is_dir()], [path for path in entries if not path.is_dir()]
-        counts = any(_is_image(path) or _says_labels(path) for path in files) or _has_table(card, folder)
+        counts = any(is_image_name(path.name) or _says_labels(path) for path in files)
+        counts = counts or (card.table is not None and (folder / card.table.file).is_file())
         if len(folders) != 1 or counts or _is_class(folders[0]):
             return folder, beside
         folder = folders[0]
@@ -299,11 +276,7 @@ def _says_labels(file: Path) -> bool:
 def _is_class(folder: Path) -> bool:
     """Tell whether a folder holds images and nothing that labels them: its own name then does."""
     files = [path for path in folder.iterdir() if path.is_file()]
-    return any(map(_is_image, files)) and not any(map(_says_labels, files))
-
-
-def _has_table(card: Card, folder: Path) -> bool:
-    return card.table is not None and (folder / card.table.file).is_file()
+    return any(is_image_name(path.name) for path in files) and not any(map(_says_labels, files))
 
 
 def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
@@ -319,7 +292,7 @@ def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
     card = dataclasses.replace(card, classes=card.classes or brought.classes)
     write_shards(unpacked, sorted(brought.labels["image"]), target / "images", move=True)
     shutil.rmtree(unpacked)
-    rows = zip(*(brought.labels[name] for name in ("image", "label", "split")), strict=True)
+    rows = brought.labels.itertuples(index=False, name=None)
     return Obtained(card, _layout_labels(rows), len(brought.labels), brought.passed_over, brought.unlabelled)
 
 

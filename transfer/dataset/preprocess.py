@@ -257,29 +257,19 @@ def preprocess(
         UserError: a class or a split has too few images, a group is given to two splits, or a folder of records holds
             other files.
     """
-    raw, size, seed = read_raw(raw_folder), settings.image_size, settings.seed
+    raw, seed = read_raw(raw_folder), settings.seed
     labels = raw.labels if settings.max_images is None else take_stratified(raw.labels, settings.max_images, seed)
     labels = follow_groups(labels).sort_values("image", ignore_index=True)
-    some = labels.iloc[:: len(labels) // LOOKED_AT + 1]
-    resize, said = resolve_resize(settings.resize, _in_shards(some, raw))
+    resize, said = resolve_resize(settings.resize, _in_shards(labels.iloc[:: len(labels) // LOOKED_AT + 1], raw))
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
-        pool, conversion = _decode(labels, raw, (size, resize), runner, Path(scratch))
+        pool, conversion = _decode(labels, raw, (settings.image_size, resize), runner, Path(scratch))
         marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
         with left_out.explained():
-            used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
-            used = used.assign(group=merged_groups(used))
-            fractions = settings.split
-            used = used.assign(split=split(used, raw.card.classes, fractions.test, fractions.validation, seed))
-            used = used[used["image"].isin(set(pool.rows))]
-            require_classes(used, raw.card.classes, "bad images left out; fix them, or add others")
+            used = _split(marked, left_out, pool, raw.card, settings)
         _write(used, raw.card.classes, pool, records, runner)
-    counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
-    card, how = raw.card, (conversion.bit_depth, conversion.background, conversion.resize)
-    symmetry, notes = resolve_symmetry(settings.symmetry, card)
-    if others := ", ".join(f"{pool.modes[mode]} {name}" for mode, name in CONVERTED.items() if pool.modes[mode]):
-        notes.append(f"converted to {'RGB' if card.channels == 3 else 'grey'}: {others}")
+    spec, notes = _describe(raw.card, settings, conversion, used, pool)
     return Preprocessed(
         used[["image", "split", "label", "soft_label", "stratum"]],
         left_out,
@@ -287,9 +277,32 @@ def preprocess(
         labels["group"][labels["group"] != ""].nunique(),
         pool.flat,
         int((marked["split"] != labels["split"]).sum()),
-        Spec(card.classes, card.positive, symmetry, size, card.channels, counts, *how),
+        spec,
         notes + said,
     )
+
+
+def _split(marked: pd.DataFrame, left_out: LeftOut, pool: Pool, card: Card, settings: Settings) -> pd.DataFrame:
+    """Divide the images that are no removed copies, and return those of them that could be decoded."""
+    used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
+    used = used.assign(group=merged_groups(used))
+    fractions = settings.split
+    used = used.assign(split=split(used, card.classes, fractions.test, fractions.validation, settings.seed))
+    used = used[used["image"].isin(set(pool.rows))]
+    require_classes(used, card.classes, "bad images left out; fix them, or add others")
+    return used
+
+
+def _describe(
+    card: Card, settings: Settings, conversion: Conversion, used: pd.DataFrame, pool: Pool
+) -> tuple[Spec, list[str]]:
+    """Return the description of the records, and what was assumed or converted."""
+    symmetry, notes = resolve_symmetry(settings.symmetry, card)
+    if others := ", ".join(f"{pool.modes[mode]} {name}" for mode, name in CONVERTED.items() if pool.modes[mode]):
+        notes.append(f"converted to {'RGB' if card.channels == 3 else 'grey'}: {others}")
+    counts = {name: int((used["split"] == name).sum()) for name in SPLITS}
+    how = (conversion.bit_depth, conversion.background, conversion.resize)
+    return Spec(card.classes, card.positive, symmetry, settings.image_size, card.channels, counts, *how), notes
 
 
 def _left_out(marked: pd.DataFrame, pool: Pool, raw: Raw, path: Path) -> LeftOut:

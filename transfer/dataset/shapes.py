@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from statistics import median
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from transfer.core.params import Square
 from transfer.core.spec import Resize
+from transfer.dataset.decode import upright_size
 from transfer.dataset.pool import ShardImages
 from transfer.dataset.shards import open_shard
 
@@ -15,8 +16,6 @@ NEAR = 4 / 3
 """Shapes, width by height, are alike up to this factor: what was measured stands in docs/your-data.md."""
 LOOKED_AT = 1000
 """At most so many images, evenly spread over the dataset, have their shapes read."""
-UPRIGHT = 4
-"""The last of EXIF's orientations that does not lay an image on its side."""
 
 
 def resolve_resize(wanted: Square, shards: Iterable[ShardImages]) -> tuple[Resize, list[str]]:
@@ -41,6 +40,5 @@ def _shapes(shards: Iterable[ShardImages]) -> Iterator[float]:
         with open_shard(path) as shard:
             for name in images:
                 with suppress(Exception), shard.open(name) as file, Image.open(file) as image:
-                    # Where the header has none, PNG's would decode the image to look behind it.
-                    turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) > UPRIGHT
-                    yield image.height / image.width if turned else image.width / image.height
+                    width, height = upright_size(image)
+                    yield width / height
