@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from transfer.core.errors import UserError
 from transfer.core.outputs import require_apart
-from transfer.core.strict import SHA256, STRICT, Byte, Float, Int, Str, load_yaml, validate
+from transfer.core.strict import STRICT, Byte, Float, Int, Sha256, Str, load_yaml, validate
 
 FOLDER_CARD = "card.yaml"
 FOLDER_CARDS = (FOLDER_CARD, "card.yml")
@@ -47,7 +47,7 @@ class ArchiveSource:
 
     url: Annotated[Str, Field(pattern=r"^(https?|file)://")]
     size: Annotated[Int, Field(ge=1)]
-    sha256: Annotated[Str, Field(pattern=f"^{SHA256.pattern}$")]
+    sha256: Sha256
     folder: Str | None = None
 
 

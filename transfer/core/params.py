@@ -1,14 +1,15 @@
 """params.yaml, read strictly into frozen dataclasses: a section of the file is a class, and a key a field."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, model_validator
 from pydantic.dataclasses import dataclass
 
 from transfer.core.cards import Symmetry
 from transfer.core.cuts import CUTS, SIZE_MULTIPLES, follow_backbone
-from transfer.core.strict import SHA256, STRICT, Float, Int, Str, load_yaml, number, validate
+from transfer.core.strict import STRICT, Float, Int, Sha256, Str, load_yaml, validate
 
 Positive = Annotated[Float, Field(gt=0)]
 Rate = Annotated[Float, Field(gt=0, le=1)]
@@ -22,53 +23,42 @@ Square = Literal["auto", "squash", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
 WEIGHTS = ("packaged", "imagenet", "none")
+IMBALANCED = 10
+"""How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class WeightsFile:
     """Weights of the user's own: a Keras file (.h5 or .weights.h5) and its SHA-256 (hexadecimal)."""
 
-    file: str
-    sha256: str
+    file: Str
+    sha256: Sha256
 
 
-def _weights(value: Any) -> "str | WeightsFile":
-    """Read the param `weights`, a name or a file with its SHA-256."""
-    if isinstance(value, str) and value in WEIGHTS:
-        return value
-    if isinstance(value, dict) and set(value) == {"file", "sha256"}:
-        file, sha256 = value["file"], value["sha256"]
-        if isinstance(file, str) and isinstance(sha256, str) and SHA256.fullmatch(sha256):
-            return WeightsFile(file, sha256)
-    names = ", ".join(WEIGHTS)
-    raise ValueError(f"expected auto, {names} or {{file: PATH, sha256: 64 hexadecimal digits}}, received {value!r}")
+def _or(expected: str) -> WrapValidator:
+    """Say in one line what a value may be, where pydantic has a line for each of several types."""
+
+    def read(value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(f"expected {expected}, received {value!r}") from None
+
+    return WrapValidator(read)
 
 
-IMBALANCED = 10
-"""How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
-
-
-def _class_weights(value: Any) -> "str | dict[str, float]":
-    """Read the param `class_weights`: auto, none, balanced, or a weight for each class."""
-    if value in ("auto", "none", "balanced"):
-        return str(value)
-    if isinstance(value, dict) and value:
-        weights = {str(name): number(weight) for name, weight in value.items()}
-        if all(isinstance(w, (int, float)) and not isinstance(w, bool) and 0 < w < 1e6 for w in weights.values()):
-            return {name: float(weight) for name, weight in weights.items()}
-    raise ValueError(f"expected auto, none, balanced or a positive weight for each class, received {value!r}")
-
-
-def _image_size(value: Any) -> int:
-    """Read the param `image_size`, once `follow_backbone` has replaced an auto."""
-    if type(value) is int and 32 <= value <= 1024:
-        return value
-    raise ValueError(f"expected auto or an integer from 32 to 1,024, received {value!r}")
-
-
-ImageSize = Annotated[int, PlainValidator(_image_size)]
-Weights = Annotated[str | WeightsFile, PlainValidator(_weights)]
-ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
+ImageSize = Annotated[Int, Field(ge=32, le=1024), _or("auto or an integer from 32 to 1,024")]
+"""`follow_backbone` has replaced an auto."""
+Weights = Annotated[
+    Literal["packaged", "imagenet", "none"] | WeightsFile,
+    _or(f"auto, {', '.join(WEIGHTS)} or {{file: PATH, sha256: 64 hexadecimal digits}}"),
+]
+ClassName = Annotated[str, BeforeValidator(str)]
+ClassWeight = Annotated[Float, Field(gt=0, lt=1e6)]
+ClassWeights = Annotated[
+    Literal["auto", "none", "balanced"] | Annotated[dict[ClassName, ClassWeight], Field(min_length=1)],
+    _or("auto, none, balanced or a positive weight for each class"),
+]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -41,7 +41,6 @@ SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 200
 SHORT.maxdict = SHORT.maxlist = SHORT.maxtuple = 20
 SHORT.maxlevel = 3
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def number(value: Any) -> Any:
@@ -52,6 +51,7 @@ def number(value: Any) -> Any:
 Int = Annotated[int, Strict()]
 Byte = Annotated[Int, Field(ge=0, le=255)]
 Str = Annotated[str, Strict()]
+Sha256 = Annotated[Str, Field(pattern="^[0-9a-f]{64}$")]
 Float = Annotated[float, Strict(), BeforeValidator(number)]
 
 
