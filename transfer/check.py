@@ -6,6 +6,7 @@ stages' own rules, before hours of work. It loads no network; only a huge folder
 """
 
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from shutil import disk_usage
@@ -18,7 +19,9 @@ from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
 from transfer.core.strict import MAX_YAML_BYTES
 from transfer.dataset.archives import DAMAGE
-from transfer.dataset.scan import is_image_name, scan
+from transfer.dataset.labels import require_enough
+from transfer.dataset.layouts import read_layout
+from transfer.dataset.scan import images_in
 from transfer.export.classifiers import require_packages
 from transfer.networks.backbones.available import require_weights
 from transfer.records.activations import STORED, make_plan
@@ -50,13 +53,18 @@ def check(params: Params) -> list[str]:
     for section in ("head", "finetune", "baselines", "evaluate"):
         count_views(getattr(params, section).views, symmetry, f"{section}.views")
     require_soft_labels(params.labels, counts.table is not None and counts.table.soft_label is not None)
-    folder = local_folder(card, place)
-    if isinstance(params.class_weights, dict) and (classes := counts.classes or _classes(card, folder)):
+    classes = counts.classes
+    if (folder := local_folder(card, place)) is not None:
+        images, others = images_in(folder)
+        if card.source is None or not classes:  # a package is pinned, and so what is in it and its card do fit
+            classes = read_classes(card, folder, images, others)
+        notes += _tight(params, symmetry, counts.channels, [folder / image for image in images])
+    if isinstance(params.class_weights, dict) and classes:
         require_class_weights(params.class_weights, classes)
-    return [*notes, *(_tight(params, symmetry, counts.channels, folder) if folder is not None else [])]
+    return notes
 
 
-def _tight(params: Params, symmetry: str, channels: int, folder: Path) -> list[str]:
+def _tight(params: Params, symmetry: str, channels: int, files: list[Path]) -> list[str]:
     """Say if a first run may need more room on the disk than is free here.
 
     That is an upper bound: all images are taken to be trained on. It counts data/raw, the records, which stand there
@@ -64,7 +72,7 @@ def _tight(params: Params, symmetry: str, channels: int, folder: Path) -> list[s
     What DVC keeps is linked, and takes no room of its own. It asks for the size of every file, which in a huge folder
     takes a while, but little beside the run itself.
     """
-    sizes = [image.stat().st_size for image in images_in(folder)]
+    sizes = [file.stat().st_size for file in files]
     tuned, size, images = params.finetune, params.image_size, min(len(sizes), params.max_images or len(sizes))
     plan = make_plan(params.backbone, tuned.cut, tuned.augment, count_views(tuned.views, symmetry, "finetune.views"))
     values = VALUES_A_PIXEL[params.backbone] if tuned.cut == "auto" else MOST_VALUES_A_PIXEL
@@ -77,11 +85,6 @@ def _tight(params: Params, symmetry: str, channels: int, folder: Path) -> list[s
         f"disk: a first run may take up to {needed / 1e9:,.1f} GB for {images:,} images, and {free / 1e9:,.1f} GB are "
         "free; free some, or set finetune.views, image_size or max_images lower"
     ]
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Return the files of a folder that are images by their names."""
-    return [folder / entry.path for entry in scan(str(folder)) if not entry.error and is_image_name(entry.path)]
 
 
 def local_folder(card: Card, place: Path) -> Path | None:
@@ -97,13 +100,22 @@ def local_folder(card: Card, place: Path) -> Path | None:
     return file_in(find(package.name, package.version), package.folder)
 
 
-def _classes(card: Card, folder: Path | None) -> tuple[str, ...]:
-    """Return the classes of a folder; none where there is no folder yet."""
-    if folder is None:
-        return ()
-    from transfer.dataset.obtain import read_classes  # pandas, which it needs, takes half a second
+def read_classes(card: Card, folder: Path, images: list[str], others: list[str]) -> tuple[str, ...]:
+    """Return the classes of a folder, of whose files these are the images and the others.
 
-    return read_classes(card, folder)
+    Raises:
+        UserError: they cannot be read, are not those of the card, or one has too few images for every split.
+    """
+    if card.table is not None:
+        from transfer.dataset.tables import read_table  # pandas, which it needs, takes half a second
+
+        classes, labels, _ = read_table(card, card.table, folder)
+        counts = Counter(zip(labels["split"], labels["label"], strict=True))
+    else:
+        layout = read_layout(card, folder, images, others)
+        classes, counts = layout.classes, Counter((row.split, row.label) for row in layout.labelled)
+    require_enough(folder, counts, classes)
+    return classes
 
 
 def _inside(archive: Path) -> Card | None:

@@ -20,13 +20,13 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
 from dvc.stage import Stage
 
-from transfer.check import PARAMS, images_in, local_folder
+from transfer.check import PARAMS, local_folder, read_classes
 from transfer.core.cards import Card, read_card, resolve_symmetry
 from transfer.core.cost import peak_memory
 from transfer.core.params import Params, read_params
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import BadImageError, decode
-from transfer.dataset.obtain import read_classes
+from transfer.dataset.scan import images_in
 from transfer.evaluation import prediction_cost
 from transfer.evaluation.occlusion import OVERLAP, WINDOWS
 from transfer.evaluation.scores import MOST_MISTAKES
@@ -274,9 +274,10 @@ def main(dataset: str | None = None) -> None:
     if (folder := local_folder(card, place)) is None:
         print("check: time, disk and memory cannot be estimated before the images have been downloaded and unpacked")
         return
-    files = images_in(folder)
+    found = images_in(folder)
+    files = [folder / image for image in found[0]]
     images = min(len(files), params.max_images or len(files))
-    rates = measure(params, card, card.classes or read_classes(card, folder), files)
+    rates = measure(params, card, card.classes or read_classes(card, folder, *found), files)
     estimated = costs(images, params, card, rates)
     estimated = {name: of for name, of in estimated.items() if stale is None or name in stale}
     print(f"check: estimate for {images:,} images on this machine; half or twice as long if other work shares it")

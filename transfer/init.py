@@ -14,15 +14,15 @@ import yaml
 from PIL import Image
 
 from transfer.check import PARAMS
-from transfer.core.cards import ARCHIVE_SUFFIXES, ASSUMED, FOLDER_CARD, FOLDER_CARDS, TABLE_SUFFIXES, Card, table_card
+from transfer.core.cards import ARCHIVE_SUFFIXES, ASSUMED, FOLDER_CARD, FOLDER_CARDS, Card, table_card
 from transfer.core.errors import UserError
 from transfer.core.outputs import require_apart
 from transfer.core.progress import progress_bar
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import THUMBNAIL, BadImageError, decode, upright_size
-from transfer.dataset.labels import SPLITS
-from transfer.dataset.layouts import Layout, other_pictures, read_layout
-from transfer.dataset.obtain import images_in
+from transfer.dataset.labels import SPLITS, require_enough
+from transfer.dataset.layouts import Labelled, Layout, other_pictures, read_layout, tables_in
+from transfer.dataset.scan import images_in
 from transfer.preset import NAME, as_override
 from transfer.serving.arguments import shown
 from transfer.workers.threads import in_order
@@ -61,7 +61,7 @@ def init(folder: Path) -> None:
     bar.close()
     for line in [*_found(folder, layout, looks), *layout.notes, *other_pictures(others)]:
         print(shown(line))
-    _require_enough(folder, layout, looks)
+    require_enough(folder, _counts(layout, looks), layout.classes)
     card = _from_here(folder) / FOLDER_CARD
     with card.open("x", encoding="utf-8") as file:
         file.write(card_text(folder.resolve().name, layout.classes, _channels(looks.values())))
@@ -109,8 +109,7 @@ def _layout(folder: Path, images: list[str], others: list[str]) -> Layout:
     try:
         return read_layout(Card(title=folder.name), folder, images, others)
     except UserError as error:
-        tables = [name for name in others if "/" not in name and Path(name).suffix.lower() in TABLE_SUFFIXES]
-        if not tables:
+        if not (tables := tables_in(others)):
             raise
         raise UserError(
             f"{error}. If {tables[0]} holds the labels, write {folder / FOLDER_CARD} with the lines\n"
@@ -151,14 +150,19 @@ def _found(folder: Path, layout: Layout, looks: dict[str, Look]) -> list[str]:
     return [*lines, *_identical(layout, looks), *_listed("without labels, left out", layout.unlabelled)]
 
 
-def _identical(layout: Layout, looks: dict[str, Look]) -> list[str]:
-    """Name identical files, and by themselves those of different classes, of which one is wrong."""
+def _copies(layout: Layout, looks: dict[str, Look]) -> list[list[Labelled]]:
+    """Return the readable images, those together whose files are identical."""
     copies = defaultdict(list)
     for row in layout.labelled:
         if not looks[row.image].error:
             copies[looks[row.image].content].append(row)
+    return list(copies.values())
+
+
+def _identical(layout: Layout, looks: dict[str, Look]) -> list[str]:
+    """Name identical files, and by themselves those of different classes, of which one is wrong."""
     alike, torn = list[str](), list[str]()
-    for same in copies.values():
+    for same in _copies(layout, looks):
         if len(same) > 1:
             (alike if len({row.label for row in same}) == 1 else torn).append(" = ".join(row.image for row in same))
     warning = "warning: identical files in different classes, remove the wrong ones"
@@ -171,26 +175,16 @@ def _listed(what: str, found: Sequence[str]) -> list[str]:
     return [f"{what}: {len(found) or 'none'}", *(f"  {one}" for one in found[:SHOWN]), *more]
 
 
-def _require_enough(folder: Path, layout: Layout, looks: dict[str, Look]) -> None:
-    """See that each split has an image of every class, and train one more for each split that is drawn from it."""
-    given = {row.split for row in layout.labelled} - {""}
-    usable = Counter((row.split or "train", row.label) for row in layout.labelled if not looks[row.image].error)
-    drawn = [split for split in SPLITS if split not in {"train", *given}]
-    needed = {"train": 1 + len(drawn), **dict.fromkeys(given - {"train"}, 1)}
-    few = [
-        f"{f'{split} has {usable[split, name]} of {name}' if given else f'{name} has {usable[split, name]}'} "
-        f"and needs {needed[split]}"
-        for split in SPLITS
-        if split in needed
-        for name in layout.classes
-        if usable[split, name] < needed[split]
-    ]
-    if few:
-        why = f" ({' and '.join(drawn)} drawn from train)" if given and drawn else ""
-        raise UserError(
-            f"{folder}: every class needs a readable image in each of {', '.join(SPLITS)}{why}: {', '.join(few)}. Add "
-            "images, or move the class elsewhere" + (", or put the images of the split into train" if given else "")
-        )
+def _counts(layout: Layout, looks: dict[str, Look]) -> Counter[tuple[str, str]]:
+    """Count the readable images of each split and class, identical ones once.
+
+    As preprocess has it, identical images lie in one split: of those given, the last of train, validation and test.
+    """
+    counts = Counter({(row.split, row.label): 0 for row in layout.labelled})
+    for same in _copies(layout, looks):
+        split = max((row.split for row in same), key=("", *SPLITS).index)
+        counts.update({(split, row.label) for row in same if row.split in ("", split)})
+    return counts
 
 
 def _yaml(value: str | list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,8 @@ from transfer.core.cards import ASSUMED
 from transfer.core.cuts import CUTS
 from transfer.core.errors import UserError
 from transfer.export import classifiers
+
+COLOURS = ["blue", "red"]
 
 
 def _replace(old: str, new: str) -> None:
@@ -170,7 +173,7 @@ def test_class_weights_of_other_names(project: Path, source: str) -> None:
     if source == "the card":
         _card(classes=["red", "blue"])
     if source == "the table":
-        _card(table=_table(("blue/000.png", "blue"), ("red/000.png", "red")))
+        _card(table=_table(*((f"{name}/00{number}.png", name) for name in ("blue", "red") for number in range(3))))
     _set(class_weights={"red": 1, "blue": 2})
     main()
     _set(class_weights={"red": 1, "bleu": 2})
@@ -178,12 +181,44 @@ def test_class_weights_of_other_names(project: Path, source: str) -> None:
         main()
 
 
+def test_a_folder_without_images_does_not_fit(project: Path) -> None:
+    Path("empty/red").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"empty: no images in it that can be read \(.*\), but no files: give a folder"):
+        main("empty")
+
+
+def test_classes_of_the_card_that_no_folder_has(project: Path) -> None:
+    _card(classes=["blue", "green"])
+    with pytest.raises(UserError, match=r"names the classes blue, green, but the folders with images are blue, red"):
+        main()
+
+
+@pytest.mark.parametrize("source", ["class folders", "the table"])
+def test_a_class_with_too_few_images_for_every_split(project: Path, source: str) -> None:
+    for path in sorted(Path("pictures/red").iterdir())[1:]:
+        path.unlink()
+    if source == "the table":
+        _card(table=_table(*((f"blue/00{number}.png", "blue") for number in range(3)), ("red/000.png", "red")))
+    with pytest.raises(UserError, match=r"pictures: every class needs .*, test: red has 1 and needs 3. Add images, or"):
+        main()
+
+
+def test_a_class_with_no_image_in_a_given_split(project: Path) -> None:
+    Path("pictures/train").mkdir()
+    for name in COLOURS:
+        Path("pictures", name).rename(Path("pictures/train", name))
+    Path("pictures/test/red").mkdir(parents=True)
+    shutil.copy("pictures/train/red/000.png", "pictures/test/red/a.png")
+    with pytest.raises(UserError, match=r"\(validation drawn from train\): test has 0 of blue and needs 1. Add"):
+        main()
+
+
 def test_soft_labels_where_there_are_none(project: Path) -> None:
     _set(labels="soft")
     with pytest.raises(UserError, match="labels: soft, and the dataset has no soft labels; set labels to hard or auto"):
         main()
-    table = {"file": "labels.csv", "image": "image", "soft_label": "label"}
-    _card(classes=["blue", "red"], table=table)
+    table = _table(*((f"{name}/00{number}.png", str(int(name == "red"))) for name in COLOURS for number in range(3)))
+    _card(classes=COLOURS, table={"file": table["file"], "image": table["image"], "soft_label": table["label"]})
     main()
 
 

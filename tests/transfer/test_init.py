@@ -66,7 +66,7 @@ def test_given_splits_and_grey_images(tmp_path: Path, capsys: pytest.CaptureFixt
     for split, count in (("train", 3), ("val", 1), ("test", 2)):
         for name in "abc":
             for number in range(count):
-                _noise(tmp_path / f"two words/{split}/{name}/{number}.png", 20 + number, 20, grey=True)
+                _noise(tmp_path / f"two words/{split}/{name}/{number}.png", 20 + number, 20 + count, grey=True)
     init(tmp_path / "two words")
     said = capsys.readouterr().out
     assert "splits: train 9, validation 3, test 6\n" in said
@@ -118,6 +118,7 @@ def test_a_card_is_never_overwritten(name: str, project: Path) -> None:
             "few",
             r"few: every class needs a readable image in each of .*: b has 1 and needs 3. Add images",
         ),
+        ("one/red", "found none: give the folder that contains the class folders$"),
         (".", "contains data/activations, which the pipeline overwrites"),
     ],
 )
@@ -218,6 +219,24 @@ def test_identical_files_of_different_classes_are_a_warning(project: Path, capsy
     assert f"identical files: none\n{warning}" in capsys.readouterr().out
 
 
+def test_copies_of_an_image_are_one_for_the_splits(project: Path) -> None:
+    for number in range(3):
+        _noise(project / f"mine/a/{number}.png", 20 + number, 20)
+        _noise(project / f"mine/b/{number}.png", 20 + number // 2, 21)
+    with pytest.raises(UserError, match=r"every class needs a readable image .*: b has 2 and needs 3"):
+        init(Path("mine"))
+    _noise(project / "mine/b/3.png", 40, 21)
+    init(Path("mine"))
+
+
+def test_a_copy_in_two_given_splits_counts_in_the_later_one(project: Path) -> None:
+    for split, width in (("train", 20), ("val", 30), ("test", 30)):
+        _noise(project / f"mine/{split}/a/0.png", width + len(split), 20)
+        _noise(project / f"mine/{split}/b/0.png", width, 21)
+    with pytest.raises(UserError, match=r"every class needs .*: validation has 0 of b and needs 1. Add"):
+        init(Path("mine"))
+
+
 def test_names_cannot_steer_the_terminal(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     colour_images(project / "mine", {"a\x1b[2J": (200, 9, 9), "b": (9, 9, 9)}, each=3)
     init(Path("mine"))
@@ -245,7 +264,7 @@ def test_given_splits_need_every_class(counts: dict[str, tuple[int, int]], messa
     for split, each in counts.items():
         for label, count in zip("ab", each, strict=True):
             for number in range(count):
-                _noise(project / f"mine/{split}/{label}/{number}.png", 20 + number, 20)
+                _noise(project / f"mine/{split}/{label}/{number}.png", 20 + number, 20 + len(split))
     _noise(project / "mine/test/a/more.png", 30, 20)
     rows = [(path.parts[-3], path.parts[-2], str(path)) for path in sorted((project / "mine").rglob("*.png"))]
     words = {"train": "train", "val": "validation", "test": "test"}

@@ -9,10 +9,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from transfer.core.cards import FOLDER_CARD, Card
+from transfer.core.cards import FOLDER_CARD, TABLE_SUFFIXES, Card
 from transfer.core.errors import UserError
-from transfer.dataset.decode import HEIC_SUFFIXES
 from transfer.dataset.labels import SPLIT_WORDS
+from transfer.dataset.scan import how_to_read
 
 EITHER, UNLABELLED = "test or validation", "unlabelled"
 FOLDER_WORDS = {
@@ -88,6 +88,8 @@ def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) 
     notes = "".join(f" ({note})" for note in layout.notes)
     if len(layout.classes) < 2:
         found = f"only {layout.classes[0]}" if layout.classes else "none"
+        if not any("/" in image for image in images) and not tables_in(others):  # as in a class folder
+            notes = ": give the folder that contains the class folders"
         raise UserError(f"{folder}: two or more classes need a folder of images each; found {found}{notes}")
     if card.classes and set(layout.classes) != set(card.classes):
         raise UserError(
@@ -103,17 +105,16 @@ def read_layout(card: Card, folder: Path, images: list[str], others: list[str]) 
     return replace(layout, classes=card.classes or layout.classes)
 
 
+def tables_in(files: Iterable[str]) -> list[str]:
+    """Return those of a folder's own files that are tables by their names."""
+    return [file for file in files if "/" not in file and Path(file).suffix.lower() in TABLE_SUFFIXES]
+
+
 def other_pictures(others: Iterable[str]) -> list[str]:
     """Say in a line which of the other files are pictures of a kind that is not read, if any are."""
     kinds = Counter(suffix for file in others if (suffix := Path(file).suffix.lower()) in OTHER_IMAGES)
     found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
     return [f"pictures of a kind that is not read: {found}; to use them, {how_to_read(kinds)}"] if found else []
-
-
-def how_to_read(suffixes: Iterable[str]) -> str:
-    """Say what to do with pictures of kinds that are not read."""
-    heic = " (for HEIC, `pip install pillow-heif` is enough)" if HEIC_SUFFIXES.intersection(suffixes) else ""
-    return f"convert them to PNG or JPEG{heic}"
 
 
 def _folders(card: Card, folder: Path, images: list[str], others: list[str]) -> Layout:

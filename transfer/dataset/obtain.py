@@ -5,7 +5,6 @@ import math
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,18 +29,16 @@ from transfer.core.cards import (
 from transfer.core.errors import UserError
 from transfer.core.outputs import clear
 from transfer.dataset.archives import unpack
-from transfer.dataset.decode import IMAGE_SUFFIXES
 from transfer.dataset.downloads import download
 from transfer.dataset.labels import LABEL_COLUMNS, SPLITS, split_stratum
-from transfer.dataset.layouts import Layout, how_to_read, other_pictures, read_layout
+from transfer.dataset.layouts import Layout, other_pictures, read_layout
 from transfer.dataset.matching import match_images
-from transfer.dataset.scan import is_image_name, scan
+from transfer.dataset.scan import images_in, is_image_name
 from transfer.dataset.shards import write_shards
 from transfer.dataset.tables import read_table
 from transfer.dataset.tfds import bring
 
 SHOWN_CLASSES = 20
-SHOWN_UNREAD = SHOWN_KINDS = 5
 MADE = r"images/\d+\.zip|labels\.csv|card\.yaml|unpacked(\.unpacking)?/.*"
 
 
@@ -147,37 +144,6 @@ def _from_package(card: Card, package: PackageSource, target: Path) -> Obtained:
         if name.startswith(f"{package.folder}/") and is_image_name(name):
             packages.require_sha256(packages.file_in(distribution, name), sha256)
     return _from_folder(card, packages.file_in(distribution, package.folder), target)
-
-
-def images_in(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the paths of the images below a folder, and of all other files, sorted, with / (see `scan`).
-
-    Raises:
-        UserError: there is no image, a folder or a link cannot be read, or a name is no UTF-8, which could not be
-            written down.
-    """
-    entries = sorted(scan(str(folder)))
-    if unread := [f"{folder / entry.path} ({entry.error})" for entry in entries if entry.error]:
-        more = f" and {len(unread) - SHOWN_UNREAD} more" if len(unread) > SHOWN_UNREAD else ""
-        raise UserError(
-            f"{folder}: could not be read: {', '.join(unread[:SHOWN_UNREAD])}{more}. Fix the permissions or the link, "
-            "or remove it"
-        )
-    images, others = list[str](), list[str]()
-    for file, _ in entries:
-        name = os.fsencode(file)
-        if name.decode(errors="replace") != file:
-            raise UserError(f"{folder}: the name of a file is not UTF-8: {name!r}. Rename it")
-        # Of regular files only: a pipe or a device may never end.
-        (images if is_image_name(file) and (folder / file).is_file() else others).append(file)
-    if not images:
-        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in others)
-        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS)) or "no files"
-        raise UserError(
-            f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
-            f"folder that has some, or {how_to_read(kinds)}"
-        )
-    return images, others
 
 
 def _linked(folder: Path, images: list[str]) -> list[str]:
@@ -294,14 +260,3 @@ def _from_tfds(card: Card, source: TfdsSource, target: Path) -> Obtained:
     shutil.rmtree(unpacked)
     rows = brought.labels.itertuples(index=False, name=None)
     return Obtained(card, _layout_labels(rows), len(brought.labels), brought.passed_over, brought.unlabelled)
-
-
-def read_classes(card: Card, folder: Path) -> tuple[str, ...]:
-    """Return the classes that `obtain` finds in a folder, without bringing its images.
-
-    Raises:
-        UserError: as of `obtain`.
-    """
-    if card.table is not None:
-        return read_table(card, card.table, folder)[0]
-    return read_layout(card, folder, *images_in(folder)).classes

@@ -1,12 +1,15 @@
 """Look for files in a folder: one way for what is trained on and for what is predicted."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from transfer.dataset.decode import IMAGE_SUFFIXES
+from transfer.core.errors import UserError
+from transfer.dataset.decode import HEIC_SUFFIXES, IMAGE_SUFFIXES
 
+SHOWN = 5  # of what is no image, or cannot be read
 LEFT_BY_SYSTEMS = {"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"}
 """What macOS' ZIP archives, Synology's thumbnails, Linux' repairs and Windows leave behind."""
 
@@ -62,3 +65,40 @@ def _scan(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterat
             yield Entry(prefix + entry.name, error.strerror or str(error))
     for entry in folders:
         yield from _scan(entry.path, f"{prefix}{entry.name}/", above | {here})
+
+
+def images_in(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the paths of the images below a folder, and of all other files, sorted, with / (see `scan`).
+
+    Raises:
+        UserError: there is no image, a folder or a link cannot be read, or a name is no UTF-8, which could not be
+            written down.
+    """
+    entries = sorted(scan(str(folder)))
+    if unread := [f"{folder / entry.path} ({entry.error})" for entry in entries if entry.error]:
+        more = f" and {len(unread) - SHOWN} more" if len(unread) > SHOWN else ""
+        raise UserError(
+            f"{folder}: could not be read: {', '.join(unread[:SHOWN])}{more}. Fix the permissions or the link, "
+            "or remove it"
+        )
+    images, others = list[str](), list[str]()
+    for file, _ in entries:
+        name = os.fsencode(file)
+        if name.decode(errors="replace") != file:
+            raise UserError(f"{folder}: the name of a file is not UTF-8: {name!r}. Rename it")
+        # Of regular files only: a pipe or a device may never end.
+        (images if is_image_name(file) and (folder / file).is_file() else others).append(file)
+    if not images:
+        kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in others)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN)) or "no files"
+        raise UserError(
+            f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
+            f"folder that has some, or {how_to_read(kinds)}"
+        )
+    return images, others
+
+
+def how_to_read(suffixes: Iterable[str]) -> str:
+    """Say what to do with pictures of kinds that are not read."""
+    heic = " (for HEIC, `pip install pillow-heif` is enough)" if HEIC_SUFFIXES.intersection(suffixes) else ""
+    return f"convert them to PNG or JPEG{heic}"
