@@ -30,17 +30,18 @@ def require_apart(place: Path, key: str) -> None:
     ours = _ways(place)
     for output in OUTPUTS:
         pairs = [(own, theirs) for own in ours for theirs in _ways(output)]
-        if any(own.is_relative_to(theirs) for own, theirs in pairs):
-            where = "is" if any(own == theirs for own, theirs in pairs) else "lies in"
-            raise UserError(
-                f"{key}: {str(place)!r} {where} {output}, which the pipeline overwrites; move the dataset elsewhere, "
-                f"for example to data/mine, and give that path"
-            )
-        if any(theirs.is_relative_to(own) for own, theirs in pairs):
-            raise UserError(
-                f"{key}: {str(place)!r} contains {output}, which the pipeline overwrites; move the images to a folder "
-                f"of their own, for example to data/mine, and give its path"
-            )
+        if any(own == theirs for own, theirs in pairs):
+            where, what = "is", "the dataset elsewhere"
+        elif any(own.is_relative_to(theirs) for own, theirs in pairs):
+            where, what = "lies in", "the dataset elsewhere"
+        elif any(theirs.is_relative_to(own) for own, theirs in pairs):
+            where, what = "contains", "the images to a folder of their own"
+        else:
+            continue
+        raise UserError(
+            f"{key}: {str(place)!r} {where} {output}, which the pipeline overwrites; move {what}, for example to "
+            "data/mine, and give its path"
+        )
 
 
 def clear(folder: Path, made: str) -> None:

@@ -39,7 +39,11 @@ THUMBNAIL = 32  # height and width of what images are compared by
 FLAT_LEVELS = 3
 """By so many levels of 255 the pixels of an image differ at most that shows nothing: one colour, or nearly."""
 COARSE = 15
-"""The greatest upper byte of a 16-bit colour image in which at most 12 bits are used, so that 16 levels are left."""
+"""The greatest upper byte, which is what Pillow keeps of 16-bit colours, in which at most 12 bits are used."""
+TOO_COARSE = (
+    "its 16-bit colours are all below 4,096 of 65,535, so that at most 16 levels would be left of them: save the image "
+    "with 8 bits a channel"
+)
 DEPTHS = (8, 10, 12, 14, 16)
 """What cameras and scanners have, in bits, that write files of 16."""
 
@@ -181,16 +185,6 @@ def _to_eight_bit(image: Image.Image, data: bytes, conversion: Conversion) -> _P
     return _Plain(image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB"))
 
 
-def _coarse(image: Image.Image) -> str:
-    """Say why next to nothing is left of colours of 16 bits, of which Pillow keeps the upper 8, if so."""
-    if int(np.max(image.getextrema())) > COARSE:
-        return ""
-    return (
-        "its 16-bit colours are all below 4,096 of 65,535, so that at most 16 levels would be left of them: save the "
-        "image with 8 bits a channel"
-    )
-
-
 def make_square(image: Image.Image, size: int, resize: Resize) -> Image.Image:
     """Bring an image to `size` x `size` pixels.
 
@@ -234,7 +228,8 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
             sixteen = ";16" in str(image.tile)  # which the mode says of greys only
             ImageOps.exif_transpose(image, in_place=True)
             found, mode = _to_eight_bit(image, data, conversion), "L" if channels == 1 else "RGB"
-            lost = found.lost or (_coarse(image) if sixteen and image.mode not in SIXTEEN_BIT_MODES else "")
+            sixteen = sixteen and image.mode not in SIXTEEN_BIT_MODES
+            lost = found.lost or (TOO_COARSE if sixteen and int(np.max(image.getextrema())) <= COARSE else "")
             plain = found.image
             if plain.mode != mode:  # to its own it would be copied
                 plain = plain.convert(mode)

@@ -16,20 +16,17 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 """What people call the splits, and what they are called here."""
-MARK, SEPARATOR = "%", "/"
-ESCAPED = {MARK: "%25", SEPARATOR: "%2F"}
 
 
 def join_stratum(label: str, *values: str) -> str:
     """Name a stratum CLASS/VALUE/VALUE…; in a value, / is written %2F and % is written %25, so that N/A stays one."""
-    escaped = [value.replace(MARK, ESCAPED[MARK]).replace(SEPARATOR, ESCAPED[SEPARATOR]) for value in values]
-    return SEPARATOR.join([label, *escaped])
+    return "/".join([label, *(value.replace("%", "%25").replace("/", "%2F") for value in values)])
 
 
 def split_stratum(stratum: str, label: str) -> list[str]:
     """Return the values in a stratum's name; `label` is its class, which may have a / of its own."""
-    _, *values = stratum.removeprefix(label).split(SEPARATOR)
-    return [value.replace(ESCAPED[SEPARATOR], SEPARATOR).replace(ESCAPED[MARK], MARK) for value in values]
+    _, *values = stratum.removeprefix(label).split("/")
+    return [value.replace("%2F", "/").replace("%25", "%") for value in values]
 
 
 def require_enough(dataset: Path, counts: Mapping[tuple[str, str], int], classes: Sequence[str]) -> None:

@@ -22,16 +22,12 @@ def _folded(text: str) -> str:
     return _composed(text.casefold())
 
 
-def _stem(file: str) -> str:
-    return file.rpartition(".")[0]
-
-
 WAYS: tuple[Way, ...] = (
     ("by another path", str, str),
     ("in another Unicode form", _composed, _composed),
     ("in other case", _folded, _folded),
-    ("without its suffix", _composed, lambda file: _composed(_stem(file))),
-    ("without its suffix and in other case", _folded, lambda file: _folded(_stem(file))),
+    ("without its suffix", _composed, lambda file: _composed(file.rpartition(".")[0])),
+    ("without its suffix and in other case", _folded, lambda file: _folded(file.rpartition(".")[0])),
 )
 """The strictest first: a file that is taken in one way is none of those that a later way may find."""
 

@@ -124,16 +124,15 @@ class RecordShard:
 
     def write(self) -> int:
         """Write it, and return the number of its records."""
-        with written_whole(self.place, shared=True) as part:
-            write_shard(self._examples(), part)
-        return len(self.labels)
-
-    def _examples(self) -> Iterator[Example]:
         size = math.prod(self.shape)
         columns = (self.labels[name].tolist() for name in ("image", "label", "soft_label", "confidence"))
-        for image, label, soft_label, confidence, (file, row) in zip(*columns, self.pixels, strict=True):
-            pixels = np.fromfile(file, np.uint8, size, offset=row * size).reshape(self.shape)
-            yield Example(image, pixels, label, soft_label, confidence)
+        examples = (
+            Example(image, np.fromfile(file, np.uint8, size, offset=row * size).reshape(self.shape), *label)
+            for image, *label, (file, row) in zip(*columns, self.pixels, strict=True)
+        )
+        with written_whole(self.place, shared=True) as part:
+            write_shard(examples, part)
+        return len(self.labels)
 
 
 def write_records(shards: Iterable[RecordShard], progress: Progress) -> int:

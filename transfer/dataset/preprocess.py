@@ -3,8 +3,6 @@
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,26 +108,12 @@ class LeftOut:
         bad, copies = Counter(classes[: self.bad]), Counter(classes[self.bad :])
         lines = []
         for name, _ in (bad + copies).most_common(SHOWN_CLASSES):
-            unusable = _counted(bad[name], "unusable image", "unusable images")
-            removed = _counted(copies[name], "removed copy", "removed copies")
-            whose = f"class {name!r}" if name else "without a label"
-            lines.append(f"{whose}: {' and '.join(filter(None, (unusable, removed)))}")
+            kinds = (bad[name], "unusable image", "unusable images"), (copies[name], "removed copy", "removed copies")
+            said = [f"{count} {one if count == 1 else several}" for count, one, several in kinds if count]
+            lines.append(f"{f'class {name!r}' if name else 'without a label'}: {' and '.join(said)}")
         if more := len(bad + copies) - len(lines):
             lines.append(f"and {more} more classes")
         return f"\n       Left out, as listed with reasons in {self.path}: {'; '.join(lines)}" if lines else ""
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Write the table, and add to an error what it says."""
-        write_csv(self.table, self.path)
-        try:
-            yield
-        except UserError as error:
-            raise UserError(f"{error}{self.by_class()}") from error
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}" if count else ""
 
 
 @dataclass(frozen=True)
@@ -266,8 +250,11 @@ def preprocess(
         pool, conversion = _decode(labels, raw, (settings.image_size, resize), runner, Path(scratch))
         marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
-        with left_out.explained():
+        write_csv(left_out.table, quarantine)
+        try:
             used = _split(marked, left_out, pool, raw.card, settings)
+        except UserError as error:
+            raise UserError(f"{error}{left_out.by_class()}") from error
         _write(used, raw.card.classes, pool, records, runner)
     spec, notes = _describe(raw.card, settings, conversion, used, pool)
     return Preprocessed(
