@@ -3,11 +3,9 @@
 import math
 import shutil
 import tempfile
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,14 +143,12 @@ def write_records(shards: Iterable[RecordShard], progress: Progress) -> int:
 
 
 class Pool:
-    """The parts, as one list of images: each has a row, counted from 0."""
+    """The parts, as one list of images; `places` has the file of each one's pixels, and its row there, from 0."""
 
     def __init__(self, parts: Sequence[Part], size: int, channels: int) -> None:
         self._parts, self._shape = parts, (size, size, channels)
-        self._files = [part.folder / "pixels" for part in parts]
-        self._starts = [0, *accumulate(len(part.images) for part in parts)]
-        images = (image for part in parts for image in part.images)
-        self.rows: dict[str, int] = {image: row for row, image in enumerate(images)}
+        files = ((part.folder / "pixels", part.images) for part in parts)
+        self.places = {image: (file, row) for file, images in files for row, image in enumerate(images)}
         self.bad = [found for part in parts for found in part.bad]
         self.facts = sum((part.facts for part in parts), Facts())
         self.flat = sum(part.flat for part in parts)
@@ -174,10 +170,5 @@ class Pool:
         in_shard = records_in_shard(math.prod(self._shape))
         for number, start in enumerate(range(0, len(labels), in_shard)):
             chosen = labels.iloc[start : start + in_shard]
-            pixels = [self._place(self.rows[image]) for image in chosen["image"]]
+            pixels = [self.places[image] for image in chosen["image"]]
             yield RecordShard(folder / f"{number:05}.tfrecord", self._shape, chosen, pixels)
-
-    def _place(self, row: int) -> tuple[Path, int]:
-        """Return the file of pixels that an image is in, and its row there."""
-        part = bisect_right(self._starts, row) - 1
-        return self._files[part], row - self._starts[part]

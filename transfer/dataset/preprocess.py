@@ -248,7 +248,7 @@ def preprocess(
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
         pool, conversion = _decode(labels, raw, (settings.image_size, resize), runner, Path(scratch))
-        marked = follow_copies(mark_same(labels, list(pool.rows), pool.find_same(settings.duplicates)))
+        marked = follow_copies(mark_same(labels, list(pool.places), pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
         write_csv(left_out.table, quarantine)
         try:
@@ -275,7 +275,7 @@ def _split(marked: pd.DataFrame, left_out: LeftOut, pool: Pool, card: Card, sett
     used = used.assign(group=merged_groups(used))
     fractions = settings.split
     used = used.assign(split=split(used, card.classes, fractions.test, fractions.validation, settings.seed))
-    used = used[used["image"].isin(set(pool.rows))]
+    used = used[used["image"].isin(set(pool.places))]
     require_classes(used, card.classes, "bad images left out; fix them, or add others")
     return used
 

@@ -125,19 +125,11 @@ def _spellings(labels: "pd.Series[Any]", path: Path) -> list[str]:
     for label in labels.unique():
         spelled[label.strip()].add(label)
         folded[label.strip().casefold()].add(label.strip())
-    return [
-        *(
-            f"{path.name}: {name!r} is written with and without spaces around it; both are read as one class"
-            for name, found in spelled.items()
-            if len(found) > 1
-        ),
-        *(
-            f"{path.name}: {' and '.join(map(repr, sorted(found)))} differ only in case and are different classes; if "
-            "they are one, write it one way"
-            for found in folded.values()
-            if len(found) > 1
-        ),
-    ]
+    spaced = [repr(name) for name, found in spelled.items() if len(found) > 1]
+    cased = [" and ".join(map(repr, sorted(found))) for found in folded.values() if len(found) > 1]
+    both = "is written with and without spaces around it; both are read as one class"
+    each = "differ only in case and are different classes; if they are one, write it one way"
+    return [f"{path.name}: {names} {said}" for found, said in ((spaced, both), (cased, each)) for names in found]
 
 
 def _check_names(labels: "pd.Series[Any]", classes: tuple[str, ...], path: Path) -> None:
