@@ -88,7 +88,7 @@ class Obtained:
 
 
 def obtain(dataset: Path, target: Path) -> Obtained:
-    """Bring a dataset into the folder `target`: images/ (see `image_shards`), labels.csv and card.yaml.
+    """Bring a dataset into the folder `target`: images/ (see `dataset.shards`), labels.csv and card.yaml.
 
     What an earlier call has left there is removed, once the card is read.
 
