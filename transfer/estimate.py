@@ -274,9 +274,10 @@ def main(dataset: str | None = None) -> None:
     if (folder := local_folder(card, place)) is None:
         print("check: time, disk and memory cannot be estimated before the images have been downloaded and unpacked")
         return
+    classes = read_classes(card, folder)  # first, as what is wrong in a folder is said before a minute of measuring
     files = images_in(folder)
     images = min(len(files), params.max_images or len(files))
-    rates = measure(params, card, card.classes or read_classes(card, folder), files)
+    rates = measure(params, card, classes, files)
     estimated = costs(images, params, card, rates)
     estimated = {name: of for name, of in estimated.items() if stale is None or name in stale}
     print(f"check: estimate for {images:,} images on this machine; half or twice as long if other work shares it")
