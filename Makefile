@@ -56,7 +56,7 @@ setup: $(VENV)/run  ## install what the pipeline needs into .venv, and the comma
 run: $(VENV)/run  ## run the pipeline, or what of it has changed, and print the report
 	$(call pipeline,python -m transfer run)
 
-preset: $(VENV)/run  ## run it with presets/PRESET.yaml laid over params.yaml, as an experiment (PRESET=hour)
+preset: $(VENV)/run  ## run it with presets/PRESET.yaml applied to params.yaml, as an experiment (PRESET=hour)
 	$(call pipeline,python -m transfer preset presets/$(PRESET).yaml)
 
 report: $(VENV)/run  ## write the results as one HTML file, .report/index.html; after run

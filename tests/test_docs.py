@@ -1,15 +1,22 @@
-"""The documentation builds without a warning, and asks no other host for anything."""
+"""The documentation builds without a warning, asks no other host for anything, and can be searched."""
 
 import importlib.util
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.conftest import ROOT
+from tests.end_to_end.browser import chromium
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,6 +46,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """Serve the site on this machine, as Chromium runs no search in a file."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))  # and that for a page that is not found
@@ -52,3 +75,28 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
 def test_the_site_has_its_pictures_and_the_index_for_its_search(site: Path) -> None:
     assert (site / "search/search_index.json").stat().st_size > 10_000
     assert (site / "benchmarks/sweep.png").read_bytes() == (ROOT / "benchmarks/results/sweep.png").read_bytes()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_pages_open_without_a_fault_and_are_found(
+    address: str, browser: Browser, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("request", lambda made: None if made.url.startswith(address) else faults.append(f"request: {made.url}"))
+    page.on("requestfailed", lambda made: faults.append(f"failed: {made.url}"))
+    page.on("console", lambda said: faults.append(f"console: {said.text}") if said.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    for name in ("parameters.html", "deploy.html", "benchmarks/grids.html", "index.html"):
+        page.goto(f"{address}{name}", wait_until="load")
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") == 0, name
+        assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 100)"), name
+    if width < 1000:
+        page.locator("label[for=__search]").first.click()
+    box = page.get_by_role("textbox", name="Search")
+    box.click()
+    box.press_sequentially("temperature")  # as the index may still be loading at the first key
+    page.locator(".md-search-result__link[href*='reading-the-report.html'][href$='#temperature']").wait_for()
+    context.close()
+    assert faults == []

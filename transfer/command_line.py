@@ -23,14 +23,14 @@ STATUSES = (
     "read, the others were (predict, explain); 130 Ctrl-C; 141 output pipe closed; 143 SIGTERM."
 )
 STATUSES_OF_IMAGES = (
-    "Exit status: 3 if some images could not be read: they are listed on standard error, and the others are done. The "
-    f"rest as for every command: {PROGRAM} --help."
+    "Exit status 3: some images could not be read; they are listed on standard error, and the others are done. Others: "
+    f"{PROGRAM} --help."
 )
 LIMITS = (
-    ("batch", 1024, "most images computed at a time"),
-    ("waiting", 65536, "most images accepted but not yet answered"),
-    ("max_bytes", 1 << 29, "most bytes of a request"),
-    ("max_pixels", MOST_PIXELS, "most pixels of an image"),
+    ("batch", 1024, "maximum images per batch"),
+    ("waiting", 65536, "maximum images accepted but not yet answered"),
+    ("max_bytes", 1 << 29, "maximum bytes of a request"),
+    ("max_pixels", MOST_PIXELS, "maximum pixels of an image"),
 )
 """Of a server: the field of `Limits`, the highest value that it takes, and what it bounds."""
 
@@ -88,11 +88,11 @@ def _init(commands: Commands) -> None:
         return 0
 
     words = (
-        "look at a folder of images and write its card",
-        "Looks at a folder of images: counts by class, sizes, unreadable files, identical files. Writes what it found, "
-        "and what it assumes, to FOLDER/card.yaml; a card that is there is never overwritten.",
+        "inspect a folder of images and write its card",
+        "Inspects a folder of images (counts by class, sizes, unreadable and identical files) and writes what it finds "
+        "and assumes to FOLDER/card.yaml. An existing card is never overwritten.",
     )
-    given = "a folder for each class, or train, validation and test folders with class folders inside"
+    given = "one folder per class, or train, validation and test folders with class folders inside"
     _add_path(_add(commands, "init", run, words), "folder", shtab.DIRECTORY, type=Path, metavar="FOLDER", help=given)
 
 
@@ -109,15 +109,13 @@ def _check(commands: Commands) -> None:
 
     words = (
         "check params.yaml and the dataset's card before any work",
-        "Checks params.yaml, the card of its dataset, weights and packages, without running a stage. Then estimates "
+        "Checks params.yaml, the dataset's card, weights and packages, without running a stage. Then estimates "
         "minutes, disk and memory of each stage that `dvc repro` would run, from a few batches.",
     )
     parser = _add(commands, "check", run, words)
-    given = "check this folder, archive or card in place of the dataset in params.yaml"
+    given = "check this folder, archive or card instead of the dataset in params.yaml"
     _add_path(parser, "dataset", shtab.FILE, nargs="?", metavar="FOLDER", help=given)
-    parser.add_argument(
-        "--quick", action="store_true", help="leave out the estimate, which measures for about a minute"
-    )
+    parser.add_argument("--quick", action="store_true", help="skip the estimate, which takes about a minute")
 
 
 def _run(commands: Commands) -> None:
@@ -127,11 +125,11 @@ def _run(commands: Commands) -> None:
         return run.main(given.stages)
 
     words = (
-        "run the pipeline, or those stages that have changed",
-        "Repairs (see repair), checks params.yaml, then runs the stages that have changed, as `dvc repro` does.",
+        "run the stages that have changed",
+        "Repairs files (see repair), checks params.yaml, then runs the stages that have changed, as `dvc repro` does.",
     )
     parser = _add(commands, "run", run, words)
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help="run only this stage and those that it needs")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help="run only this stage and those it depends on")
 
 
 def _preset(commands: Commands) -> None:
@@ -141,8 +139,8 @@ def _preset(commands: Commands) -> None:
         return preset.main(given.file, given.options)
 
     words = (
-        "run the pipeline with a preset laid over params.yaml",
-        "Runs the pipeline as a DVC experiment with the keys of FILE laid over params.yaml; options for "
+        "run the pipeline with a preset applied to params.yaml",
+        "Runs the pipeline as a DVC experiment with the keys of FILE in place of those in params.yaml; options for "
         "`dvc exp run` go after FILE.",
     )
     parser = _add(commands, "preset", run, words)
@@ -162,7 +160,7 @@ def _report(commands: Commands) -> None:
 
     words = (
         "write the results as one HTML file",
-        "Writes .report/index.html from what the pipeline wrote: one file, without scripts, that loads nothing.",
+        "Writes the results to .report/index.html: one file, without scripts, that loads nothing.",
     )
     _add(commands, "report", run, words)
 
@@ -177,9 +175,7 @@ def _predict(commands: Commands) -> None:
     parser = _add(commands, "predict", run, words, STATUSES_OF_IMAGES)
     _add_images(parser)
     _add_classifier(parser)
-    parser.add_argument(
-        "--batch", type=whole_number, default=32, metavar="N", help="images computed at a time (default: 32)"
-    )
+    parser.add_argument("--batch", type=whole_number, default=32, metavar="N", help="images per batch (default: 32)")
     parser.add_argument("--top", type=whole_number, metavar="N", help="print only the N most likely classes")
     threshold = "predict CLASS where its probability is above P; auto: the exported threshold of the positive class"
     parser.add_argument("--threshold", metavar="CLASS=P|auto", help=threshold)
@@ -199,8 +195,8 @@ def _explain(commands: Commands) -> None:
 
     words = (
         "show which parts of an image its prediction rests on",
-        "Writes a PNG for each image: the image, and beside it by how much the log-odds of its most likely class fall "
-        "where a part is blurred away. It shows what this classifier looks at, not what is there.",
+        "Writes a PNG for each image, with a heat map of how far the log-odds of its most likely class fall when a "
+        "part is blurred. It shows what the classifier relies on, not what is in the image.",
     )
     parser = _add(commands, "explain", run, words, STATUSES_OF_IMAGES)
     _add_images(parser)
@@ -221,7 +217,7 @@ def _serve(commands: Commands) -> None:
     words = (
         "serve predictions over HTTP, with a page to try them",
         "Serves predictions over HTTP: a page at /, POST /predict and /explain, GET /health, /metrics (Prometheus) and "
-        "/openapi.json. No authentication and no TLS: where others reach it, put a proxy in front.",
+        "/openapi.json. No authentication and no TLS: put a reverse proxy in front if others can reach it.",
     )
     parser = _add(commands, "serve", run, words)
     _add_classifier(parser)
@@ -250,10 +246,10 @@ def _share(commands: Commands) -> None:
 
     words = (
         "keep finished runs in DVC's run cache, and push them",
-        "Enters all stages that are up to date into DVC's run cache, from which others restore them.",
+        "Adds all up-to-date stages to DVC's run cache, from which others can restore them.",
     )
     parser = _add(commands, "share", run, words)
-    push = "push the run cache, with the outputs that git keeps, to DVC's default remote; run `dvc push` before"
+    push = "push the run cache, and the outputs that git tracks, to DVC's default remote; run `dvc push` first"
     parser.add_argument("--push", action="store_true", help=push)
 
 
@@ -266,8 +262,8 @@ def _repair(commands: Commands) -> None:
 
     words = (
         "repair dvc.lock, and add missing keys to params.yaml",
-        "Repairs dvc.lock if DVC was killed while writing it, and adds the keys that params.yaml lacks, with their "
-        "committed values. `run` and `preset` do both first.",
+        "Repairs dvc.lock if DVC was killed while writing it, and adds keys missing from params.yaml, with their "
+        "committed values. `run` and `preset` do this first.",
     )
     _add(commands, "repair", run, words)
 
@@ -279,7 +275,7 @@ def _completion(commands: Commands) -> None:
 
     words = (
         "print a completion script for bash or zsh",
-        "Prints a completion script for the command `transfer`, which make puts into .venv/bin. In bash: eval "
+        "Prints a completion script for `transfer`, the command that make puts into .venv/bin. In bash: eval "
         '"$(transfer completion bash)"; in zsh: transfer completion zsh > _transfer, in a folder of fpath.',
     )
     _add(commands, "completion", run, words).add_argument("shell", choices=("bash", "zsh"))
@@ -293,4 +289,4 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 def _add_classifier(parser: argparse.ArgumentParser) -> None:
     model = "folder written by the export stage, or a single exported file or folder (default: models/export)"
     _add_path(parser, "--model", shtab.FILE, type=Path, default=Path("models/export"), metavar="PATH", help=model)
-    parser.add_argument("--format", choices=FORMATS, help="of that folder (default: the fastest that runs here)")
+    parser.add_argument("--format", choices=FORMATS, help="format in that folder (default: the fastest that runs here)")

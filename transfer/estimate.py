@@ -276,8 +276,9 @@ def main(dataset: str | None = None) -> None:
         return
     found = images_in(folder)
     files = [folder / image for image in found[0]]
+    classes = read_classes(card, folder, *found)
     images = min(len(files), params.max_images or len(files))
-    rates = measure(params, card, card.classes or read_classes(card, folder, *found), files)
+    rates = measure(params, card, classes, files)
     estimated = costs(images, params, card, rates)
     estimated = {name: of for name, of in estimated.items() if stale is None or name in stale}
     print(f"check: estimate for {images:,} images on this machine; half or twice as long if other work shares it")

@@ -88,7 +88,7 @@ def test_the_help_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert "options for `dvc exp run` go after FILE." in " ".join(capsys.readouterr().out.split())
     assert _run(monkeypatch, "serve", "--help") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "--waiting N most images accepted but not yet answered (default: 128)" in said
+    assert "--waiting N maximum images accepted but not yet answered (default: 128)" in said
     assert "address to listen on (default: 127.0.0.1)" in said
 
 

@@ -11,6 +11,7 @@ from dvc.repo import Repo
 from tests.conftest import ROOT, SMALL
 from transfer import estimate
 from transfer.core.cards import Card
+from transfer.core.errors import UserError
 from transfer.core.params import Params, read_params
 from transfer.estimate import Cost, Rates, Training, costs, table, warnings
 
@@ -119,3 +120,12 @@ def test_what_depends_on_a_changed_stage_would_run_too(project: Path) -> None:
     assert estimate.stale_stages() == set()
     Path("two").unlink()
     assert estimate.stale_stages() == {"first", "second"}
+
+
+def test_classes_that_the_folder_does_not_have_are_said_before_anything_is_measured(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(estimate, "measure")
+    Path("pictures/card.yaml").write_text("title: colours\nclasses: [blues, reds]\n", encoding="utf-8")
+    with pytest.raises(UserError, match="the card names the classes blues, reds, but the folders with images are blue"):
+        estimate.main("pictures")
