@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
 from transfer.core.cards import Card
@@ -129,30 +130,20 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 def _scores(spec: Spec, evidence: CardFigures) -> str:
     """Return the scores on the test split, in Markdown."""
-    of_f1 = f"F1 of *{plain(spec.positive or '')}*" if spec.positive_class is not None else "F1, mean over the classes"
-    rows = [
-        [of_f1 if name == "f1" else title, _interval(evidence.intervals, name)]
-        for name, (_, title) in METRICS.items()
-        if evidence.intervals.get(name) is not None
-    ]
-    scores = evidence.scores
-    rows += [
-        ["log loss, calibrated", f"{scores['log_loss_calibrated']:.3f}"],
-        ["expected calibration error, calibrated", f"{scores['ece_calibrated']:.3f}"],
-    ]
+    scores, positive = evidence.scores, plain(spec.positive or "")
+    titles = {name: title for name, (_, title) in METRICS.items() if evidence.intervals.get(name) is not None}
+    titles["f1"] = "F1, mean over the classes" if spec.positive_class is None else f"F1 of *{positive}*"
+    rows = {title: _interval(evidence.intervals, name) for name, title in titles.items()}
+    rows["log loss, calibrated"] = f"{scores['log_loss_calibrated']:.3f}"
+    rows["expected calibration error, calibrated"] = f"{scores['ece_calibrated']:.3f}"
     said = ""
     if spec.positive_class is not None:
         where = f"the same at the threshold {scores['threshold']:.4f}, which has the highest F1 on the validation split"
-        at_threshold = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
-        rows += [
-            [
-                f"precision, recall of *{plain(spec.positive or '')}*",
-                f"{scores['precision']:.3f}, {scores['recall']:.3f}",
-            ],
-            [where, at_threshold],
-        ]
+        rows[f"precision, recall of *{positive}*"] = f"{scores['precision']:.3f}, {scores['recall']:.3f}"
+        rows[where] = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
         said = "\n\nThe threshold applies to the calibrated probabilities that the files return."
-    return markdown_table(["score", "on the test split (95 % interval)"], rows) + said
+    table = pd.DataFrame(rows.items(), columns=["score", "on the test split (95 % interval)"])
+    return markdown_table(table) + said
 
 
 def _limits(spec: Spec, evidence: CardFigures) -> str:

@@ -1,6 +1,6 @@
 """metrics/REPORT.md: the results, readable on their own. The page (`results.page`) shows the same text with charts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -9,7 +9,7 @@ from transfer.core.cards import Card, Table
 from transfer.core.params import IMBALANCED
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import BINS, NOT_FITTED
-from transfer.evaluation.markdown import counted, interval, markdown_table, p_value, plain
+from transfer.evaluation.markdown import counted, interval, p_value, plain
 from transfer.evaluation.scores import MANY_CLASSES
 from transfer.results import tables
 from transfer.results.performance import BASELINES, MODELS, SIGNIFICANCE, TWO, Findings, Results, ranking, verdicts
@@ -218,7 +218,7 @@ def without_error(table: pd.DataFrame, images: int) -> str:
 def _training(evidence: Evidence) -> str:
     counts = list(evidence.data["classes"].get("train", {}).values())
     times = max(counts) / min(counts) if counts else 1.0
-    table = markdown_table(*tables.training(evidence.results), text=(4,))
+    table = tables.training(evidence.results)
     if evidence.settings.class_weights != "auto" or times < IMBALANCED:
         return table
     return (
@@ -232,7 +232,7 @@ def _by_class(evidence: Evidence) -> str:
     which = f", the {MANY_CLASSES} of {classes} classes with the lowest recall" if classes > MANY_CLASSES else ""
     return f"""`{winner}`{which}, on the test split.
 
-{markdown_table(*tables.by_class(evidence.results.predictions[winner]))}
+{tables.by_class(evidence.results.predictions[winner])}
 
 The other models': metrics/evaluate/MODEL.txt."""
 
@@ -250,7 +250,7 @@ def _confusion(evidence: Evidence) -> str:
 
 def _scores(evidence: Evidence) -> str:
     weights = weighting(evidence.card)
-    table = markdown_table(*tables.scores(evidence.results, evidence.findings.table, weighted=bool(weights)))
+    table = tables.scores(evidence.results, evidence.findings.table, weighted=bool(weights))
     return f"{table}\n\n{weights}"
 
 
@@ -293,24 +293,23 @@ def _uncertain(level: float, table: Table) -> bool:
 
 def _mistakes(evidence: Evidence, picture: str) -> str:
     winner = evidence.ranked[0]
-    rows = tables.mistakes(evidence.results.predictions[winner])
-    if not rows[1]:
-        return "No test image is misclassified."
+    table = tables.mistakes(evidence.results.predictions[winner])
+    if table == tables.NO_MISTAKE:
+        return table
     return f"""The test images that `{winner}` got wrong with the highest probability, before calibration. The heat maps
 show which parts of an image spoke for the wrong class: each part is blurred in turn, and the model asked again.
 
 ![The worst mistakes, with heat maps]({picture})
 
-{markdown_table(*rows, text=(1, 2))}"""
+{table}"""
 
 
 def _pairs(findings: Findings) -> str:
     no_areas = "ROC AUCs are compared only where there are two classes, with two test images of each (DeLong's test)."
     lines = "\n".join(f"- {line}" for line in verdicts(findings.pairs, findings.areas))
-    pairs, areas = ([asdict(pair) for pair in found] for found in (findings.pairs, findings.areas))
     return f"""{lines}
 
-{markdown_table(*tables.pairs(pairs, areas))}
+{tables.pairs(findings.pairs, findings.areas)}
 
 p-values are of the exact McNemar test (accuracy) and DeLong's test (ROC AUC), adjusted for all pairs after Holm.
 Intervals of accuracy are paired bootstrap percentiles: each resample draws the same images for both models.
@@ -324,7 +323,7 @@ def calibration(results: Results) -> str:
 
 A temperature of 1 changes nothing ({", ".join(left)}): on the validation split the model makes no mistakes, is no
 better than chance, or is calibrated already."""
-    return f"""{markdown_table(*tables.calibration(results))}
+    return f"""{tables.calibration(results)}
 
 Before → after temperature scaling (Guo et al. 2017), fitted on the validation split: above 1 the model was
 overconfident, below 1 underconfident. It changes no prediction. ECE is the mean difference of confidence and accuracy
@@ -342,7 +341,7 @@ with the highest F1 on the validation split ({spec.counts["validation"]} images;
 Test scores at 0.5 → at the threshold; all other figures here are at 0.5. The probabilities in plots/predictions and
 among the worst mistakes are uncalibrated: the threshold is not for them.
 
-{markdown_table(*tables.operating_points(results))}"""
+{tables.operating_points(results)}"""
 
 
 def _data(evidence: Evidence) -> str:
@@ -359,7 +358,7 @@ def _data(evidence: Evidence) -> str:
         parts += [
             f"### Quarantine\n\n{counted(data['quarantined'], 'image was', 'images were')} left out "
             "(data/quarantine.csv lists them):",
-            markdown_table(*tables.quarantine(evidence.quarantine), text=(2,)),
+            tables.quarantine(evidence.quarantine),
         ]
     return "\n\n".join(parts)
 
