@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-import annotated_types
 import pandas as pd
 import yaml
+from pydantic import TypeAdapter
 
 from transfer.command_line import make_parser
 from transfer.core.cuts import CUTS, DEFAULT_CUTS, TRAINED_SIZES
@@ -478,9 +477,12 @@ READ_BY_HAND = {
     "class_weights": "auto, none, balanced, or a number above 0 for each class",
 }
 """Types of params that are read by a function of their own, or may also be auto."""
-WORDS = {int: "integer", float: "number", str: "text"}
-SIGNS = {annotated_types.Gt: (">", "gt"), annotated_types.Ge: ("≥", "ge"), annotated_types.Lt: ("<", "lt"),
-         annotated_types.Le: ("≤", "le")}  # fmt: skip
+WORDS = {"integer": "integer", "number": "number", "string": "text", "null": "null"}
+SIGNS = {
+    "exclusiveMinimum": ">", "gt": ">", "minimum": "≥", "ge": "≥",
+    "exclusiveMaximum": "<", "lt": "<", "maximum": "≤", "le": "≤",
+}  # fmt: skip
+"""Bounds in the JSON schema of an integer, and in that of a number, which pydantic gives as they are declared."""
 
 
 def _parameters(root: Path) -> str:
@@ -536,29 +538,18 @@ def comments_of(text: str) -> dict[str, str]:
 
 def type_words(kind: Any) -> str:
     """Say what values a type of params.py takes."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if kind in WORDS:
-        return WORDS[kind]
-    if origin is Annotated:
-        bounds = [bound for part in inside[1:] for bound in _bounds(part)]
-        return " ".join([type_words(inside[0]), ", ".join(bounds)]).strip()
-    if origin is Literal:
-        return ", ".join(str(value) for value in inside)
-    if origin is tuple:
-        return f"list of: {type_words(inside[0])}"
-    assert origin in (Union, UnionType), kind
-    return ", or ".join("null" if part is NoneType else type_words(part) for part in inside)
+    return _schema_words(TypeAdapter(kind).json_schema())
 
 
-def _bounds(part: Any) -> list[str]:
-    """Return what a part of an annotation says of a number's size."""
-    parts = getattr(part, "metadata", [part])
-    return [
-        f"{sign} {getattr(bound, name):,}"
-        for bound in parts
-        for kind, (sign, name) in SIGNS.items()
-        if isinstance(bound, kind)
-    ]
+def _schema_words(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return ", or ".join(map(_schema_words, schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "items" in schema:
+        return f"list of: {_schema_words(schema['items'])}"
+    bounds = [f"{sign} {schema[key]:,}" for key, sign in SIGNS.items() if key in schema]
+    return " ".join([WORDS[schema["type"]], ", ".join(bounds)]).strip()
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {

@@ -1,7 +1,7 @@
 """Tables in Markdown, and how figures and names are written in them and elsewhere."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ def markdown_table(table: pd.DataFrame | Sequence[Mapping[str, str]], text: Coll
     frame = pd.DataFrame(table)
     names = list(frame)
     rule = ["---" if name in (names[0], *text) else "---:" for name in names]
-    lines = [names, rule, *frame.to_numpy().tolist()]
+    lines: list[Iterable[object]] = [names, rule, *frame.itertuples(index=False, name=None)]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 

@@ -93,14 +93,9 @@ def _shade(axis: Axes, pixels: Pixels, falls: NDArray[np.float32], limit: float)
 
 
 def draw_explanation(pixels: Pixels, falls: NDArray[np.float32], image: str, said: str, path: Path) -> None:
-    """Draw an image, and beside it what in it speaks for and against a class.
+    """Draw an image, uint8 (S, S, channels), and beside it what in it speaks for and against a class.
 
-    Args:
-        pixels: uint8 (S, S, channels).
-        falls: (S, S), by how much the log-odds of the class fall where that place is hidden.
-        image: its name.
-        said: the class and its probability.
-        path: of the PNG.
+    `falls`, (S, S), is as in `Mistake`; `image` is the image's name, and `said` the class and its probability.
     """
     figure, (plain, mapped) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
     plain.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)

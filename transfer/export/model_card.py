@@ -56,24 +56,20 @@ for name, probability in zip(contract["classes"], probabilities[0]):
 
 @dataclass(frozen=True)
 class CardFigures:
-    """What is known of the model: `intervals` its entry of them in metrics/compare.json, `scores` its
-    metrics/evaluate/MODEL.json, `data` metrics/data.json, and `subgroups` its rows of those in metrics/compare.json.
-    `base` is what it was fine-tuned from, on Hugging Face, if that is there.
+    """What is known of the winner: `compare` is metrics/compare.json, `scores` its metrics/evaluate/MODEL.json, `data`
+    metrics/data.json. `base` is what it was fine-tuned from, on Hugging Face, if that is there.
     """
 
-    intervals: dict[str, Any]
+    compare: dict[str, Any]
     scores: dict[str, float]
     data: dict[str, Any]
-    subgroups: list[dict[str, Any]]
     base: str | None
 
-
-def of_model(
-    model: str, compare: dict[str, Any], scores: dict[str, float], data: dict[str, Any], base: str | None
-) -> CardFigures:
-    """Pick what belongs to a model."""
-    rows = [row for row in compare["subgroups"] if row["model"] == model]
-    return CardFigures(compare["intervals"][model], scores, data, rows, base)
+    @property
+    def intervals(self) -> dict[str, Any]:
+        """Its test scores, with the ends of their intervals."""
+        found: dict[str, Any] = self.compare["intervals"][self.compare["winner"]]
+        return found
 
 
 def base_model(backbone: str, weights: str | WeightsFile) -> str | None:
@@ -161,7 +157,8 @@ def _limits(spec: Spec, evidence: CardFigures) -> str:
         "It knows its classes only, and gives every image one of them, also one that shows nothing of the kind.",
         "Intervals are about other test images; another split or another seed of training gives another model.",
     ]
-    worst = min(evidence.subgroups, key=lambda row: row["accuracy_high"], default=None)  # few images prove little
+    found = [row for row in evidence.compare["subgroups"] if row["model"] == evidence.compare["winner"]]
+    worst = min(found, key=lambda row: row["accuracy_high"], default=None)  # few images prove little
     if worst is not None:
         lines.append(
             f"Of the subgroups that the dataset names, it is worst where {plain(worst['column'])} is "

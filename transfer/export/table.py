@@ -26,11 +26,9 @@ def _row(name: Format, found: dict[str, Any], spent: dict[str, Any]) -> dict[str
 
 
 def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
-    """Return a Markdown table with a row for each format, and below it why others were left out.
+    """Return a table with a row for each format, and below it why others were left out, in Markdown.
 
-    Args:
-        figures: those of metrics/export.json.
-        cost: those of metrics/export-cost.json.
+    `figures` is metrics/export.json, and `cost` metrics/export-cost.json.
     """
     rows = [_row(name, found, cost[name]) for name, found in figures["formats"].items()]
     use = " or ".join(f"`{name}`" for name in figures["formats"]) or "another model"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from transfer.core.errors import UserError
@@ -21,8 +22,7 @@ from transfer.core.files import read_json, write_text
 from transfer.core.params import read_params
 from transfer.results import charts
 from transfer.results.html import inline, sections
-from transfer.results.performance import MODELS
-from transfer.results.templating import environment
+from transfer.results.performance import MODELS, read_reliability
 
 PARAMS = Path("params.yaml")
 REPORT = Path("metrics/REPORT.md")
@@ -36,6 +36,14 @@ RELIABILITY = Path("plots/reliability")
 HISTORY = Path("plots/history")
 PAGE = Path(".report/index.html")
 
+TEMPLATES = Environment(  # text is escaped, an unknown name is an error
+    loader=PackageLoader("transfer.results"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 PACKAGES = ("dvc", "keras", "tensorflow", "openvino", "numpy", "scipy", "scikit-learn", "statsmodels", "matplotlib")
 """Packages whose versions the page names."""
 SCORES = {"loss": "loss", "accuracy": "accuracy", "f1": "F1"}
@@ -82,11 +90,7 @@ def require(paths: list[Path]) -> None:
 
 
 def render(commit: str, state: str) -> str:
-    """Return the page of what the pipeline wrote below the working directory.
-
-    Args:
-        commit: of the project, in words.
-        state: whether the results are those of the files that are there now, in words.
+    """Return the page of what the pipeline wrote below the working directory; see `commit` and `state`.
 
     Raises:
         UserError: some of it is missing.
@@ -98,8 +102,7 @@ def render(commit: str, state: str) -> str:
         heading_of_export, _, exported = EXPORT.read_text(encoding="utf-8").partition("\n")
         shown += sections(f"## {heading_of_export.removeprefix('# ')}\n{exported}", EXPORT.parent, ())
     title = inline(heading.removeprefix("# "))
-    templates = environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    return templates.get_template("page.html.j2").render(
+    return TEMPLATES.get_template("page.html.j2").render(
         title=title,
         sections=shown,
         models=MODELS,
@@ -131,10 +134,8 @@ def _charts() -> dict[str, Any]:
         },
         "thresholds": bool(chosen),
         "reliability": {
-            model: charts.reliability(
-                pd.read_csv(RELIABILITY / f"{model}.csv"), model, f"Reliability diagram of {model}"
-            )
-            for model in MODELS
+            model: charts.reliability(bins, model, f"Reliability diagram of {model}")
+            for model, bins in read_reliability(RELIABILITY).items()
         },
     }
 

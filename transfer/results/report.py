@@ -18,16 +18,8 @@ FEW_OF_A_CLASS = 10
 """Test images of a class, on average, below which the bootstrap interval of F1 as a mean over the classes lies too low.
 Simulated, it held the true F1 in 95 % of samples of 66 images a class, in 75 % of 6.6 and in 48 % of 2."""
 RESIZED = {"squash": "resized to", "crop": "cropped to squares and resized to", "pad": "resized and padded to"}
+UNSURE = "Not shown to be better"
 OVERFITTED = 0.1  # difference of training and validation accuracy from which the report calls a model overfitted
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Where the bar chart, the reliability diagrams and the winner's worst mistakes are, relative to the report."""
-
-    performance: str
-    reliability: str
-    mistakes: str
 
 
 @dataclass(frozen=True)
@@ -65,18 +57,20 @@ class Evidence:
         return self.spec.positive if self.spec.positive_class is not None else None
 
 
-def report(evidence: Evidence, pictures: Pictures) -> str:
-    """Return the report in Markdown."""
+def report(evidence: Evidence, performance: str, reliability: str, mistakes: str) -> str:
+    """Return the report in Markdown. The texts are paths, relative to it, of the bar chart, the reliability diagrams
+    and the winner's worst mistakes.
+    """
     sections = {
         "Summary": "\n".join(f"- {line}" for line in summary(evidence)),
-        "Model Performance Table": _performance(evidence, pictures.performance),
+        "Model Performance Table": _performance(evidence, performance),
         "Scores by class": _by_class(evidence),
         "Confusion matrices": _confusion(evidence),
         "Training": _training(evidence),
         "ROC, precision and recall": _scores(evidence),
-        "Worst mistakes": _mistakes(evidence, pictures.mistakes),
+        "Worst mistakes": _mistakes(evidence, mistakes),
         "Every pair of models": _pairs(evidence.findings),
-        "Calibration": f"{calibration(evidence.results)}\n\n![Reliability diagrams]({pictures.reliability})",
+        "Calibration": f"{calibration(evidence.results)}\n\n![Reliability diagrams]({reliability})",
         "Operating threshold": threshold(evidence.results, evidence.spec),
         "Subgroups of the test split": tables.subgroups(evidence.findings.subgroups, evidence.positive),
         "Data": _data(evidence),
@@ -137,24 +131,19 @@ def weakest_class(predictions: pd.DataFrame) -> str:
 
 def superiority(winner: str, findings: Findings) -> str:
     """Say which models the winner is significantly more accurate than, and which not."""
-    better: dict[str, float] = {}
-    worse: dict[str, float] = {}
-    others: dict[str, float] = {}
+    found: dict[str, dict[str, float]] = {"Significantly worse": {}, "Significantly better": {}, UNSURE: {}}
     for pair in findings.pairs:
         if winner in (pair.first, pair.second):
             other, sign = (pair.first, 1) if pair.second == winner else (pair.second, -1)
-            sure = better if sign * pair.difference > 0 else worse
-            (sure if pair.p_holm < SIGNIFICANCE else others)[f"`{other}`"] = pair.p_holm
+            sure = "Significantly better" if sign * pair.difference > 0 else "Significantly worse"
+            found[sure if pair.p_holm < SIGNIFICANCE else UNSURE][f"`{other}`"] = pair.p_holm
     said = []
-    for words, found, extreme, bound in (
-        ("Significantly worse than", worse, max, "≤"),
-        ("Significantly better than", better, max, "≤"),
-        ("Not shown to be better than", others, min, "≥"),
-    ):
-        if found:
-            p = p_value(extreme(found.values()))
-            p = p.replace("=", bound) if len(set(found.values())) > 1 else p
-            said.append(f"{words} {_listed(list(found))} (McNemar, Holm-adjusted p {p}).")
+    for words, others in found.items():
+        if others:
+            extreme, bound = (min, "≥") if words == UNSURE else (max, "≤")
+            p = p_value(extreme(others.values()))
+            p = p.replace("=", bound) if len(set(others.values())) > 1 else p
+            said.append(f"{words} than {_listed(list(others))} (McNemar, Holm-adjusted p {p}).")
     return " ".join(said)
 
 
