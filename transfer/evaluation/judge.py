@@ -136,13 +136,13 @@ def judge(
     scores |= calibrated
     scores = {name: round(value, DIGITS) for name, value in scores.items()}
     if spec.positive_class is not None:  # of what exported files give: they divide by the temperature as written down
-        tempered = [
+        known, judged = (
             dataclasses.replace(
                 split, probabilities=temper(split.probabilities, scores["temperature"]).astype(np.float32)
             )
             for split in (validation, test)
-        ]
-        point = operating_point(*tempered, spec.positive_class)
+        )
+        point = operating_point(known, judged, spec.positive_class)
         scores |= {name: round(value, DIGITS) for name, value in point.items()}
     return scores, reliability
 

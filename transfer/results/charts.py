@@ -120,13 +120,8 @@ def rates(
             lines = table.groupby("class", sort=False)
             for _, line in lines:
                 alpha = 0.5 if len(lines) > CROWD else 1.0
-                style = {
-                    "color": MODEL_COLOURS[model],
-                    "linestyle": (0, DASHES[model]),
-                    "linewidth": 1.6,
-                    "alpha": alpha,
-                }
-                axis.plot(line[x], line[y], **style)
+                dashes: Any = (0, DASHES[model]) if DASHES[model] else "-"
+                axis.plot(line[x], line[y], color=MODEL_COLOURS[model], linestyle=dashes, linewidth=1.6, alpha=alpha)
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         return svg(figure, title, name)
 

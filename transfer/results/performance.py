@@ -156,7 +156,7 @@ def _with_intervals(results: Results, model: str, spec: Spec, resamples: int, se
     """Return the test scores of a model that have intervals, with them."""
     table = results.predictions[model]
     numbers = {name: number for number, name in enumerate(spec.classes)}
-    actual, predicted = (table[column].map(numbers).to_numpy(np.int64) for column in ("actual", "predicted"))
+    actual, predicted = (np.array(table[name].map(numbers), np.int64) for name in ("actual", "predicted"))
     intervals = {
         "accuracy": mean_interval((actual == predicted).astype(np.float64), resamples, seed),
         "f1": f1_interval(actual, predicted, len(spec.classes), spec.positive_class, resamples, seed),
