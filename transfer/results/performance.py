@@ -221,17 +221,15 @@ def figures(results: Results, findings: Findings) -> dict[str, object]:
 
     What is not defined is null.
     """
-    intervals = [f"{name}{end}" for name in ("accuracy", "f1", "auc") for end in ("", "_low", "_high")]
-    table = findings.table.to_dict("records")
+    names = [f"{name}{end}" for name in ("accuracy", "f1", "auc") for end in ("", "_low", "_high")]
+    intervals, groups = (
+        table.astype(object).where(table.notna(), None)  # JSON has no NaN
+        for table in (findings.table.set_index("model")[names], findings.subgroups)
+    )
     return {
         "winner": ranking(results)[0],
-        "intervals": {row["model"]: _defined({name: row[name] for name in intervals}) for row in table},
+        "intervals": intervals.to_dict("index"),
         "pairs": [asdict(pair) for pair in findings.pairs],
         "areas": [asdict(pair) for pair in findings.areas],
-        "subgroups": [_defined(row) for row in findings.subgroups.to_dict("records")],
+        "subgroups": groups.to_dict("records"),
     }
-
-
-def _defined(row: dict[Any, Any]) -> dict[Any, Any]:
-    """Replace NaN, which JSON has not, by None."""
-    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
