@@ -69,19 +69,17 @@ def _mean_and_sd(score: dict[str, float | None]) -> str:
 
 def _speed(results: dict[str, Any]) -> str:
     forward, training = results["frozen_pass_images_per_second"], results["training_images_per_second"]
-    frozen, fitted = "frozen pass: ", "fine-tuning: `fit` "
-    ratios = results["training_ratio"]
     rows = [
-        (f"{frozen}this pipeline (OpenVINO)", forward["openvino"], 1.0),
-        (f"{frozen}TensorFlow graph", forward["tensorflow"], forward["openvino"] / forward["tensorflow"]),
-        (f"{frozen}Keras `predict`", forward["keras_predict"], results["frozen_pass_ratio"]),
+        ("frozen pass: this pipeline (OpenVINO)", forward["openvino"], 1.0),
+        ("frozen pass: TensorFlow graph", forward["tensorflow"], forward["openvino"] / forward["tensorflow"]),
+        ("frozen pass: Keras `predict`", forward["keras_predict"], results["frozen_pass_ratio"]),
         ("fine-tuning: this pipeline (cached activations)", training["cached_activations"], 1.0),
     ]
     for name, words in (
         ("fit_frozen_below_cut", "from records with augmentation, frozen below the same cut"),
         ("fit_whole_network", "of the whole network from records with augmentation"),
     ):
-        rows.append((f"{fitted}{words}", training[name], ratios[name]))
+        rows.append((f"fine-tuning: `fit` {words}", training[name], results["training_ratio"][name]))
     machine = f"at {results['image_size']} pixels, on {results['cores']} cores with {results['vector_instructions']}"
     return markdown_table(
         [

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-UNWANTED = r"<metadata>.*?</metadata>|<style.*?</style>|font-family: [^;]*; ?"
+UNWANTED = r"<metadata>.*?</metadata>|<style.*?</style>|font-family: [^;\"]*;? ?"
 """The page has no need of metadata, a style sheet of its own and fonts of its own."""
 STYLE: Any = {  # matplotlib types its keys one by one
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched for, and takes the page's font
