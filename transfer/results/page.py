@@ -53,8 +53,12 @@ CHARTED = ("Model Performance Table", "Calibration")
 """Sections of the report whose pictures the page shows as charts."""
 
 
-def inputs() -> list[Path]:
-    """Return all files that the page cannot be made without."""
+def require_results() -> None:
+    """Check that the pipeline has written what the page is made of.
+
+    Raises:
+        UserError: some of it is missing.
+    """
     of_models = [
         path
         for model in MODELS
@@ -67,26 +71,17 @@ def inputs() -> list[Path]:
             *(curve(model, split, score) for split in ("train", "validation") for score in SCORES),
         )
     ]
-    return [PARAMS, REPORT, TABLE, *of_models]
-
-
-def curve(model: str, split: str, score: str) -> Path:
-    """Return where a learning curve is (see `training.callbacks.LearningCurves`)."""
-    return HISTORY / model / "plots/metrics" / split / f"{score}.tsv"
-
-
-def require(paths: list[Path]) -> None:
-    """Check that the pipeline has written what the page is made of.
-
-    Raises:
-        UserError: some of it is missing.
-    """
-    if missing := [path for path in paths if not path.exists()]:
+    if missing := [path for path in (PARAMS, REPORT, TABLE, *of_models) if not path.exists()]:
         more = f" (nor {len(missing) - 1} others)" if missing[1:] else ""
         raise UserError(
             f"{missing[0]}: expected what the pipeline writes, received no such file{more}: run `dvc repro` first, or "
             "`dvc pull`, where somebody has shared results"
         )
+
+
+def curve(model: str, split: str, score: str) -> Path:
+    """Return where a learning curve is (see `training.callbacks.LearningCurves`)."""
+    return HISTORY / model / "plots/metrics" / split / f"{score}.tsv"
 
 
 def render(commit: str, state: str) -> str:
@@ -95,7 +90,7 @@ def render(commit: str, state: str) -> str:
     Raises:
         UserError: some of it is missing.
     """
-    require(inputs())
+    require_results()
     heading, _, text = REPORT.read_text(encoding="utf-8").partition("\n")
     shown = sections(text, REPORT.parent, CHARTED)
     if EXPORT.exists():
