@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-import annotated_types
 import pandas as pd
 import yaml
+from pydantic import TypeAdapter
 
 from transfer.command_line import make_parser
 from transfer.core.cuts import CUTS, DEFAULT_CUTS, TRAINED_SIZES
@@ -55,9 +54,12 @@ def _seeds_table(results: dict[str, Any], recipe: str) -> str:
     known = {**TEST_SCORES, "auc_weighted": "weighted ROC AUC"}
     names = {score: name for score, name in known.items() if score in summary[next(iter(MODELS))]}
     seeds = ", ".join(map(str, results["seeds"]))
-    header = [f"{recipe}mean ± standard deviation of seeds {seeds}", *names.values()]
-    rows = [[f"`{model}`", *(_mean_and_sd(summary[model][name]) for name in names)] for model in MODELS]
-    return markdown_table(header, rows)
+    head = f"{recipe}mean ± standard deviation of seeds {seeds}"
+    rows = [
+        {head: f"`{model}`", **{name: _mean_and_sd(summary[model][score]) for score, name in names.items()}}
+        for model in MODELS
+    ]
+    return markdown_table(rows)
 
 
 def _mean_and_sd(score: dict[str, float | None]) -> str:
@@ -65,79 +67,93 @@ def _mean_and_sd(score: dict[str, float | None]) -> str:
     return f"{score['mean']:.4f}" + ("" if score["sd"] is None else f" ± {score['sd']:.4f}")
 
 
-def _speed(root: Path) -> str:
-    results = read_json(root / "benchmarks/results/speed.json")
+def _speed(results: dict[str, Any]) -> str:
     forward, training = results["frozen_pass_images_per_second"], results["training_images_per_second"]
     rows = [
-        ["frozen pass: this pipeline (OpenVINO)", forward["openvino"], 1.0],
-        ["frozen pass: TensorFlow graph", forward["tensorflow"], forward["openvino"] / forward["tensorflow"]],
-        ["frozen pass: Keras `predict`", forward["keras_predict"], results["frozen_pass_ratio"]],
-        ["fine-tuning: this pipeline (cached activations)", training["cached_activations"], 1.0],
-        [
-            "fine-tuning: `fit` from records with augmentation, frozen below the same cut",
-            training["fit_frozen_below_cut"],
-            results["training_ratio"]["fit_frozen_below_cut"],
-        ],
-        [
-            "fine-tuning: `fit` of the whole network from records with augmentation",
-            training["fit_whole_network"],
-            results["training_ratio"]["fit_whole_network"],
-        ],
+        ("frozen pass: this pipeline (OpenVINO)", forward["openvino"], 1.0),
+        ("frozen pass: TensorFlow graph", forward["tensorflow"], forward["openvino"] / forward["tensorflow"]),
+        ("frozen pass: Keras `predict`", forward["keras_predict"], results["frozen_pass_ratio"]),
+        ("fine-tuning: this pipeline (cached activations)", training["cached_activations"], 1.0),
     ]
-    machine = f"{results['cores']} cores with {results['vector_instructions']}"
-    header = [f"at {results['image_size']} pixels, on {machine}", "images a second", "this pipeline is faster by"]
-    return markdown_table(header, [[str(name), f"{rate:.1f}", f"{ratio:.1f} ×"] for name, rate, ratio in rows])
+    for name, words in (
+        ("fit_frozen_below_cut", "from records with augmentation, frozen below the same cut"),
+        ("fit_whole_network", "of the whole network from records with augmentation"),
+    ):
+        rows.append((f"fine-tuning: `fit` {words}", training[name], results["training_ratio"][name]))
+    machine = f"at {results['image_size']} pixels, on {results['cores']} cores with {results['vector_instructions']}"
+    return markdown_table(
+        [
+            {machine: name, "images a second": f"{rate:.1f}", "this pipeline is faster by": f"{ratio:.1f} ×"}
+            for name, rate, ratio in rows
+        ]
+    )
 
 
 def accelerator_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each device."""
     cuts = {"top": "head", "block5": "above block5", "input": "whole network"}
-    header = ["images a second, at 224 pixels", "frozen pass, Keras", *cuts.values(), "first epoch above block5"]
-    rows = []
-    for name, found in results.items():
-        trained = found["training"]
-        rates = [f"{trained[cut]['images_per_second']:,.0f}" if cut in trained else "not measured" for cut in cuts]
-        frozen, first = found["frozen_pass_images_per_second"], trained["block5"]["first_epoch_s"]
-        rows.append([name, f"{frozen:,.0f}", *rates, f"{first:.0f} s"])
-    return markdown_table(header, rows)
+    rows = [
+        {
+            "images a second, at 224 pixels": name,
+            "frozen pass, Keras": f"{found['frozen_pass_images_per_second']:,.0f}",
+            **{title: _rate(found["training"].get(cut)) for cut, title in cuts.items()},
+            "first epoch above block5": f"{found['training']['block5']['first_epoch_s']:.0f} s",
+        }
+        for name, found in results.items()
+    ]
+    return markdown_table(rows)
 
 
-def _preprocess(root: Path) -> str:
-    results = read_json(root / "benchmarks/results/preprocess.json")
+def _rate(trained: dict[str, float] | None) -> str:
+    return f"{trained['images_per_second']:,.0f}" if trained else "not measured"
+
+
+def _preprocess(results: dict[str, Any]) -> str:
     rates, memory = results["images_per_second"], results["memory"]
     names = {"elpv": "ELPV (PNG, 300 × 300)", "jpeg": "photographs (JPEG, about 500 × 375)"}
-    header = [f"preprocess, to {results['image_size']} pixels", "images a second", "of the rate of a bare loop"]
-    rows = [[names[name], f"{rate['preprocess']:.0f}", f"{rate['ratio']:.0%}"] for name, rate in rates.items()]
+    rows = [
+        {
+            f"preprocess, to {results['image_size']} pixels": names[name],
+            "images a second": f"{rate['preprocess']:.0f}",
+            "of the rate of a bare loop": f"{rate['ratio']:.0%}",
+        }
+        for name, rate in rates.items()
+    ]
     peaks = {int(count): values["peak_memory_bytes"] / 1e6 for count, values in memory.items() if count != "ratio"}
     said = " and ".join(f"{peak:.0f} MB for {count:,}" for count, peak in peaks.items())
-    return f"{markdown_table(header, rows)}\n\nPeak memory: {said} small images ({memory['ratio']:.2f} ×)."
+    return f"{markdown_table(rows)}\n\nPeak memory: {said} small images ({memory['ratio']:.2f} ×)."
 
 
 def _backbones(_: Path) -> str:
     from transfer.networks.backbones.registry import BACKBONES
 
-    header = ["backbone", "trained at", "weights that can be had: licence", "cuts (**auto**)"]
-    rows = []
-    for name, backbone in BACKBONES.items():
-        weights = ", ".join(f"`{kind}`: {source.licence}" for kind, source in backbone.weights.items())
-        cuts = ["**" + cut + "**" if cut == DEFAULT_CUTS[name] else cut for cut in CUTS[name]]
-        rows.append([f"`{name}`", f"{TRAINED_SIZES[name]} px", weights, " ".join(cuts)])
-    return markdown_table(header, rows)
+    rows = [
+        {
+            "backbone": f"`{name}`",
+            "trained at": f"{TRAINED_SIZES[name]} px",
+            "weights that can be had: licence": ", ".join(
+                f"`{kind}`: {source.licence}" for kind, source in backbone.weights.items()
+            ),
+            "cuts (**auto**)": " ".join(f"**{cut}**" if cut == DEFAULT_CUTS[name] else cut for cut in CUTS[name]),
+        }
+        for name, backbone in BACKBONES.items()
+    ]
+    return markdown_table(rows)
 
 
 def matrix_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each backbone, and for each dataset its status, accuracies and seconds."""
     datasets = results["datasets"]
     names = list(dict.fromkeys(name for cells in datasets.values() for name in cells["backbones"]))
-    header = ["backbone (weights)", *(f"`{name}`{_matrix_shared(cells)}" for name, cells in datasets.items())]
     rows = []
     for name in names:
-        found = [cells["backbones"].get(name) for cells in datasets.values()]
-        weights = next(cell["weights"] for cell in found if cell)
-        rows.append(
-            [f"`{name}` ({WEIGHT_KINDS[weights]})", *(matrix_cell(cell) if cell else "not run" for cell in found)]
-        )
-    return markdown_table(header, rows)
+        found = {
+            f"`{dataset}`{_matrix_shared(cells)}": cells["backbones"].get(name) for dataset, cells in datasets.items()
+        }
+        weights = next(cell["weights"] for cell in found.values() if cell)
+        shown = {title: matrix_cell(cell) if cell else "not run" for title, cell in found.items()}
+        rows.append({"backbone (weights)": f"`{name}` ({WEIGHT_KINDS[weights]})", **shown})
+    return markdown_table(rows)
 
 
 def _matrix_shared(cells: dict[str, Any]) -> str:
@@ -154,50 +170,41 @@ def matrix_cell(cell: dict[str, Any]) -> str:
     return f"ok: {cell['head']:.3f} → {cell['finetuned']:.3f}, {cell['seconds']:.0f} s"
 
 
-def _matrix(root: Path) -> str:
-    return matrix_markdown(read_json(root / "benchmarks/results/matrix.json"))
-
-
-def _augment(root: Path) -> str:
-    ways = read_json(root / "benchmarks/results/augment.json")
+def _augment(ways: dict[str, Any]) -> str:
     names = {
         "cached": "`augment: cached`",
         "none": "`augment: none`",
         "on_the_fly": "`augment: on_the_fly`",
         "input": "`augment: on_the_fly`, `cut: input`",
     }
-    header = ["trained on", "epochs", "an epoch", "frozen pass", "cache on disk", "val. accuracy", "test accuracy"]
     rows = [
-        [
-            names[way],
-            str(row["epochs"]),
-            f"{row['seconds_per_epoch']:.1f} s",
-            f"{row['embed_seconds']:.0f} s",
-            f"{row['cached_bytes'] / 1e6:,.0f} MB",
-            f"{row['val_accuracy']:.3f}",
-            f"{row['accuracy']:.3f}",
-        ]
+        {
+            "trained on": names[way],
+            "epochs": str(row["epochs"]),
+            "an epoch": f"{row['seconds_per_epoch']:.1f} s",
+            "frozen pass": f"{row['embed_seconds']:.0f} s",
+            "cache on disk": f"{row['cached_bytes'] / 1e6:,.0f} MB",
+            "val. accuracy": f"{row['val_accuracy']:.3f}",
+            "test accuracy": f"{row['accuracy']:.3f}",
+        }
         for way, row in ways.items()
     ]
-    return markdown_table(header, rows)
+    return markdown_table(rows)
 
 
-def _sweep(root: Path) -> str:
-    path = root / "benchmarks/results/sweep.json"
-    if not path.exists():
-        return "Not measured yet: `make bench NAME=sweep`."
-    results = read_json(path)
+def _sweep(results: dict[str, Any]) -> str:
     parts, loop, ratio = results["seconds"], results["tutorial"], results["ratio"]
     count, cores = len(results["settings"]), f"{results['cores']} cores with {loop['vector_instructions']}"
     sweep = parts["queue"] + parts["run"] + parts["show"]
     header = [f"{count} settings, {results['epochs']} epochs each, on {cores}", "seconds", "times as fast"]
     rows = [
-        ["the tutorial's loop", f"{loop['seconds']:,.0f}", "1"],
-        ["this pipeline, frozen pass included", f"{sweep + parts['embed']:,.0f}", f"{ratio['with_embed']:.1f}"],
-        ["this pipeline, where the frozen pass is cached", f"{sweep:,.0f}", f"{ratio['without_embed']:.1f}"],
+        ("the tutorial's loop", f"{loop['seconds']:,.0f}", "1"),
+        ("this pipeline, frozen pass included", f"{sweep + parts['embed']:,.0f}", f"{ratio['with_embed']:.1f}"),
+        ("this pipeline, where the frozen pass is cached", f"{sweep:,.0f}", f"{ratio['without_embed']:.1f}"),
     ]
+    table = markdown_table(pd.DataFrame(rows, columns=header))
     picture = "![Validation loss and accuracy of each setting](../../benchmarks/results/sweep.png)"
-    return "\n\n".join([markdown_table(header, rows), f"{_estimated(loop, count)} {_best(results)}", picture])
+    return "\n\n".join([table, f"{_estimated(loop, count)} {_best(results)}", picture])
 
 
 def _estimated(loop: dict[str, Any], settings: int) -> str:
@@ -220,18 +227,20 @@ def _best(results: dict[str, Any]) -> str:
     return said + (f" {wrong} settings failed or collapsed." if wrong else "")
 
 
-def _learning_curve(root: Path) -> str:
-    path = root / "benchmarks/results/learning_curve.json"
-    if not path.exists():
-        return "Not measured yet: `make bench NAME=learning_curve`."
-    models = read_json(path)["models"]
+def _learning_curve(results: dict[str, Any]) -> str:
+    models = results["models"]
     summaries = {model: {row["images"]: row for row in curve["summary"]} for model, curve in models.items()}
     sizes = sorted({size for of_size in summaries.values() for size in of_size})
-    rows = [[f"{size:,}", *(_mean_error(of_size.get(size)) for of_size in summaries.values())] for size in sizes]
-    table = markdown_table(["training images", *(f"`{model}`" for model in models)], rows)
+    rows = [
+        {
+            "training images": f"{size:,}",
+            **{f"`{model}`": _mean_error(of_size.get(size)) for model, of_size in summaries.items()},
+        }
+        for size in sizes
+    ]
     said = [f"`{model}`: {curve['conclusion']}" for model, curve in models.items()]
     picture = "![Validation error over the training-set size](../../benchmarks/results/learning_curve.png)"
-    return "\n\n".join([table, *said, picture])
+    return "\n\n".join([markdown_table(rows), *said, picture])
 
 
 def _mean_error(row: dict[str, Any] | None) -> str:
@@ -248,13 +257,8 @@ def peers_markdown(results: dict[str, Any]) -> str:
     seeds = {seed for row in rows for seed, run in row["runs"].items() if run["status"] == "ok"}
     settings = results["settings"]
     machine = f"{results['cores']} cores with {results['vector_instructions']}"
-    header = [
-        f"{_seed_list(seeds)}, {settings['image_size']} pixels, {machine}",
-        *TEST_SCORES.values(),
-        "training",
-        "peak memory",
-    ]
-    return markdown_table(header, [[_peer_title(row, seeds), *_peer_cells(row["summary"])] for row in rows])
+    head = f"{_seed_list(seeds)}, {settings['image_size']} pixels, {machine}"
+    return markdown_table([{head: _peer_title(row, seeds), **_peer_cells(row["summary"])} for row in rows])
 
 
 def _seed_list(seeds: set[str]) -> str:
@@ -280,69 +284,60 @@ def _peer_title(row: dict[str, Any], seeds: set[str]) -> str:
     return f"{row['title']} ({', '.join(notes)})" if notes else str(row["title"])
 
 
-def _peer_cells(summary: dict[str, dict[str, float | None]]) -> list[str]:
+def _peer_cells(summary: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Scores, seconds and megabytes."""
-    if not summary:
-        return ["not run"] * (len(TEST_SCORES) + 2)
-    spread = {name: value["sd"] for name, value in summary.items()}
 
-    def cell(name: str, form: str, unit: str = "", scale: float = 1.0) -> str:
+    def cell(name: str, form: str = ".4f", unit: str = "", scale: float = 1.0) -> str:
         if name not in summary:
-            return "–"
-        mean, deviation = summary[name]["mean"], spread[name]
-        assert mean is not None
+            return "–" if summary else "not run"
+        mean, deviation = summary[name]["mean"], summary[name]["sd"]
         more = "" if deviation is None else f" ± {deviation * scale:{form}}"
         return f"{mean * scale:{form}}{more}{unit}"
 
-    scores = [cell(name, ".4f") for name in TEST_SCORES]
-    return [*scores, cell("seconds", ".0f", " s"), cell("peak_memory_bytes", ",.0f", " MB", 1e-6)]
+    memory = cell("peak_memory_bytes", ",.0f", " MB", 1e-6)
+    scores = {title: cell(name) for name, title in TEST_SCORES.items()}
+    return {**scores, "training": cell("seconds", ".0f", " s"), "peak memory": memory}
 
 
 def load_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each number of images."""
-    header = [
-        f"images ({results['cores']} cores)", "download", "preprocess", "its peak memory", "split alone",
-        "files in data/raw/images and data/records", "`dvc status` of both", "… of the images as files",
-    ]  # fmt: skip
     rows = []
     for row in results["rows"]:
         done = row["preprocess"]
         as_files = f"{row['status_of_files_s']:.1f} s" if "status_of_files_s" in row else "not measured"
-        rows.append([
-            f"{row['images']:,}",
-            f"{row['download']['seconds']:.1f} s",
-            f"{done['seconds']:.1f} s, {row['images'] / done['seconds']:,.0f} images/s",
-            f"{done['peak_memory_bytes'] / 1e6:,.0f} MB",
-            f"{row['split']['seconds']:.1f} s",
-            f"{row['raw']['files']} and {row['records']['files']}",
-            f"{row['status_s']:.1f} s",
-            as_files,
-        ])  # fmt: skip
-    return markdown_table(header, rows)
+        rows.append(
+            {
+                f"images ({results['cores']} cores)": f"{row['images']:,}",
+                "download": f"{row['download']['seconds']:.1f} s",
+                "preprocess": f"{done['seconds']:.1f} s, {row['images'] / done['seconds']:,.0f} images/s",
+                "its peak memory": f"{done['peak_memory_bytes'] / 1e6:,.0f} MB",
+                "split alone": f"{row['split']['seconds']:.1f} s",
+                "files in data/raw/images and data/records": f"{row['raw']['files']} and {row['records']['files']}",
+                "`dvc status` of both": f"{row['status_s']:.1f} s",
+                "… of the images as files": as_files,
+            }
+        )
+    return markdown_table(rows)
 
 
 def dask_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each runner and stage."""
     titles = {"preprocess": "preprocess: photographs", "embed": "embed: views of solar cells"}
-    header = [f"on {results['cores']} cores", "done by", "seconds", "start-up", "a second, while at work", "of local"]
-    rows = []
-    for stage, title in titles.items():
-        measured = results[stage]["rows"]
-        rows += [
-            [
-                title,
-                name,
-                *(f"{row[key]:.1f}" for key in ("seconds", "start_s")),
-                f"{row['rate']:.0f}",
-                f"{row['rate'] / measured['local']['rate']:.2f}",
-            ]
-            for name, row in measured.items()
-        ]
+    rows = [
+        {
+            f"on {results['cores']} cores": title,
+            "done by": name,
+            "seconds": f"{row['seconds']:.1f}",
+            "start-up": f"{row['start_s']:.1f}",
+            "a second, while at work": f"{row['rate']:.0f}",
+            "of local": f"{row['rate'] / results[stage]['rows']['local']['rate']:.2f}",
+        }
+        for stage, title in titles.items()
+        for name, row in results[stage]["rows"].items()
+    ]
     same = all(results[stage]["same_bytes"] for stage in titles)
     said = "All wrote the same bytes." if same else "They did **not** all write the same bytes."
-    return (
-        f"{markdown_table(header, rows)}\n\n{said} A task that does nothing takes {results['overhead_s'] * 1e3:.1f} ms."
-    )
+    return f"{markdown_table(rows)}\n\n{said} A task that does nothing takes {results['overhead_s'] * 1e3:.1f} ms."
 
 
 def killed_markdown(results: dict[str, Any]) -> str:
@@ -352,10 +347,9 @@ def killed_markdown(results: dict[str, Any]) -> str:
     late = sum(kill["ended"] for kill in kills)
     between = f" ({late} of them between two stages)" if late else ""
     parts = ", ".join(f"{part:.0%}" for part in dict.fromkeys(part for run in runs for part in run["parts"]))
-    stages = len({kill["stage"] for kill in kills})
     same = sum(run["outputs"] - len(run["differing"]) for run in runs)
     return (
-        f"{len(kills)} kills{between}: in {len(runs)} clone{'s' * (len(runs) > 1)}, in each of {stages} stages, when "
+        f"{len(kills)} kills{between}: in {len(runs)} clone{'s' * (len(runs) > 1)}, in every stage, when "
         f"{parts} of it was done. In the end {same} of {sum(run['outputs'] for run in runs)} outputs had the hashes of "
         "an undisturbed run."
     )
@@ -363,24 +357,17 @@ def killed_markdown(results: dict[str, Any]) -> str:
 
 def predict_markdown(results: dict[str, Any]) -> str:
     """Say how fast files are predicted in each format, and how far from TensorFlow what comes out is."""
-    header = [
-        f"`{results['model']}`, {results['images']:,} image files, {results['cores']} cores",
-        "images a second, start-up included",
-        "largest difference",
-        "mean",
-        "same class",
-    ]
     rows = [
-        [
-            f"`{name}`",
-            f"{way['images_per_second']:.0f}",
-            f"{way['largest_difference']:.1e}",
-            f"{way['mean_difference']:.1e}",
-            f"{way['agreement']:.1%}",
-        ]
+        {
+            f"`{results['model']}`, {results['images']:,} image files, {results['cores']} cores": f"`{name}`",
+            "images a second, start-up included": f"{way['images_per_second']:.0f}",
+            "largest difference": f"{way['largest_difference']:.1e}",
+            "mean": f"{way['mean_difference']:.1e}",
+            "same class": f"{way['agreement']:.1%}",
+        }
         for name, way in results["ways"].items()
     ]
-    return markdown_table(header, rows)
+    return markdown_table(rows)
 
 
 def serving_markdown(results: dict[str, Any]) -> str:
@@ -402,8 +389,14 @@ def exports_markdown(results: dict[str, Any]) -> str:
     """Return a table with a row for each backbone: by format, the mean difference from Keras, or what went wrong."""
     backbones = results["backbones"]
     formats = list(dict.fromkeys(name for found in backbones.values() for name in found))
-    rows = [[f"`{name}`", *(_export_cell(found[kind], kind) for kind in formats)] for name, found in backbones.items()]
-    return markdown_table(["mean difference of a probability", *(f"`{kind}`" for kind in formats)], rows)
+    rows = [
+        {
+            "mean difference of a probability": f"`{name}`",
+            **{f"`{kind}`": _export_cell(found[kind], kind) for kind in formats},
+        }
+        for name, found in backbones.items()
+    ]
+    return markdown_table(rows)
 
 
 def _export_cell(found: dict[str, Any], kind: Format) -> str:
@@ -420,8 +413,8 @@ def _exported(root: Path) -> str:
     return exported_markdown(figures, cost)
 
 
-def _if_measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[[Path], str]:
-    """Return what renders a file of benchmarks/results that may not be there yet."""
+def _measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[[Path], str]:
+    """Return what renders a file of benchmarks/results, which may not be there yet."""
 
     def block(root: Path) -> str:
         path = root / f"benchmarks/results/{name}.json"
@@ -443,9 +436,8 @@ def _packages(root: Path) -> str:
         declared = [name for name, stage in stages.items() if f"transfer/{package}" in stage.get("do", stage)["deps"]]
         again = round(sum(value for name, value in seconds.items() if name.split("@")[0] in declared))
         said = "all" if len(declared) == len(stages) else ", ".join(declared) or "none"
-        rows.append([f"`{package}`", said, f"{again} s" if declared else "0 s"])
-    header = ["a change in", "runs again", "time of those stages"]
-    return markdown_table(header, sorted(rows, key=lambda row: -int(row[2].split()[0])))
+        rows.append((again, {"a change in": f"`{package}`", "runs again": said, "time of those stages": f"{again} s"}))
+    return markdown_table([row for _, row in sorted(rows, key=lambda row: -row[0])])
 
 
 def _run(root: Path) -> str:
@@ -483,22 +475,28 @@ READ_BY_HAND = {
     "class_weights": "auto, none, balanced, or a number above 0 for each class",
 }
 """Types of params that are read by a function of their own, or may also be auto."""
-WORDS = {int: "integer", float: "number", str: "text"}
-SIGNS = {annotated_types.Gt: (">", "gt"), annotated_types.Ge: ("≥", "ge"), annotated_types.Lt: ("<", "lt"),
-         annotated_types.Le: ("≤", "le")}  # fmt: skip
+WORDS = {"integer": "integer", "number": "number", "string": "text", "null": "null"}
+SIGNS = {
+    "exclusiveMinimum": ">", "gt": ">", "minimum": "≥", "ge": "≥",
+    "exclusiveMaximum": "<", "lt": "<", "maximum": "≤", "le": "≤",
+}  # fmt: skip
+"""Bounds in the JSON schema of an integer, and in that of a number, which pydantic gives as they are declared."""
 
 
 def _parameters(root: Path) -> str:
     """Every key of params.yaml: its type by transfer/core/params.py, its default and its comment by the file."""
     text = (root / "params.yaml").read_text(encoding="utf-8")
     comments = comments_of(text)
-    rows = []
-    for key, kind, default in _keys(Params, yaml.safe_load(text), ""):
-        shown = "" if is_dataclass(kind) else f"`{_yaml(default)}`"
-        said = "" if is_dataclass(kind) else READ_BY_HAND.get(key) or type_words(kind)
-        rows.append([f"**`{key}`**" if is_dataclass(kind) else f"`{key}`", said, shown, comments.get(key, "")])
-    lines = [["key", "type", "default", "what it is"], ["---"] * 4, *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    rows = [
+        {
+            "key": f"**`{key}`**" if is_dataclass(kind) else f"`{key}`",
+            "type": "" if is_dataclass(kind) else READ_BY_HAND.get(key) or type_words(kind),
+            "default": "" if is_dataclass(kind) else f"`{_yaml(default)}`",
+            "what it is": comments.get(key, ""),
+        }
+        for key, kind, default in _keys(Params, yaml.safe_load(text), "")
+    ]
+    return markdown_table(rows, text=tuple(rows[0]))
 
 
 def _keys(schema: Any, values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
@@ -538,29 +536,18 @@ def comments_of(text: str) -> dict[str, str]:
 
 def type_words(kind: Any) -> str:
     """Say what values a type of params.py takes."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if kind in WORDS:
-        return WORDS[kind]
-    if origin is Annotated:
-        bounds = [bound for part in inside[1:] for bound in _bounds(part)]
-        return " ".join([type_words(inside[0]), ", ".join(bounds)]).strip()
-    if origin is Literal:
-        return ", ".join(str(value) for value in inside)
-    if origin is tuple:
-        return f"list of: {type_words(inside[0])}"
-    assert origin in (Union, UnionType), kind
-    return ", or ".join("null" if part is NoneType else type_words(part) for part in inside)
+    return _schema_words(TypeAdapter(kind).json_schema())
 
 
-def _bounds(part: Any) -> list[str]:
-    """Return what a part of an annotation says of a number's size."""
-    parts = getattr(part, "metadata", [part])
-    return [
-        f"{sign} {getattr(bound, name):,}"
-        for bound in parts
-        for kind, (sign, name) in SIGNS.items()
-        if isinstance(bound, kind)
-    ]
+def _schema_words(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return ", or ".join(map(_schema_words, schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "items" in schema:
+        return f"list of: {_schema_words(schema['items'])}"
+    bounds = [f"{sign} {schema[key]:,}" for key, sign in SIGNS.items() if key in schema]
+    return " ".join([WORDS[schema["type"]], ", ".join(bounds)]).strip()
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
@@ -569,22 +556,22 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "parameters": _parameters,
     "command-line": _command_line,
     "seeds": _seeds,
-    "speed": _speed,
-    "accelerator": _if_measured("accelerator", accelerator_markdown),
-    "preprocess": _preprocess,
+    "speed": _measured("speed", _speed),
+    "accelerator": _measured("accelerator", accelerator_markdown),
+    "preprocess": _measured("preprocess", _preprocess),
     "backbones": _backbones,
-    "matrix": _matrix,
-    "augment": _augment,
-    "sweep": _sweep,
-    "learning-curve": _learning_curve,
-    "peers": _if_measured("peers", peers_markdown),
-    "killed": _if_measured("killed", killed_markdown),
-    "killed-default": _if_measured("killed-default", killed_markdown),
-    "load": _if_measured("load", load_markdown),
-    "predict": _if_measured("predict", predict_markdown),
-    "serving": _if_measured("serving", serving_markdown),
-    "exports": _if_measured("exports", exports_markdown),
-    "dask": _if_measured("dask", dask_markdown),
+    "matrix": _measured("matrix", matrix_markdown),
+    "augment": _measured("augment", _augment),
+    "sweep": _measured("sweep", _sweep),
+    "learning-curve": _measured("learning_curve", _learning_curve),
+    "peers": _measured("peers", peers_markdown),
+    "killed": _measured("killed", killed_markdown),
+    "killed-default": _measured("killed-default", killed_markdown),
+    "load": _measured("load", load_markdown),
+    "predict": _measured("predict", predict_markdown),
+    "serving": _measured("serving", serving_markdown),
+    "exports": _measured("exports", exports_markdown),
+    "dask": _measured("dask", dask_markdown),
     "packages": _packages,
     "exported": _exported,
 }

@@ -13,7 +13,7 @@ from transfer.core.spec import Spec
 from transfer.core.strict import load_yaml, validate
 from transfer.results.performance import figures, find, read_reliability, read_results
 from transfer.results.pictures import draw_performance, draw_reliability
-from transfer.results.report import Evidence, Pictures, Settings, report
+from transfer.results.report import Evidence, Settings, report
 from transfer.results.subgroups import read_strata
 from transfer.results.tables import largest_class
 
@@ -58,8 +58,8 @@ def main() -> None:
     quarantine = pd.read_csv(QUARANTINE, dtype=str, keep_default_na=False, lineterminator="\n")
     evidence = Evidence(settings, card, spec, read_json(DATA), quarantine, results, findings)
     shown = (PICTURE, DIAGRAMS, MISTAKES / f"{evidence.ranked[0]}.png")
-    pictures = Pictures(*(os.path.relpath(picture, REPORT.parent) for picture in shown))
-    write_text(report(evidence, pictures), REPORT)
+    pictures = (os.path.relpath(picture, REPORT.parent) for picture in shown)
+    write_text(report(evidence, *pictures), REPORT)
     print(f"read   {EVALUATED}, {TRAINED}, {PREDICTED}, {RELIABILITY}, {COST}")
     print(f"wrote  {REPORT}, {TABLE}, {PICTURE}, {DIAGRAMS}, {FIGURES}")
     columns = ["model", "training_s", "val_accuracy", "accuracy", "accuracy_low", "accuracy_high", "f1", "auc"]

@@ -13,7 +13,7 @@ from transfer.core.strict import load_yaml, validate
 from transfer.export.calibrated import Calibrated
 from transfer.export.cost import measure
 from transfer.export.formats import FORMATS
-from transfer.export.model_card import base_model, model_card, of_model
+from transfer.export.model_card import CardFigures, base_model, model_card
 from transfer.export.parity import reference
 from transfer.export.table import export_report
 from transfer.export.write import export, make_contract
@@ -70,7 +70,7 @@ def main() -> None:
     write_json(figures, FIGURES)
     write_text(export_report(contract, figures, cost), TABLE)
     base = base_model(params.backbone, params.weights) if network.architecture.backbone else None
-    evidence = of_model(winner, compare, scores, read_json(DATA), base)
+    evidence = CardFigures(compare, scores, read_json(DATA), base)
     places = {name: FORMATS[name].place for name in done.written}
     write_text(model_card(contract, card, spec, evidence, places), EXPORT / "README.md")
     print(f"read   {MODELS[winner][1]}, the winner on the validation split: {winner}")

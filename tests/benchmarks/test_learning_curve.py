@@ -135,7 +135,7 @@ def test_the_summary_counts_what_was_trained() -> None:
 
 
 def test_results_are_drawn_and_shown_in_the_readme(tmp_path: Path) -> None:
-    assert BLOCKS["learning-curve"](tmp_path) == "Not measured yet: `make bench NAME=learning_curve`."
+    assert BLOCKS["learning-curve"](tmp_path) == "Not measured yet."
     curve = {"validation_images": 5000, **summarise(_points(), 5000)}
     flat = {**curve, "law": None, "conclusion": "No power law could be fitted."}
     results = {"models": {"head": curve, "finetuned": flat}}

@@ -135,7 +135,7 @@ def test_the_frozen_pass_counts_in_one_ratio_and_not_in_the_other() -> None:
 
 
 def test_the_readme_says_what_was_measured_and_what_was_estimated(tmp_path: Path) -> None:
-    assert BLOCKS["sweep"](tmp_path) == "Not measured yet: `make bench NAME=sweep`."
+    assert BLOCKS["sweep"](tmp_path) == "Not measured yet."
     results = _results()
     path = tmp_path / "benchmarks/results/sweep.json"
     write_json(results, path)

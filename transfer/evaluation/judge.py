@@ -21,15 +21,7 @@ from transfer.evaluation.occlusion import Classify, occlusion_map
 from transfer.evaluation.pictures import Mistake
 from transfer.evaluation.prediction_cost import measure
 from transfer.evaluation.scores import DIGITS, Predictions, operating_point, score
-from transfer.inference.engines import (
-    Engine,
-    EngineName,
-    TensorFlowEngine,
-    check_agreement,
-    choose_engine,
-    to_openvino,
-)
-from transfer.inference.openvino_engine import OpenVINOEngine
+from transfer.inference.engines import EngineName, check_agreement, choose_engine, make_engine, to_openvino
 from transfer.networks.model_files import load
 from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, normalise, read_records
 
@@ -59,11 +51,9 @@ class Evaluator:
     def __init__(self, architecture: Path, weights: Path, engine: EngineName) -> None:
         self._files = [architecture, weights]
         self._network = load(architecture, weights)
-        self.engine = choose_engine(engine)
-        whole = self._network.whole
+        whole, self.engine = self._network.whole, choose_engine(engine)
         self._converted = to_openvino(whole) if self.engine == "openvino" else None
-        converted = self._converted
-        self._run: Engine = TensorFlowEngine(whole) if converted is None else OpenVINOEngine(converted)
+        self._run = make_engine(whole, self.engine, self._converted)
         self._checked = False
 
     def predict(self, records: Path, spec: Spec, views: int) -> list[Predictions]:
@@ -146,10 +136,11 @@ def judge(
     scores |= calibrated
     scores = {name: round(value, DIGITS) for name, value in scores.items()}
     if spec.positive_class is not None:  # of what exported files give: they divide by the temperature as written down
-        tempered = (temper(split.probabilities, scores["temperature"]) for split in (validation, test))
         known, judged = (
-            dataclasses.replace(split, probabilities=np.asarray(probabilities, np.float32))
-            for split, probabilities in zip((validation, test), tempered, strict=True)
+            dataclasses.replace(
+                split, probabilities=temper(split.probabilities, scores["temperature"]).astype(np.float32)
+            )
+            for split in (validation, test)
         )
         point = operating_point(known, judged, spec.positive_class)
         scores |= {name: round(value, DIGITS) for name, value in point.items()}

@@ -1,7 +1,7 @@
 """Tables in Markdown, and how figures and names are written in them and elsewhere."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -17,12 +17,13 @@ def plain(text: str) -> str:
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def markdown_table(header: list[str], rows: list[list[str]], text: Collection[int] = ()) -> str:
-    """Return a Markdown table: the first column, and those whose numbers `text` gives, to the left, others right."""
-    rule = ["---" if column in (0, *text) else "---:" for column in range(len(header))]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in [header, rule, *rows]
-    )
+def markdown_table(table: pd.DataFrame | Sequence[Mapping[str, str]], text: Collection[str] = ()) -> str:
+    """Return a Markdown table of a data frame, or of rows: the first column and those in `text` to the left."""
+    frame = pd.DataFrame(table)
+    names = list(frame)
+    rule = ["---" if name in (names[0], *text) else "---:" for name in names]
+    lines: list[Iterable[object]] = [names, rule, *frame.itertuples(index=False, name=None)]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -4,12 +4,12 @@ import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -65,15 +65,10 @@ def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
         axis.set_axis_off()
     limit = max([MIN_FALL, *(float(np.abs(mistake.falls).max()) for mistake in mistakes)])
     pairs = axes.reshape(rows * MISTAKES_A_ROW, 2)
-    for (plain, mapped), mistake in zip(pairs, mistakes, strict=False):
-        plain.imshow(mistake.pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+    for pair, mistake in zip(pairs, mistakes, strict=False):
         name = mistake.image.rsplit("/", 1)[-1]
-        plain.set_title(
-            drawable(f"{name}\nis {mistake.actual}, taken for\n{mistake.predicted} ({mistake.probability:.0%})"),
-            fontsize=9,
-            parse_math=False,
-        )
-        shade = _shade(mapped, mistake.pixels, mistake.falls, limit)
+        said = f"{name}\nis {mistake.actual}, taken for\n{mistake.predicted} ({mistake.probability:.0%})"
+        shade = _beside(pair, mistake.pixels, mistake.falls, limit, said)
     if mistakes:
         bar = figure.colorbar(shade, ax=axes, location="bottom", aspect=60, pad=0.02)
         bar.set_label(
@@ -85,31 +80,27 @@ def draw_mistakes(mistakes: list[Mistake], title: str, path: Path) -> None:
     save(figure, path)
 
 
-def _shade(axis: Axes, pixels: Pixels, falls: NDArray[np.float32], limit: float) -> ScalarMappable:
-    """Draw an image in grey and what speaks for and against a class over it, and return the colours' scale."""
-    axis.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
-    shade = axis.imshow(falls, cmap="PuOr_r", vmin=-limit, vmax=limit, alpha=0.75 * np.abs(falls) / limit)
+def _beside(axes: NDArray[Any], pixels: Pixels, falls: NDArray[np.float32], limit: float, title: str) -> ScalarMappable:
+    """Draw an image, and beside it in grey with what speaks for and against a class; return the colours' scale."""
+    plain, mapped = axes
+    plain.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+    plain.set_title(drawable(title), fontsize=9, parse_math=False)  # a dollar sign is one
+    mapped.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+    shade = mapped.imshow(falls, cmap="PuOr_r", vmin=-limit, vmax=limit, alpha=0.75 * np.abs(falls) / limit)
     return ScalarMappable(shade.norm, shade.cmap)
 
 
 def draw_explanation(pixels: Pixels, falls: NDArray[np.float32], image: str, said: str, path: Path) -> None:
-    """Draw an image, and beside it what in it speaks for and against a class.
+    """Draw an image, uint8 (S, S, channels), and beside it what in it speaks for and against a class.
 
-    Args:
-        pixels: uint8 (S, S, channels).
-        falls: (S, S), by how much the log-odds of the class fall where that place is hidden.
-        image: its name.
-        said: the class and its probability.
-        path: of the PNG.
+    `falls`, (S, S), is as in `Mistake`; `image` is the image's name, and `said` the class and its probability.
     """
-    figure, (plain, mapped) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    plain.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
-    plain.set_title(drawable(image), fontsize=9, parse_math=False)  # a dollar sign is one
-    shade = _shade(mapped, pixels, falls, max(float(np.abs(falls).max()), MIN_FALL))
-    mapped.set_title(drawable(said), fontsize=9, parse_math=False)
-    bar = figure.colorbar(shade, ax=mapped, shrink=0.9)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    shade = _beside(axes, pixels, falls, max(float(np.abs(falls).max()), MIN_FALL), image)
+    axes[1].set_title(drawable(said), fontsize=9, parse_math=False)
+    bar = figure.colorbar(shade, ax=axes[1], shrink=0.9)
     bar.set_label("fall of its log-odds where this is hidden:\nabove 0 it speaks for the class", fontsize=8)
-    for axis in (plain, mapped):
+    for axis in axes:
         axis.set_axis_off()
     save(figure, path)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,34 +54,35 @@ def in_own_process(module: str, arguments: list[str], what: str) -> dict[str, ob
     return measured
 
 
-def _predictor(engine: str, files: list[Path], batch: int) -> tuple[Callable[[Floats], object], tuple[int, ...]]:
+def _predictor(
+    engine: str, files: list[Path], batch: int, views: int
+) -> tuple[Callable[[Floats], object], tuple[int, ...]]:
     """Load a model (OpenVINO: its .xml; TensorFlow: its .json and .weights.h5) for batches of one size.
 
-    Returns a function that predicts, and the shape of a batch.
+    Returns a function that predicts a batch in all views, and the shape of a batch.
     """
     if engine == "openvino":
         from transfer.inference.openvino_engine import OpenVINOEngine
 
         # One image is fastest with all cores on it, many with a core for each.
         loaded = OpenVINOEngine(files[0], rows=1, streams=1) if batch == 1 else OpenVINOEngine(files[0])
-        return (lambda images: list(loaded.run([images]))), (batch, *loaded.row_shape)
+        return (lambda images: list(loaded.run([images] * views))), (batch, *loaded.row_shape)
     from transfer.inference.engines import TensorFlowEngine
     from transfer.networks.model_files import load
 
     network = load(files[0], files[1])
     graph = TensorFlowEngine(network.whole)
-    return (lambda images: list(graph.run([images]))), (batch, *network.whole.input_shape[1:])
+    return (lambda images: list(graph.run([images] * views))), (batch, *network.whole.input_shape[1:])
 
 
-def _seconds_per_image(predict: Callable[[Floats], object], images: Floats, views: int) -> float:
+def median_seconds(work: Callable[[], object], warm_up: int, repeats: int) -> float:
+    """Return the median time that a call takes, of `repeats` calls after `warm_up` others."""
     times = []
-    for i in range(WARM_UP + REPEATS[len(images)]):
+    for _ in range(warm_up + repeats):
         start = time.perf_counter()
-        for _ in range(views):
-            predict(images)
-        if i >= WARM_UP:
-            times.append((time.perf_counter() - start) / len(images))
-    return statistics.median(times)
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[warm_up:])
 
 
 def main() -> None:
@@ -88,9 +90,10 @@ def main() -> None:
     engine, views, files = sys.argv[1], int(sys.argv[2]), [Path(name) for name in sys.argv[3:]]
     result: dict[str, object] = {"engine": engine}
     for batch in (1, BATCH):
-        predict, shape = _predictor(engine, files, batch)
+        predict, shape = _predictor(engine, files, batch, views)
         images = np.random.default_rng(0).random(shape, np.float32)
-        result[f"seconds_per_image_batch_{batch}"] = round(_seconds_per_image(predict, images, views), 6)
+        seconds = median_seconds(partial(predict, images), WARM_UP, REPEATS[batch])
+        result[f"seconds_per_image_batch_{batch}"] = round(seconds / batch, 6)
     result["peak_memory_bytes"] = peak_memory()
     print(json.dumps(result))
 

@@ -10,9 +10,9 @@ from sklearn import metrics
 
 from transfer.core.arrays import Floats, Labels
 
-MANY_CLASSES = 20
 MOST_MISTAKES = 12
 """Of a model's, those that are drawn and listed."""
+MANY_CLASSES = 20
 """More classes than these get one ROC and one precision-recall curve together, and not one each."""
 DEFAULT_THRESHOLD = 0.5  # the more likely of two classes
 DIGITS = 4  # that metrics are written with
@@ -84,12 +84,10 @@ def score(test: Predictions, classes: int, positive: int | None, alternative: fl
     if positive is not None:
         of_class = called_scores(test.labels == positive, test.predicted == positive)
         scores |= {"precision": of_class["precision"], "recall": of_class["recall"]}
+    scores["auc"] = _area(test, classes, positive, None)
+    scores["auc_weighted"] = _area(test, classes, positive, test.confidence)
     loss = metrics.log_loss(test.labels, sum_to_one(test.probabilities), labels=np.arange(classes))
-    areas = {
-        "auc": _area(test, classes, positive, None),
-        "auc_weighted": _area(test, classes, positive, test.confidence),
-    }
-    return scores | areas | {"log_loss": float(loss)}
+    return scores | {"log_loss": float(loss)}
 
 
 def _area(test: Predictions, classes: int, positive: int | None, weights: Floats | None) -> float:

@@ -141,7 +141,7 @@ READERS: dict[str, Callable[[Path, bool], Classifier]] = {
     "tensorflow": SavedModelClassifier,
 }
 """By the package that runs it."""
-SUFFIXES = {".xml": "openvino", ".onnx": "onnxruntime", ".tflite": "ai-edge-litert", "": "tensorflow"}
+SUFFIXES = {".xml": "openvino", ".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}
 """The package that runs a file that somebody has put elsewhere; a SavedModel is a folder."""
 
 
@@ -208,8 +208,8 @@ def open_classifier(path: Path, wanted: Format | None = None, latency: bool = Fa
         raise UserError(f"{path}: expected an exported classifier, received nothing there: dvc repro export")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         path = _place(path, choose_format(path, wanted))
-    package = SUFFIXES.get(path.suffix if path.is_file() else "")
-    if package is None or (path.is_file() and package == "tensorflow"):
+    package = SUFFIXES.get(path.suffix) if path.is_file() else "tensorflow"
+    if package is None:
         raise UserError(f"{path}: expected a folder, .xml, .onnx or .tflite, received a file with another suffix")
     if wanted is not None and FORMATS[wanted].package != package:
         raise UserError(f"{path}: expected the format {wanted}, received one that {package} runs")

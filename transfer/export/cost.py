@@ -5,7 +5,6 @@ second in batches of 32 (median), after warm-up, on images of the model's size, 
 """
 
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from transfer.core.cost import peak_memory
 from transfer.core.errors import run
 from transfer.core.params import Format
-from transfer.evaluation.prediction_cost import in_own_process
+from transfer.evaluation.prediction_cost import in_own_process, median_seconds
 from transfer.export.classifiers import Classifier, open_classifier
 
 BATCH = 32
@@ -38,13 +37,7 @@ def _seconds(classifier: Classifier, count: int) -> float:
     contract = classifier.contract
     shape = (count, contract.image_size, contract.image_size, contract.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    times = []
-    for number in range(WARM_UP[count] + REPEATS[count]):
-        start = time.perf_counter()
-        classifier.probabilities(images)
-        if number >= WARM_UP[count]:
-            times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return median_seconds(lambda: classifier.probabilities(images), WARM_UP[count], REPEATS[count])
 
 
 def main() -> None:

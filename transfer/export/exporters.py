@@ -159,7 +159,11 @@ def write_litert(network: Calibrated, path: Path, kind: str) -> None:
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
     if kind == "int8":
         _widen_depthwise(model)
-    _add_metadata(model, json.dumps(contract.properties()).encode())
+    buffer, entry = BufferT(), MetadataT()
+    buffer.data = json.dumps(contract.properties()).encode()
+    entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata.append(entry)
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
 
@@ -185,11 +189,3 @@ def int8_share(path: Path) -> float:
         if tensor.type in counts and model.buffers[tensor.buffer].data is not None:
             counts[tensor.type] += int(np.prod(tensor.shape))
     return round(counts[TensorType.INT8] / max(sum(counts.values()), 1), 3)
-
-
-def _add_metadata(model: ModelT, value: bytes) -> None:
-    buffer, entry = BufferT(), MetadataT()
-    buffer.data = value
-    entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata.append(entry)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
 from transfer.core.cards import Card
@@ -55,24 +56,20 @@ for name, probability in zip(contract["classes"], probabilities[0]):
 
 @dataclass(frozen=True)
 class CardFigures:
-    """What is known of the model: `intervals` its entry of them in metrics/compare.json, `scores` its
-    metrics/evaluate/MODEL.json, `data` metrics/data.json, and `subgroups` its rows of those in metrics/compare.json.
-    `base` is what it was fine-tuned from, on Hugging Face, if that is there.
+    """What is known of the winner: `compare` is metrics/compare.json, `scores` its metrics/evaluate/MODEL.json, `data`
+    metrics/data.json. `base` is what it was fine-tuned from, on Hugging Face, if that is there.
     """
 
-    intervals: dict[str, Any]
+    compare: dict[str, Any]
     scores: dict[str, float]
     data: dict[str, Any]
-    subgroups: list[dict[str, Any]]
     base: str | None
 
-
-def of_model(
-    model: str, compare: dict[str, Any], scores: dict[str, float], data: dict[str, Any], base: str | None
-) -> CardFigures:
-    """Pick what belongs to a model."""
-    rows = [row for row in compare["subgroups"] if row["model"] == model]
-    return CardFigures(compare["intervals"][model], scores, data, rows, base)
+    @property
+    def intervals(self) -> dict[str, Any]:
+        """Its test scores, with the ends of their intervals."""
+        found: dict[str, Any] = self.compare["intervals"][self.compare["winner"]]
+        return found
 
 
 def base_model(backbone: str, weights: str | WeightsFile) -> str | None:
@@ -129,30 +126,20 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 def _scores(spec: Spec, evidence: CardFigures) -> str:
     """Return the scores on the test split, in Markdown."""
-    of_f1 = f"F1 of *{plain(spec.positive or '')}*" if spec.positive_class is not None else "F1, mean over the classes"
-    rows = [
-        [of_f1 if name == "f1" else title, _interval(evidence.intervals, name)]
-        for name, (_, title) in METRICS.items()
-        if evidence.intervals.get(name) is not None
-    ]
-    scores = evidence.scores
-    rows += [
-        ["log loss, calibrated", f"{scores['log_loss_calibrated']:.3f}"],
-        ["expected calibration error, calibrated", f"{scores['ece_calibrated']:.3f}"],
-    ]
+    scores, positive = evidence.scores, plain(spec.positive or "")
+    titles = {name: title for name, (_, title) in METRICS.items() if evidence.intervals.get(name) is not None}
+    titles["f1"] = "F1, mean over the classes" if spec.positive_class is None else f"F1 of *{positive}*"
+    rows = {title: _interval(evidence.intervals, name) for name, title in titles.items()}
+    rows["log loss, calibrated"] = f"{scores['log_loss_calibrated']:.3f}"
+    rows["expected calibration error, calibrated"] = f"{scores['ece_calibrated']:.3f}"
     said = ""
     if spec.positive_class is not None:
         where = f"the same at the threshold {scores['threshold']:.4f}, which has the highest F1 on the validation split"
-        at_threshold = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
-        rows += [
-            [
-                f"precision, recall of *{plain(spec.positive or '')}*",
-                f"{scores['precision']:.3f}, {scores['recall']:.3f}",
-            ],
-            [where, at_threshold],
-        ]
+        rows[f"precision, recall of *{positive}*"] = f"{scores['precision']:.3f}, {scores['recall']:.3f}"
+        rows[where] = f"{scores['precision_at_threshold']:.3f}, {scores['recall_at_threshold']:.3f}"
         said = "\n\nThe threshold applies to the calibrated probabilities that the files return."
-    return markdown_table(["score", "on the test split (95 % interval)"], rows) + said
+    table = pd.DataFrame(rows.items(), columns=["score", "on the test split (95 % interval)"])
+    return markdown_table(table) + said
 
 
 def _limits(spec: Spec, evidence: CardFigures) -> str:
@@ -170,7 +157,8 @@ def _limits(spec: Spec, evidence: CardFigures) -> str:
         "It knows its classes only, and gives every image one of them, also one that shows nothing of the kind.",
         "Intervals are about other test images; another split or another seed of training gives another model.",
     ]
-    worst = min(evidence.subgroups, key=lambda row: row["accuracy_high"], default=None)  # few images prove little
+    found = [row for row in evidence.compare["subgroups"] if row["model"] == evidence.compare["winner"]]
+    worst = min(found, key=lambda row: row["accuracy_high"], default=None)  # few images prove little
     if worst is not None:
         lines.append(
             f"Of the subgroups that the dataset names, it is worst where {plain(worst['column'])} is "

@@ -101,7 +101,7 @@ def compare(classifier: Classifier, path: Path, expected: Reference) -> Parity:
     first = next(expected.batches())[:RESIZED]
     return Parity(
         bytes=size(path),
-        largest_difference=_largest(differences),
+        largest_difference=float(np.max(differences)),
         mean_difference=float(np.mean(differences)),
         agreement=float(np.mean(same)),
         agreement_where_sure=float(np.mean(same[sure])) if sure.any() else 1.0,
@@ -116,14 +116,17 @@ def size(path: Path) -> int:
 
 
 def _resize_difference(classifier: Classifier, images: Pixels) -> float:
-    """Compare what is said of larger images with what is said of them after Pillow has made them smaller."""
+    """Compare what is said of larger images with what is said of them after Pillow has made them smaller.
+
+    NaN counts as the largest difference that there is.
+    """
     height, width = images.shape[1:3]
     largest = 0.0
     for higher, wider in LARGER:
         rows, columns = (np.arange(round(n * by)) * n // round(n * by) for n, by in ((height, higher), (width, wider)))
         larger = np.ascontiguousarray(images[:, rows][:, :, columns])
         inside, before = classifier.probabilities(larger), classifier.probabilities(_resize(larger, height, width))
-        largest = max(largest, _largest(np.abs(inside - before)))
+        largest = max(largest, float(np.max(np.nan_to_num(np.abs(inside - before), nan=1.0))))
     return largest
 
 
@@ -132,11 +135,6 @@ def _resize(images: Pixels, height: int, width: int) -> Pixels:
     plain = images[..., 0] if images.shape[-1] == 1 else images
     resized = [Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR) for image in plain]
     return np.stack([np.asarray(image, np.uint8).reshape(height, width, -1) for image in resized])
-
-
-def _largest(differences: Probabilities) -> float:
-    """NaN counts as the largest difference that there is."""
-    return float(np.max(np.nan_to_num(differences, nan=1.0)))
 
 
 def check(found: Parity, name: Format) -> None:

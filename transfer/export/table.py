@@ -8,47 +8,35 @@ from transfer.export.contract import Contract
 from transfer.export.formats import FORMATS
 
 
-def _row(name: Format, found: dict[str, Any], spent: dict[str, Any]) -> list[str]:
+def _row(name: Format, found: dict[str, Any], spent: dict[str, Any]) -> dict[str, str]:
     """Return the row of a format, of what was found of it and what it spent."""
     resizing = found["resize_difference"]
-    return [
-        f"`{name}`: {FORMATS[name].place}",
-        f"{found['bytes'] / 1e6:.1f} MB"
+    return {
+        "format": f"`{name}`: {FORMATS[name].place}",
+        "size": f"{found['bytes'] / 1e6:.1f} MB"
         + (f", {found['int8_weights']:.0%} of the weights int8" if "int8_weights" in found else ""),
-        f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
-        f"{spent['images_per_second_batch_32']:.0f} images/s",
-        f"{found['mean_difference']:.1e} (tolerated: {found['tolerated_mean_difference']:g})",
-        f"{found['largest_difference']:.1e}",
-        f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "
+        "a single image": f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
+        "32 at a time": f"{spent['images_per_second_batch_32']:.0f} images/s",
+        "mean difference": f"{found['mean_difference']:.1e} (tolerated: {found['tolerated_mean_difference']:g})",
+        "largest": f"{found['largest_difference']:.1e}",
+        "same class": f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "
         f"{found['tolerated_agreement']:.0%})",
-        "outside" if resizing is None else f"within {resizing:.1e}",
-    ]
+        "resizing": "outside" if resizing is None else f"within {resizing:.1e}",
+    }
 
 
 def exported_markdown(figures: dict[str, Any], cost: dict[str, Any]) -> str:
-    """Return a Markdown table with a row for each format, and below it why others were left out.
+    """Return a table with a row for each format, and below it why others were left out, in Markdown.
 
-    Args:
-        figures: those of metrics/export.json.
-        cost: those of metrics/export-cost.json.
+    `figures` is metrics/export.json, and `cost` metrics/export-cost.json.
     """
-    header = [
-        "format",
-        "size",
-        "a single image",
-        "32 at a time",
-        "mean difference",
-        "largest",
-        "same class",
-        "resizing",
-    ]
     rows = [_row(name, found, cost[name]) for name, found in figures["formats"].items()]
     use = " or ".join(f"`{name}`" for name in figures["formats"]) or "another model"
     missing = [
         f"`{name}` was left out: {plain(found['reason'])}; use {use}."
         for name, found in figures.get("not_written", {}).items()
     ]
-    return "\n\n".join([markdown_table(header, rows), *missing])
+    return "\n\n".join([*([markdown_table(rows)] if rows else []), *missing])
 
 
 def export_report(contract: Contract, figures: dict[str, Any], cost: dict[str, Any]) -> str:

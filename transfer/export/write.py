@@ -73,12 +73,6 @@ class Exported:
 def export(network: Calibrated, formats: Sequence[Format], expected: Reference, folder: Path) -> Exported:
     """Write the formats into an empty folder, compare each with Keras, and remove what is too far from it.
 
-    Args:
-        network: what is exported.
-        formats: in which.
-        expected: what Keras says.
-        folder: where to.
-
     Raises:
         UserError: a package that runs a format is not installed.
     """

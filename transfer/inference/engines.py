@@ -73,9 +73,11 @@ def choose_engine(name: EngineName) -> EngineName:
     return "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
 
 
-def make_engine(model: keras.Model, name: EngineName) -> Engine:
-    """Compile `model` for the engine of that name."""
-    return TensorFlowEngine(model) if choose_engine(name) == "tensorflow" else OpenVINOEngine(to_openvino(model))
+def make_engine(model: keras.Model, name: EngineName, converted: openvino.Model | None = None) -> Engine:
+    """Compile `model` for the engine of that name; what `to_openvino` made of it, if that is there, for OpenVINO."""
+    if choose_engine(name) == "tensorflow":
+        return TensorFlowEngine(model)
+    return OpenVINOEngine(converted or to_openvino(model))
 
 
 def check_agreement(engine: Engine, model: keras.Model, batch: Floats, ends: Sequence[int] = ()) -> float:

@@ -6,7 +6,6 @@ Nothing of the dataset is written into them, such as names of classes: only our 
 import io
 import os
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,13 +14,13 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-SVG = "http://www.w3.org/2000/svg"
-LINK = "{http://www.w3.org/1999/xlink}href"
+UNWANTED = r"<metadata>.*?</metadata>|<style.*?</style>|font-family: [^;\"]*;? ?"
+"""The page has no need of metadata, a style sheet of its own and fonts of its own."""
 STYLE: Any = {  # matplotlib types its keys one by one
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched for, and takes the page's font
     "svg.hashsalt": "transfer",  # the same names inside the file each time
@@ -36,52 +35,31 @@ IN_PAGE = {INK: "currentColor", MUTED: "var(--muted)"} | {
     colour: f"var(--{model})" for model, colour in MODEL_COLOURS.items()
 }
 """Stand-ins, drawn with, and what the page's style sheet calls them, so that charts follow its light and dark."""
-DASHES = {"ann": "1.5 2", "cnn": "7 2 1.5 2", "head": "5 2.5", "finetuned": "none"}
-"""Dashes of the models' lines, which tell them apart without colours; as SVG has them, in line widths of about 1.6."""
+DASHES: dict[str, Any] = {"ann": (1.5, 2), "cnn": (7, 2, 1.5, 2), "head": (5, 2.5), "finetuned": None}
+"""Dashes and gaps of the models' lines, which tell them apart without colours, in line widths of about 1.6."""
 SIZE = (4.6, 4.2)  # inches of 72 units, of a chart that a telephone shows in its full width
 SMALL = (3.4, 2.5)  # of one among many
 CROWD = 4  # more lines than this in one chart are drawn paler
 
 
 def svg(figure: Figure, title: str, name: str) -> Markup:
-    """Return a figure as an SVG element, and close it.
+    """Return a figure, drawn in the stand-ins above, as an SVG element, and close it.
 
-    Args:
-        figure: drawn in the stand-ins above.
-        title: what the chart shows, for those who do not see it.
-        name: unlike that of any other chart of the page, of letters, digits and hyphens.
+    `title` says what it shows, to those who do not see it. `name` is unlike that of any other chart of the page, and of
+    letters, digits and hyphens.
     """
     with plt.rc_context(STYLE):
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
-    ET.register_namespace("", SVG)
-    root = ET.fromstring(file.getvalue())  # noqa: S314 (what matplotlib has just written)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}RDF", "}style")):
-                parent.remove(child)  # the style sheet would hold for the whole page, which has one like it
-        _for_page(parent, name)
-    for attribute in ("width", "height", "version"):
-        root.attrib.pop(attribute, None)
-    root.attrib |= {"class": "chart", "role": "img", "aria-label": title}
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 (ElementTree has escaped it)
-
-
-def _for_page(element: ET.Element, name: str) -> None:
-    """Make an element's names the chart's own, and its colours and fonts the page's."""
-    if LINK in element.attrib:
-        element.set("href", element.attrib.pop(LINK).replace("#", f"#{name}-"))
-    for attribute, value in element.attrib.items():
-        if attribute == "id":
-            element.set(attribute, f"{name}-{value}")
-        elif attribute == "style":
-            styled = re.sub(r"font-family: [^;]*;? ?", "", value)
-            for stand_in, colour in IN_PAGE.items():
-                styled = styled.replace(stand_in, colour)
-            element.set(attribute, styled)
-        else:
-            element.set(attribute, value.replace("url(#", f"url(#{name}-"))
+    _, _, drawn = re.sub(UNWANTED, "", file.getvalue(), flags=re.DOTALL).partition("<svg ")
+    _, _, drawn = drawn.partition(">")  # behind the opening tag, which is written anew
+    drawn = re.sub(r' id="|url\(#|href="#', rf"\g<0>{name}-", drawn).replace("xlink:href", "href")
+    for stand_in, colour in IN_PAGE.items():
+        drawn = drawn.replace(stand_in, colour)
+    width, height = 72 * figure.get_size_inches()
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" class="chart" role="img" aria-label="{escape(title)}">'
+    return Markup(opening + drawn)  # noqa: S704 (only our own words are in it, and what matplotlib draws)
 
 
 @contextmanager
@@ -97,12 +75,6 @@ def _axes(x: str, y: str, size: tuple[float, float]) -> Iterator[tuple[Figure, A
         yield figure, axis
 
 
-def _dashes(model: str) -> Any:
-    """Return a line style of matplotlib."""
-    parts = [] if DASHES[model] == "none" else [float(part) for part in DASHES[model].split()]
-    return (0, tuple(parts)) if parts else "-"
-
-
 def learning_curve(
     train: Sequence[float],
     validation: Sequence[float],
@@ -110,14 +82,10 @@ def learning_curve(
     words: tuple[str, str, str],
     limits: tuple[float, float] | None,
 ) -> Markup:
-    """Draw one score of one model over its epochs.
+    """Draw one score of one model after each epoch, on both splits.
 
-    Args:
-        train: the score on the training split after each epoch.
-        validation: that on the validation split.
-        kept: the epoch, from 1, whose weights were kept.
-        words: the model as the tables name it, in words, and the score.
-        limits: of the score's axis; None fits it to the values.
+    `kept` is the epoch, from 1, whose weights were kept; `words` are the model as the tables name it, in words, and the
+    score; `limits` are those of the score's axis, None fits it to the values.
     """
     model, title, score = words
     with _axes("epoch", "", SMALL) as (figure, axis):
@@ -138,14 +106,9 @@ def rates(
     name: str,
     title: str,
 ) -> Markup:
-    """Draw a curve of two rates for each model and class.
+    """Draw a curve of two rates for each model and class; name and title are as in `svg`.
 
-    Args:
-        curves: tables by model: class and the two columns.
-        columns: the rates, that of the horizontal axis first.
-        points: of models, to mark.
-        name: of the chart; see `svg`.
-        title: what it shows.
+    `curves` are tables by model, of class and the two `columns`, that of the x axis first. `points` are marked.
     """
     x, y = columns
     with _axes(x.replace("_", " "), y.replace("_", " "), SIZE) as (figure, axis):
@@ -157,8 +120,8 @@ def rates(
             lines = table.groupby("class", sort=False)
             for _, line in lines:
                 alpha = 0.5 if len(lines) > CROWD else 1.0
-                style = {"color": MODEL_COLOURS[model], "linestyle": _dashes(model), "linewidth": 1.6, "alpha": alpha}
-                axis.plot(line[x], line[y], **style)
+                dashes: Any = (0, DASHES[model]) if DASHES[model] else "-"
+                axis.plot(line[x], line[y], color=MODEL_COLOURS[model], linestyle=dashes, linewidth=1.6, alpha=alpha)
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         return svg(figure, title, name)
 
@@ -181,13 +144,7 @@ def reliability(table: pd.DataFrame, model: str, title: str) -> Markup:
 
 
 def intervals(table: pd.DataFrame, score: str, words: str) -> Markup:
-    """Draw a test score of all models as dots with their 95 % intervals.
-
-    Args:
-        table: the Model Performance Table: model, the score, and its ends, _low and _high.
-        score: name of the column.
-        words: what it is called.
-    """
+    """Draw a column of the Model Performance Table, called `words`, as dots with their 95 % intervals."""
     with _axes(f"{words} on the test split", "", (4.6, 0.42 * len(table) + 0.9)) as (figure, axis):
         for row, (model, value, low, high) in enumerate(
             zip(table["model"], table[score], table[f"{score}_low"], table[f"{score}_high"], strict=True)

@@ -18,6 +18,7 @@ from transfer.results.statistics import CONFIDENCE, Interval
 
 Reals = NDArray[np.float64]
 LEAST = 2  # images of either class that a variance needs
+QUANTILE = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # standard errors to either side that hold 95 %
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def area_interval(positive: NDArray[np.bool_], scores: Reals) -> Interval:
     spread = parts.area * (1 - parts.area)
     if spread == 0:
         return Interval(parts.area, parts.area)
-    middle, half = special.logit(parts.area), _quantile() * parts.error() / spread
+    middle, half = special.logit(parts.area), QUANTILE * parts.error() / spread
     return Interval(float(special.expit(middle - half)), float(special.expit(middle + half)))
 
 
@@ -101,14 +102,9 @@ class AreaComparison:
 
 
 def compare_areas(positive: NDArray[np.bool_], scores: Mapping[str, Reals]) -> list[AreaComparison]:
-    """Compare every two models by DeLong's test with Holm's correction (Holm 1979).
+    """Compare every two models by DeLong's test with Holm's correction (Holm 1979), where images are `enough`.
 
-    Args:
-        positive: whether each image is of the positive class, (n,).
-        scores: of each model, (n,), in the same order.
-
-    Returns:
-        A comparison of each pair; none where there are too few images (see `enough`).
+    `positive` says whether each image is of the positive class, (n,); `scores` are each model's, (n,).
     """
     if not enough(positive):
         return []
@@ -117,15 +113,11 @@ def compare_areas(positive: NDArray[np.bool_], scores: Mapping[str, Reals]) -> l
     for first, second in itertools.combinations(parts, 2):
         between = parts[second].minus(parts[first])
         difference, error = between.area, between.error()
-        half = _quantile() * error
+        half = QUANTILE * error
         p = _two_sided(difference, error, positive)
         rows.append((first, second, difference, difference - half, difference + half, p))
     corrected = multipletests([row[-1] for row in rows], method="holm")[1]
     return [AreaComparison(*row, float(p_holm)) for row, p_holm in zip(rows, corrected, strict=True)]
-
-
-def _quantile() -> float:
-    return float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
 def _two_sided(difference: float, error: float, positive: NDArray[np.bool_]) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from transfer.core.errors import UserError
@@ -21,8 +22,7 @@ from transfer.core.files import read_json, write_text
 from transfer.core.params import read_params
 from transfer.results import charts
 from transfer.results.html import inline, sections
-from transfer.results.performance import MODELS
-from transfer.results.templating import environment
+from transfer.results.performance import MODELS, read_reliability
 
 PARAMS = Path("params.yaml")
 REPORT = Path("metrics/REPORT.md")
@@ -36,6 +36,14 @@ RELIABILITY = Path("plots/reliability")
 HISTORY = Path("plots/history")
 PAGE = Path(".report/index.html")
 
+TEMPLATES = Environment(  # text is escaped, an unknown name is an error
+    loader=PackageLoader("transfer.results"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 PACKAGES = ("dvc", "keras", "tensorflow", "openvino", "numpy", "scipy", "scikit-learn", "statsmodels", "matplotlib")
 """Packages whose versions the page names."""
 SCORES = {"loss": "loss", "accuracy": "accuracy", "f1": "F1"}
@@ -45,8 +53,12 @@ CHARTED = ("Model Performance Table", "Calibration")
 """Sections of the report whose pictures the page shows as charts."""
 
 
-def inputs() -> list[Path]:
-    """Return all files that the page cannot be made without."""
+def require_results() -> None:
+    """Check that the pipeline has written what the page is made of.
+
+    Raises:
+        UserError: some of it is missing.
+    """
     of_models = [
         path
         for model in MODELS
@@ -59,21 +71,7 @@ def inputs() -> list[Path]:
             *(curve(model, split, score) for split in ("train", "validation") for score in SCORES),
         )
     ]
-    return [PARAMS, REPORT, TABLE, *of_models]
-
-
-def curve(model: str, split: str, score: str) -> Path:
-    """Return where a learning curve is (see `training.callbacks.LearningCurves`)."""
-    return HISTORY / model / "plots/metrics" / split / f"{score}.tsv"
-
-
-def require(paths: list[Path]) -> None:
-    """Check that the pipeline has written what the page is made of.
-
-    Raises:
-        UserError: some of it is missing.
-    """
-    if missing := [path for path in paths if not path.exists()]:
+    if missing := [path for path in (PARAMS, REPORT, TABLE, *of_models) if not path.exists()]:
         more = f" (nor {len(missing) - 1} others)" if missing[1:] else ""
         raise UserError(
             f"{missing[0]}: expected what the pipeline writes, received no such file{more}: run `dvc repro` first, or "
@@ -81,25 +79,25 @@ def require(paths: list[Path]) -> None:
         )
 
 
-def render(commit: str, state: str) -> str:
-    """Return the page of what the pipeline wrote below the working directory.
+def curve(model: str, split: str, score: str) -> Path:
+    """Return where a learning curve is (see `training.callbacks.LearningCurves`)."""
+    return HISTORY / model / "plots/metrics" / split / f"{score}.tsv"
 
-    Args:
-        commit: of the project, in words.
-        state: whether the results are those of the files that are there now, in words.
+
+def render(commit: str, state: str) -> str:
+    """Return the page of what the pipeline wrote below the working directory; see `commit` and `state`.
 
     Raises:
         UserError: some of it is missing.
     """
-    require(inputs())
+    require_results()
     heading, _, text = REPORT.read_text(encoding="utf-8").partition("\n")
     shown = sections(text, REPORT.parent, CHARTED)
     if EXPORT.exists():
         heading_of_export, _, exported = EXPORT.read_text(encoding="utf-8").partition("\n")
         shown += sections(f"## {heading_of_export.removeprefix('# ')}\n{exported}", EXPORT.parent, ())
     title = inline(heading.removeprefix("# "))
-    templates = environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    return templates.get_template("page.html.j2").render(
+    return TEMPLATES.get_template("page.html.j2").render(
         title=title,
         sections=shown,
         models=MODELS,
@@ -131,10 +129,8 @@ def _charts() -> dict[str, Any]:
         },
         "thresholds": bool(chosen),
         "reliability": {
-            model: charts.reliability(
-                pd.read_csv(RELIABILITY / f"{model}.csv"), model, f"Reliability diagram of {model}"
-            )
-            for model in MODELS
+            model: charts.reliability(bins, model, f"Reliability diagram of {model}")
+            for model, bins in read_reliability(RELIABILITY).items()
         },
     }
 

@@ -13,7 +13,7 @@ from transfer.core.files import read_json
 from transfer.core.spec import Spec
 from transfer.evaluation.markdown import p_value
 from transfer.results.delong import AreaComparison, area_interval, compare_areas, enough
-from transfer.results.statistics import Comparison, Interval, accuracy_interval, compare_pairs, f1_interval
+from transfer.results.statistics import Comparison, Interval, compare_pairs, f1_interval, mean_interval
 from transfer.results.subgroups import subgroups
 
 MODELS = {
@@ -97,15 +97,7 @@ def read_reliability(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def find(results: Results, strata: pd.DataFrame, spec: Spec, resamples: int, seed: int) -> Findings:
-    """Set the models side by side.
-
-    Args:
-        results: what was measured.
-        strata: columns to divide the test images by, in the order of the predictions (see `subgroups.read_strata`).
-        spec: the classes.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-    """
+    """Set the models side by side; `strata` is what `subgroups.read_strata` gives for the test images."""
     right = {model: (table["actual"] == table["predicted"]).to_numpy() for model, table in results.predictions.items()}
     areas = []
     if len(spec.classes) == TWO:
@@ -163,9 +155,10 @@ def performance_table(results: Results, spec: Spec, resamples: int, seed: int) -
 def _with_intervals(results: Results, model: str, spec: Spec, resamples: int, seed: int) -> dict[str, float]:
     """Return the test scores of a model that have intervals, with them."""
     table = results.predictions[model]
-    actual, predicted = (_numbers(table[column], spec.classes) for column in ("actual", "predicted"))
+    numbers = {name: number for number, name in enumerate(spec.classes)}
+    actual, predicted = (np.array(table[name].map(numbers), np.int64) for name in ("actual", "predicted"))
     intervals = {
-        "accuracy": accuracy_interval(actual, predicted, resamples, seed),
+        "accuracy": mean_interval((actual == predicted).astype(np.float64), resamples, seed),
         "f1": f1_interval(actual, predicted, len(spec.classes), spec.positive_class, resamples, seed),
         "auc": Interval(np.nan, np.nan),
     }
@@ -178,11 +171,6 @@ def _with_intervals(results: Results, model: str, spec: Spec, resamples: int, se
         columns[name] = results.scores[model][name]
         columns |= {f"{name}_low": round(interval.low, 4), f"{name}_high": round(interval.high, 4)}
     return columns
-
-
-def _numbers(names: pd.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    numbers = {name: number for number, name in enumerate(classes)}
-    return np.array([numbers[name] for name in names], np.int64)
 
 
 def verdicts(pairs: list[Comparison], areas: list[AreaComparison]) -> list[str]:
@@ -233,17 +221,15 @@ def figures(results: Results, findings: Findings) -> dict[str, object]:
 
     What is not defined is null.
     """
-    intervals = [f"{name}{end}" for name in ("accuracy", "f1", "auc") for end in ("", "_low", "_high")]
-    table = findings.table.to_dict("records")
+    names = [f"{name}{end}" for name in ("accuracy", "f1", "auc") for end in ("", "_low", "_high")]
+    intervals, groups = (
+        table.astype(object).where(table.notna(), None)  # JSON has no NaN
+        for table in (findings.table.set_index("model")[names], findings.subgroups)
+    )
     return {
         "winner": ranking(results)[0],
-        "intervals": {row["model"]: _defined({name: row[name] for name in intervals}) for row in table},
+        "intervals": intervals.to_dict("index"),
         "pairs": [asdict(pair) for pair in findings.pairs],
         "areas": [asdict(pair) for pair in findings.areas],
-        "subgroups": [_defined(row) for row in findings.subgroups.to_dict("records")],
+        "subgroups": groups.to_dict("records"),
     }
-
-
-def _defined(row: dict[Any, Any]) -> dict[Any, Any]:
-    """Replace NaN, which JSON has not, by None."""
-    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}

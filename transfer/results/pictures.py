@@ -10,12 +10,8 @@ from transfer.evaluation.pictures import save
 
 
 def draw_performance(table: pd.DataFrame, largest_class: float, path: Path) -> None:
-    """Draw test accuracy and test F1 of the models as bars with their 95 % intervals.
-
-    Args:
-        table: a row for each model: model, accuracy, accuracy_low, accuracy_high, f1, f1_low, f1_high.
-        largest_class: accuracy of always answering the largest class.
-        path: of the PNG.
+    """Draw accuracy and F1 of the Model Performance Table as bars with their 95 % intervals, and the accuracy of always
+    answering the largest class.
     """
     figure = Figure(figsize=(8, 0.8 * len(table) + 1.6), layout="constrained")
     axis = figure.subplots()
@@ -37,13 +33,9 @@ def draw_performance(table: pd.DataFrame, largest_class: float, path: Path) -> N
 
 
 def draw_reliability(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Draw a reliability diagram for each model: accuracy by confidence, before and after the temperature.
+    """Draw the tables that `calibration.calibrate` gives, by model: accuracy over confidence, before and after.
 
     The area of a dot is that of its bin's share of the images; on the diagonal, probabilities mean what they say.
-
-    Args:
-        tables: by model, as `calibration.calibrate` gives them.
-        path: of the PNG.
     """
     figure = Figure(figsize=(3 * len(tables), 3.4), layout="constrained")
     axes = figure.subplots(1, len(tables), squeeze=False)

@@ -12,8 +12,8 @@ import vl_convert
 
 from transfer.core.errors import run
 from transfer.core.files import write_text
-from transfer.results.templating import environment
 
+TEMPLATE = Path(__file__).parent / "templates/plots_page.html"
 PAGE = Path(".report/plots_template.html")
 VEGA_LITE = "5.21"  # of the versions in vl-convert, the newest for the schema (v5) that DVC's plot templates name
 PLACEHOLDERS = ("{refresh_tag}", "{scripts}", "{plot_divs}")
@@ -35,7 +35,7 @@ def vega() -> str:
 
 def plots_page() -> str:
     """Return the page, with DVC's placeholders for a refresh and the plots."""
-    return environment(keep_trailing_newline=True).get_template("plots_page.html.j2").render(vega=vega())
+    return TEMPLATE.read_text(encoding="utf-8").replace("{vega}", vega())
 
 
 def main() -> None:

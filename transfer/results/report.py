@@ -1,6 +1,6 @@
 """metrics/REPORT.md: the results, readable on their own. The page (`results.page`) shows the same text with charts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -9,7 +9,7 @@ from transfer.core.cards import Card, Table
 from transfer.core.params import IMBALANCED
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import BINS, NOT_FITTED
-from transfer.evaluation.markdown import counted, interval, markdown_table, p_value, plain
+from transfer.evaluation.markdown import counted, interval, p_value, plain
 from transfer.evaluation.scores import MANY_CLASSES
 from transfer.results import tables
 from transfer.results.performance import BASELINES, MODELS, SIGNIFICANCE, TWO, Findings, Results, ranking, verdicts
@@ -18,16 +18,8 @@ FEW_OF_A_CLASS = 10
 """Test images of a class, on average, below which the bootstrap interval of F1 as a mean over the classes lies too low.
 Simulated, it held the true F1 in 95 % of samples of 66 images a class, in 75 % of 6.6 and in 48 % of 2."""
 RESIZED = {"squash": "resized to", "crop": "cropped to squares and resized to", "pad": "resized and padded to"}
+UNSURE = "Not shown to be better"
 OVERFITTED = 0.1  # difference of training and validation accuracy from which the report calls a model overfitted
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Where the bar chart, the reliability diagrams and the winner's worst mistakes are, relative to the report."""
-
-    performance: str
-    reliability: str
-    mistakes: str
 
 
 @dataclass(frozen=True)
@@ -65,18 +57,20 @@ class Evidence:
         return self.spec.positive if self.spec.positive_class is not None else None
 
 
-def report(evidence: Evidence, pictures: Pictures) -> str:
-    """Return the report in Markdown."""
+def report(evidence: Evidence, performance: str, reliability: str, mistakes: str) -> str:
+    """Return the report in Markdown. The texts are paths, relative to it, of the bar chart, the reliability diagrams
+    and the winner's worst mistakes.
+    """
     sections = {
         "Summary": "\n".join(f"- {line}" for line in summary(evidence)),
-        "Model Performance Table": _performance(evidence, pictures.performance),
+        "Model Performance Table": _performance(evidence, performance),
         "Scores by class": _by_class(evidence),
         "Confusion matrices": _confusion(evidence),
         "Training": _training(evidence),
         "ROC, precision and recall": _scores(evidence),
-        "Worst mistakes": _mistakes(evidence, pictures.mistakes),
+        "Worst mistakes": _mistakes(evidence, mistakes),
         "Every pair of models": _pairs(evidence.findings),
-        "Calibration": f"{calibration(evidence.results)}\n\n![Reliability diagrams]({pictures.reliability})",
+        "Calibration": f"{calibration(evidence.results)}\n\n![Reliability diagrams]({reliability})",
         "Operating threshold": threshold(evidence.results, evidence.spec),
         "Subgroups of the test split": tables.subgroups(evidence.findings.subgroups, evidence.positive),
         "Data": _data(evidence),
@@ -137,24 +131,19 @@ def weakest_class(predictions: pd.DataFrame) -> str:
 
 def superiority(winner: str, findings: Findings) -> str:
     """Say which models the winner is significantly more accurate than, and which not."""
-    better: dict[str, float] = {}
-    worse: dict[str, float] = {}
-    others: dict[str, float] = {}
+    found: dict[str, dict[str, float]] = {"Significantly worse": {}, "Significantly better": {}, UNSURE: {}}
     for pair in findings.pairs:
         if winner in (pair.first, pair.second):
             other, sign = (pair.first, 1) if pair.second == winner else (pair.second, -1)
-            sure = better if sign * pair.difference > 0 else worse
-            (sure if pair.p_holm < SIGNIFICANCE else others)[f"`{other}`"] = pair.p_holm
+            sure = "Significantly better" if sign * pair.difference > 0 else "Significantly worse"
+            found[sure if pair.p_holm < SIGNIFICANCE else UNSURE][f"`{other}`"] = pair.p_holm
     said = []
-    for words, found, extreme, bound in (
-        ("Significantly worse than", worse, max, "≤"),
-        ("Significantly better than", better, max, "≤"),
-        ("Not shown to be better than", others, min, "≥"),
-    ):
-        if found:
-            p = p_value(extreme(found.values()))
-            p = p.replace("=", bound) if len(set(found.values())) > 1 else p
-            said.append(f"{words} {_listed(list(found))} (McNemar, Holm-adjusted p {p}).")
+    for words, others in found.items():
+        if others:
+            extreme, bound = (min, "≥") if words == UNSURE else (max, "≤")
+            p = p_value(extreme(others.values()))
+            p = p.replace("=", bound) if len(set(others.values())) > 1 else p
+            said.append(f"{words} than {_listed(list(others))} (McNemar, Holm-adjusted p {p}).")
     return " ".join(said)
 
 
@@ -218,7 +207,7 @@ def without_error(table: pd.DataFrame, images: int) -> str:
 def _training(evidence: Evidence) -> str:
     counts = list(evidence.data["classes"].get("train", {}).values())
     times = max(counts) / min(counts) if counts else 1.0
-    table = markdown_table(*tables.training(evidence.results), text=(4,))
+    table = tables.training(evidence.results)
     if evidence.settings.class_weights != "auto" or times < IMBALANCED:
         return table
     return (
@@ -232,7 +221,7 @@ def _by_class(evidence: Evidence) -> str:
     which = f", the {MANY_CLASSES} of {classes} classes with the lowest recall" if classes > MANY_CLASSES else ""
     return f"""`{winner}`{which}, on the test split.
 
-{markdown_table(*tables.by_class(evidence.results.predictions[winner]))}
+{tables.by_class(evidence.results.predictions[winner])}
 
 The other models': metrics/evaluate/MODEL.txt."""
 
@@ -250,7 +239,7 @@ def _confusion(evidence: Evidence) -> str:
 
 def _scores(evidence: Evidence) -> str:
     weights = weighting(evidence.card)
-    table = markdown_table(*tables.scores(evidence.results, evidence.findings.table, weighted=bool(weights)))
+    table = tables.scores(evidence.results, evidence.findings.table, weighted=bool(weights))
     return f"{table}\n\n{weights}"
 
 
@@ -293,24 +282,23 @@ def _uncertain(level: float, table: Table) -> bool:
 
 def _mistakes(evidence: Evidence, picture: str) -> str:
     winner = evidence.ranked[0]
-    rows = tables.mistakes(evidence.results.predictions[winner])
-    if not rows[1]:
-        return "No test image is misclassified."
+    table = tables.mistakes(evidence.results.predictions[winner])
+    if table == tables.NO_MISTAKE:
+        return table
     return f"""The test images that `{winner}` got wrong with the highest probability, before calibration. The heat maps
 show which parts of an image spoke for the wrong class: each part is blurred in turn, and the model asked again.
 
 ![The worst mistakes, with heat maps]({picture})
 
-{markdown_table(*rows, text=(1, 2))}"""
+{table}"""
 
 
 def _pairs(findings: Findings) -> str:
     no_areas = "ROC AUCs are compared only where there are two classes, with two test images of each (DeLong's test)."
     lines = "\n".join(f"- {line}" for line in verdicts(findings.pairs, findings.areas))
-    pairs, areas = ([asdict(pair) for pair in found] for found in (findings.pairs, findings.areas))
     return f"""{lines}
 
-{markdown_table(*tables.pairs(pairs, areas))}
+{tables.pairs(findings.pairs, findings.areas)}
 
 p-values are of the exact McNemar test (accuracy) and DeLong's test (ROC AUC), adjusted for all pairs after Holm.
 Intervals of accuracy are paired bootstrap percentiles: each resample draws the same images for both models.
@@ -324,7 +312,7 @@ def calibration(results: Results) -> str:
 
 A temperature of 1 changes nothing ({", ".join(left)}): on the validation split the model makes no mistakes, is no
 better than chance, or is calibrated already."""
-    return f"""{markdown_table(*tables.calibration(results))}
+    return f"""{tables.calibration(results)}
 
 Before → after temperature scaling (Guo et al. 2017), fitted on the validation split: above 1 the model was
 overconfident, below 1 underconfident. It changes no prediction. ECE is the mean difference of confidence and accuracy
@@ -342,7 +330,7 @@ with the highest F1 on the validation split ({spec.counts["validation"]} images;
 Test scores at 0.5 → at the threshold; all other figures here are at 0.5. The probabilities in plots/predictions and
 among the worst mistakes are uncalibrated: the threshold is not for them.
 
-{markdown_table(*tables.operating_points(results))}"""
+{tables.operating_points(results)}"""
 
 
 def _data(evidence: Evidence) -> str:
@@ -359,7 +347,7 @@ def _data(evidence: Evidence) -> str:
         parts += [
             f"### Quarantine\n\n{counted(data['quarantined'], 'image was', 'images were')} left out "
             "(data/quarantine.csv lists them):",
-            markdown_table(*tables.quarantine(evidence.quarantine), text=(2,)),
+            tables.quarantine(evidence.quarantine),
         ]
     return "\n\n".join(parts)
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +19,21 @@ CONFIDENCE = 0.95
 BLOCK = 100  # resamples computed at a time: bounds the memory
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A confidence interval."""
 
     low: float
     high: float
 
 
-def accuracy_interval(labels: Labels, predicted: Labels, resamples: int, seed: int) -> Interval:
-    """Return the 95 % percentile bootstrap interval of the accuracy (Efron and Tibshirani 1993, chapter 13)."""
-    right = (labels == predicted).astype(np.float64)
-    return _percentile((right,), lambda values, axis: np.mean(values, axis=axis), resamples, seed)
+def mean_interval(values: NDArray[np.float64], resamples: int, seed: int) -> Interval:
+    """Return the 95 % percentile bootstrap interval of a mean over images (Efron and Tibshirani 1993, chapter 13).
+
+    Of the accuracy, where the values (n,) are 1 for an image that is right and 0 for another. Of the difference of two
+    accuracies, where they are those of the second model less those of the first: that is paired, and images that both
+    have right, or both wrong, widen nothing.
+    """
+    return _percentile((values,), lambda values, axis: np.mean(values, axis=axis), resamples, seed)
 
 
 def binomial_interval(right: int, images: int) -> Interval:
@@ -40,24 +43,7 @@ def binomial_interval(right: int, images: int) -> Interval:
         right: how many images are classified rightly.
         images: how many there are, 1 or more.
     """
-    low, high = proportion_confint(right, images, alpha=1 - CONFIDENCE, method="beta")
-    return Interval(float(low), float(high))
-
-
-def difference_interval(first: NDArray[np.bool_], second: NDArray[np.bool_], resamples: int, seed: int) -> Interval:
-    """Return the 95 % percentile bootstrap interval of the accuracy of the second model less that of the first.
-
-    It is paired: what is drawn with replacement are images, each with what both models made of it, that is the
-    difference of the two, -1, 0 or 1. Images that both have right, or both wrong, so widen nothing.
-
-    Args:
-        first: whether the first model has each image right, (n,).
-        second: the same of the second model, in the same order.
-        resamples: how many.
-        seed: of the draw.
-    """
-    gains = second.astype(np.float64) - first.astype(np.float64)
-    return _percentile((gains,), lambda values, axis: np.mean(values, axis=axis), resamples, seed)
+    return Interval(*map(float, proportion_confint(right, images, alpha=1 - CONFIDENCE, method="beta")))
 
 
 def f1_interval(
@@ -83,7 +69,7 @@ def _percentile(data: tuple[NDArray[Any], ...], statistic: Callable[..., Any], r
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+    return Interval(*map(float, result.confidence_interval))
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ class Comparison:
     """Two models on the same images: how many only one of them has right, and what that says.
 
     `difference` is the accuracy of the second less that of the first, `low` and `high` are the ends of its 95 %
-    interval (see `difference_interval`). `p` is that of the exact McNemar test, two-sided; `p_holm` is corrected for
+    interval (see `mean_interval`). `p` is that of the exact McNemar test, two-sided; `p_holm` is corrected for
     the number of pairs compared. The intervals are not: each is that of one pair looked at alone.
     """
 
@@ -116,12 +102,11 @@ def compare_pairs(right: dict[str, NDArray[np.bool_]], resamples: int, seed: int
     """
     rows = []
     for first, second in itertools.combinations(right, 2):
-        only_first = int(np.sum(right[first] & ~right[second]))
-        only_second = int(np.sum(~right[first] & right[second]))
-        interval = difference_interval(right[first], right[second], resamples, seed)
-        difference = (only_second - only_first) / len(right[first])
-        p = mcnemar_p(only_first, only_second)
-        rows.append((first, second, only_first, only_second, difference, interval.low, interval.high, p))
+        gains = right[second].astype(np.float64) - right[first]
+        only_first, only_second = int(np.sum(gains < 0)), int(np.sum(gains > 0))
+        interval = mean_interval(gains, resamples, seed)
+        difference = (only_second - only_first) / len(gains)
+        rows.append((first, second, only_first, only_second, difference, *interval, mcnemar_p(only_first, only_second)))
     corrected = multipletests([row[-1] for row in rows], method="holm")[1]
     return [Comparison(*row, float(p_holm)) for row, p_holm in zip(rows, corrected, strict=True)]
 

@@ -13,15 +13,9 @@ from transfer.results.statistics import binomial_interval
 
 
 def read_strata(path: Path, columns: tuple[str, ...], images: list[str]) -> pd.DataFrame:
-    """Read the values that images have in the columns which the dataset's card stratifies by.
+    """Read the values that `images` have in the columns which the dataset's card stratifies by, from data/splits.csv.
 
-    Args:
-        path: of the table of splits that preprocess wrote.
-        columns: their names.
-        images: those wanted, in this order.
-
-    Returns:
-        A row for each image, a column (text) for each name; without columns where the card names none.
+    Returns a row for each image, in this order, and a column (text) for each of `columns`.
 
     Raises:
         UserError: the table lacks an image, or its strata are not of these columns.
@@ -38,12 +32,7 @@ def read_strata(path: Path, columns: tuple[str, ...], images: list[str]) -> pd.D
 
 
 def subgroups(predictions: Mapping[str, pd.DataFrame], strata: pd.DataFrame, positive: str | None) -> pd.DataFrame:
-    """Score every model on every subgroup of the test images.
-
-    Args:
-        predictions: of each model, with the columns actual and predicted.
-        strata: a column for each way to divide the images, in the order of the predictions.
-        positive: name of the positive class, where there is one.
+    """Score every model on every subgroup of the test images; `strata` has a column for each way to divide them.
 
     Returns:
         A row for each subgroup and model, the subgroups in the order of their values, numbers by size: column, value,

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from transfer.core.cards import Card
 from transfer.core.spec import Spec
 from transfer.export.contract import Contract
-from transfer.export.model_card import PROGRAM, CardFigures, base_model, licence_metadata, model_card, of_model
+from transfer.export.model_card import PROGRAM, CardFigures, base_model, licence_metadata, model_card
 
 CONTRACT = Contract(
     "head", ("no", "yes: <b>"), 32, 3, True, "Look at it.", 1, 0.75, "Pictures: many", "CC0: really", "somebody"
@@ -21,6 +21,7 @@ SCORES = {
     "log_loss_calibrated": 0.31, "ece_calibrated": 0.032,
 }  # fmt: skip
 COMPARE: dict[str, Any] = {
+    "winner": "head",
     "intervals": {
         "cnn": {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "f1": 0.5, "auc": 0.5},
         "head": {
@@ -47,7 +48,7 @@ def _card(evidence: CardFigures, spec: Spec = SPEC) -> str:
 
 @pytest.fixture
 def evidence() -> CardFigures:
-    return of_model("head", COMPARE, SCORES, DATA, "timm/tf_efficientnet_lite0.in1k")
+    return CardFigures(COMPARE, SCORES, DATA, "timm/tf_efficientnet_lite0.in1k")
 
 
 def test_metadata_are_what_hugging_face_reads(evidence: CardFigures) -> None:
@@ -113,23 +114,28 @@ def test_scores_are_those_of_the_model_with_their_intervals(evidence: CardFigure
 def test_one_image_does_not_make_the_worst_subgroup(evidence: CardFigures) -> None:
     single = {"model": "head", "column": "kind", "value": "odd", "images": 1, "accuracy": 0.0, "accuracy_low": 0.0,
               "accuracy_high": 0.975}  # fmt: skip
-    text = " ".join(_card(replace(evidence, subgroups=[*evidence.subgroups, single])).split())
+    both = {**COMPARE, "subgroups": [*COMPARE["subgroups"], single]}
+    text = " ".join(_card(replace(evidence, compare=both)).split())
     assert "worst where kind is 0.333: " in text
-    assert "(0.000 to 0.975) on 1 image." in " ".join(_card(replace(evidence, subgroups=[single])).split())
+    assert "(0.000 to 0.975) on 1 image." in " ".join(
+        _card(replace(evidence, compare={**COMPARE, "subgroups": [single]})).split()
+    )
 
 
 def test_limits_name_the_worst_subgroup_of_this_model(evidence: CardFigures) -> None:
     text = " ".join(_card(evidence).split())
     assert "worst where kind is 0.333: accuracy 0.800 (0.700 to 0.900) on 73 images" in text
     assert "names no groups" in text
-    grouped = " ".join(_card(replace(evidence, data={**DATA, "groups": 7}, subgroups=[])).split())
+    grouped = " ".join(
+        _card(replace(evidence, data={**DATA, "groups": 7}, compare={**COMPARE, "subgroups": []})).split()
+    )
     assert "The 7 groups that the dataset names lie whole in one split" in grouped
     assert "worst where" not in grouped
 
 
 def test_without_a_positive_class_there_is_no_threshold(evidence: CardFigures) -> None:
-    intervals = {**evidence.intervals, "auc": None}
-    text = _card(replace(evidence, intervals=intervals), replace(SPEC, positive=None))
+    compare = {**COMPARE, "intervals": {"head": {**evidence.intervals, "auc": None}}}
+    text = _card(replace(evidence, compare=compare), replace(SPEC, positive=None))
     assert "threshold" not in text
     assert "ROC AUC" not in text
     assert "roc_auc" not in text

@@ -63,6 +63,11 @@ def test_a_picture_that_is_not_here_is_said_to_be_in_the_cache(tmp_path: Path) -
     assert "<img" not in body
 
 
+def test_a_character_that_xml_has_not_is_replaced(tmp_path: Path) -> None:
+    (section,) = sections("## A\n\nx\x01y\n", tmp_path, ())
+    assert section.body == "<p>x\ufffdy</p>\n"
+
+
 def test_nothing_in_the_text_is_taken_for_html_or_leads_elsewhere() -> None:
     said = inline("<b>x</b> [a](http://example.invalid) <http://example.invalid> \\*y\\*")
     assert said == "&lt;b&gt;x&lt;/b&gt; [a](http://example.invalid) &lt;http://example.invalid&gt; *y*"

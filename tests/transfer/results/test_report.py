@@ -13,7 +13,6 @@ from tests.transfer.results.test_performance import make_findings, make_results,
 from transfer.core.cards import Card, read_card
 from transfer.results.report import (
     Evidence,
-    Pictures,
     Settings,
     calibration,
     largest_class,
@@ -36,7 +35,7 @@ DATA: dict[str, Any] = {
     "classes": {"train": {"7": 6, "NA": 3}},
     "duplicates": {"identical": 0, "near": 0, "identical_with_several_labels": 0, "taken_out_of_given_splits": 0},
 }
-PICTURES = Pictures("bars.png", "diagrams.png", "mistakes.png")
+PICTURES = ("bars.png", "diagrams.png", "mistakes.png")
 
 
 def make_evidence(
@@ -60,7 +59,7 @@ def make_evidence(
 
 def test_the_report_says_first_what_matters_and_last_what_it_does_not_show(tmp_path: Path) -> None:
     evidence = make_evidence(tmp_path)
-    text = report(evidence, PICTURES)
+    text = report(evidence, *PICTURES)
     assert [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")] == [
         "Summary", "Model Performance Table", "Scores by class", "Confusion matrices", "Training",
         "ROC, precision and recall", "Worst mistakes", "Every pair of models", "Calibration", "Operating threshold",
@@ -70,7 +69,7 @@ def test_the_report_says_first_what_matters_and_last_what_it_does_not_show(tmp_p
     assert "| `head` − `ann` | +" in text
     assert "### Winner: `finetuned`" in text
     assert "### Runner-up: `head`" in text
-    assert all(f"]({picture})" in text for picture in dataclasses.astuple(PICTURES))
+    assert all(f"]({picture})" in text for picture in PICTURES)
     assert "the calibrated probability of *NA*, as the exported files give it" in text
     assert "| one | 1 | " in text
     assert "weighted" not in text
@@ -78,7 +77,7 @@ def test_the_report_says_first_what_matters_and_last_what_it_does_not_show(tmp_p
     assert "balances the loss" not in text
     assert "nan" not in text
     left_out = dataclasses.replace(evidence, data={**DATA, "quarantined": 1, "groups": 44})
-    text = report(left_out, PICTURES)
+    text = report(left_out, *PICTURES)
     assert "1 image was left out" in text
     assert "| empty | 1 | a.png |" in text
     assert "Images of one group share a split (44 groups)." in text
@@ -98,7 +97,7 @@ def test_the_summary_has_six_lines_with_the_figures_of_the_tables(tmp_path: Path
 
 def test_of_many_classes_the_report_says_what_is_left_out(tmp_path: Path) -> None:
     evidence = make_evidence(tmp_path, tuple(f"class {i}" for i in range(200)), None, 400)
-    text = report(evidence, PICTURES)
+    text = report(evidence, *PICTURES)
     assert "ROC AUCs are compared only where there are two classes" in text
     assert "None, as there are more than two classes" in text
     assert "the 20 of 200 classes with the lowest recall" in text
@@ -120,7 +119,7 @@ def test_the_largest_class_is_what_a_model_has_to_beat(tmp_path: Path) -> None:
     assert "no model beats always answering the largest class" in next_step(evidence)
     found["accuracy"] = 0.8
     assert largest_class(evidence.results, found) == f"{said}."
-    assert said in report(evidence, PICTURES)
+    assert said in report(evidence, *PICTURES)
 
 
 def test_a_model_that_is_as_good_as_the_largest_class_but_for_rounding_is_no_better(tmp_path: Path) -> None:
@@ -188,9 +187,9 @@ def test_the_report_says_when_classes_are_balanced_by_default(tmp_path: Path) ->
     said = (
         "The largest class has 10 times the training images of the smallest, so `class_weights: auto` balances the loss"
     )
-    assert said in report(uneven, PICTURES)
+    assert said in report(uneven, *PICTURES)
     told = dataclasses.replace(uneven, settings=dataclasses.replace(evidence.settings, class_weights="none"))
-    assert said not in report(told, PICTURES)
+    assert said not in report(told, *PICTURES)
 
 
 def test_a_score_without_an_error_is_said_to_prove_little() -> None:
@@ -248,7 +247,7 @@ def test_where_no_temperature_could_be_fitted_the_report_says_so(tmp_path: Path)
 def test_names_of_the_dataset_are_text(tmp_path: Path) -> None:
     evidence = make_evidence(tmp_path, ("*a*", "[b](c)"), "[b](c)")
     evidence = dataclasses.replace(evidence, card=Card(title="<i>`x`"))
-    text = report(evidence, PICTURES)
+    text = report(evidence, *PICTURES)
     assert text.startswith("# Model report: \\<i>\\`x\\`\n")
     assert "\nDataset: \\<i>" in text
     assert "| \\*a\\* |" in text

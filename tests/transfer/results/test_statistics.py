@@ -9,18 +9,16 @@ from scipy import stats
 
 from transfer.evaluation.scores import f1
 from transfer.results.statistics import (
-    accuracy_interval,
     binomial_interval,
     compare_pairs,
-    difference_interval,
     f1_interval,
     mcnemar_p,
+    mean_interval,
 )
 
 
 def test_accuracy_interval_is_close_to_the_binomial_one() -> None:
-    labels, predicted = np.zeros(400, np.int64), np.array([1] * 80 + [0] * 320)
-    interval = accuracy_interval(labels, predicted, 4000, 1)
+    interval = mean_interval(np.array([0.0] * 80 + [1.0] * 320), 4000, 1)
     half = 1.96 * math.sqrt(0.8 * 0.2 / 400)
     assert interval.low == pytest.approx(0.8 - half, abs=0.006)
     assert interval.high == pytest.approx(0.8 + half, abs=0.006)
@@ -28,7 +26,8 @@ def test_accuracy_interval_is_close_to_the_binomial_one() -> None:
 
 def test_intervals_are_the_same_for_the_same_seed() -> None:
     labels, predicted = np.array([0, 1] * 50), np.array([0, 1, 1, 1] * 25)
-    assert accuracy_interval(labels, predicted, 200, 3) == accuracy_interval(labels, predicted, 200, 3)
+    right = (labels == predicted).astype(np.float64)
+    assert mean_interval(right, 200, 3) == mean_interval(right, 200, 3)
     one = f1_interval(labels, predicted, 2, 1, 500, 3)
     assert one == f1_interval(labels, predicted, 2, 1, 500, 3)
     assert one.low < 0.8 < one.high  # F1: 50 hits, 25 false alarms
@@ -96,7 +95,7 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     covered = []
     for seed in range(600):
         first, second = _null(random, 200)
-        interval = difference_interval(first, second, 300, seed)
+        interval = mean_interval(second.astype(np.float64) - first, 300, seed)
         covered.append(interval.low <= 0 <= interval.high)
     assert 0.92 < np.mean(covered) < 0.98
 
@@ -105,13 +104,13 @@ def test_the_interval_of_a_difference_is_close_to_the_normal_one() -> None:
     """Of n images b only the first has right, c only the second: the variance is (b + c - (b - c)^2 / n) / n^2."""
     first, second = np.array([True] * 30 + [False] * 70 + [True] * 300), np.array([False] * 30 + [True] * 370)
     half = 1.96 * math.sqrt((30 + 70 - 40**2 / 400) / 400**2)
-    interval = difference_interval(first, second, 4000, 1)
+    interval = mean_interval(second.astype(np.float64) - first, 4000, 1)
     assert interval.low == pytest.approx(0.1 - half, abs=0.005)
     assert interval.high == pytest.approx(0.1 + half, abs=0.005)
     (pair,) = compare_pairs({"a": first, "b": second}, 4000, 1)
     assert pair.difference == pytest.approx(0.1)
     assert (pair.low, pair.high) == (interval.low, interval.high)
-    alike = difference_interval(first, first, 100, 1)
+    alike = mean_interval(np.zeros(400), 100, 1)
     assert (alike.low, alike.high) == (0, 0)
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from tests.transfer.results.test_performance import make_results, make_spec
 from transfer.results import tables
+from transfer.results.delong import AreaComparison
 from transfer.results.performance import MODELS, Results
+from transfer.results.statistics import Comparison
 from transfer.results.subgroups import subgroups
 
 TABLE = pd.DataFrame([{"model": model, "auc": 0.9, "auc_low": 0.85, "auc_high": 0.95} for model in MODELS])
@@ -23,13 +25,19 @@ PREDICTIONS = pd.DataFrame(
 )
 
 
+def _cells(table: str) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a table in Markdown."""
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    return header, rows
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
     return make_results(make_spec(("7", "NA"), "NA", 60), tmp_path)
 
 
 def test_scores_that_there_are_not_or_that_say_the_same_are_left_out(results: Results) -> None:
-    header, rows = tables.scores(results, TABLE, weighted=True)
+    header, rows = _cells(tables.scores(results, TABLE, weighted=True))
     assert header == [
         "model", "accuracy", "weighted accuracy", "F1", "macro F1", "precision", "recall", "log loss",
         "weighted ROC AUC", "ROC AUC (95 %)",
@@ -39,20 +47,19 @@ def test_scores_that_there_are_not_or_that_say_the_same_are_left_out(results: Re
     assert rows[0][-1] == "0.900 (0.850 to 0.950)"
     for found in results.scores.values():
         found["f1_macro"] = found["f1"]
-    header, _ = tables.scores(results, TABLE, weighted=False)
+    header, _ = _cells(tables.scores(results, TABLE, weighted=False))
     assert header == ["model", "accuracy", "F1", "precision", "recall", "log loss", "ROC AUC (95 %)"]
-    header, rows = tables.scores(results, TABLE.assign(auc_low=None, auc_high=None), weighted=False)
+    header, rows = _cells(tables.scores(results, TABLE.assign(auc_low=None, auc_high=None), weighted=False))
     assert (header[-1], rows[0][-1]) == ("ROC AUC, one against the rest", "0.900")
 
 
 def test_pairs_have_areas_where_these_are_compared() -> None:
-    pair = {"first": "ann", "second": "cnn", "difference": 0.05, "low": -0.01, "high": 0.11}
-    pair |= {"only_first": 3, "only_second": 8, "p_holm": 0.04}
-    header, rows = tables.pairs([pair], [])
+    pair = Comparison("ann", "cnn", 3, 8, 0.05, -0.01, 0.11, 0.01, 0.04)
+    header, rows = _cells(tables.pairs([pair], []))
     assert len(header) == 4
     assert rows == [["`cnn` − `ann`", "+5.0 (-1.0 to +11.0)", "8 / 3", "0.04"]]
-    area = {**pair, "difference": 0.2, "low": 0.1, "high": 0.3, "p_holm": 1e-5}
-    header, rows = tables.pairs([pair], [area])
+    area = AreaComparison("ann", "cnn", 0.2, 0.1, 0.3, 1e-6, 1e-5)
+    header, rows = _cells(tables.pairs([pair], [area]))
     assert header[4:] == ["ROC AUC (95 %)", "p of ROC AUC"]
     assert rows[0][4:] == ["+0.200 (+0.100 to +0.300)", "1e-05"]
 
@@ -65,13 +72,13 @@ def test_what_went_wrong_in_training_is_remarked() -> None:
 
 
 def test_scores_by_class_begin_with_the_lowest_recall() -> None:
-    header, rows = tables.by_class(PREDICTIONS)
+    header, rows = _cells(tables.by_class(PREDICTIONS))
     assert header == ["class", "recall", "precision", "F1", "test images"]
     assert rows == [["y", "0.500", "0.500", "0.500", "2"], ["x", "0.667", "0.667", "0.667", "3"]]
 
 
 def test_mistakes_begin_with_the_surest() -> None:
-    assert tables.mistakes(PREDICTIONS)[1] == [[r"d\_.png", "y", "x", "99.0%"], ["c.png", "x", "y", "70.0%"]]
+    assert _cells(tables.mistakes(PREDICTIONS))[1] == [[r"d\_.png", "y", "x", "99.0%"], ["c.png", "x", "y", "70.0%"]]
 
 
 def test_a_confusion_matrix_has_a_row_for_each_actual_class() -> None:
@@ -111,4 +118,4 @@ def test_images_are_counted_by_class_and_split() -> None:
 
 def test_reasons_for_quarantine_are_counted() -> None:
     table = pd.DataFrame({"image": ["a", "<b>", "c"], "reason": ["empty", "not an image", "not an image"]})
-    assert tables.quarantine(table)[1] == [["not an image", "2", r"\<b>"], ["empty", "1", "a"]]
+    assert _cells(tables.quarantine(table))[1] == [["not an image", "2", r"\<b>"], ["empty", "1", "a"]]
