@@ -484,19 +484,34 @@ SIGNS = {
 
 
 def _parameters(root: Path) -> str:
-    """Every key of params.yaml: its type by transfer/core/params.py, its default and its comment by the file."""
+    """Every key of params.yaml: its type by transfer/core/params.py, its default and its comment by the file, and the
+    first stage that reads it by dvc.yaml.
+    """
     text = (root / "params.yaml").read_text(encoding="utf-8")
-    comments = comments_of(text)
+    comments, readers = comments_of(text), _first_readers(root)
     rows = [
         {
             "key": f"**`{key}`**" if is_dataclass(kind) else f"`{key}`",
             "type": "" if is_dataclass(kind) else READ_BY_HAND.get(key) or type_words(kind),
             "default": "" if is_dataclass(kind) else f"`{_yaml(default)}`",
-            "what it is": comments.get(key, ""),
+            "first stage rerun": ""
+            if is_dataclass(kind)
+            else next((stage for read, stage in readers.items() if f"{key}.".startswith(f"{read}.")), "none"),
+            "meaning": comments.get(key, ""),
         }
         for key, kind, default in _keys(Params, yaml.safe_load(text), "")
     ]
     return markdown_table(rows, text=tuple(rows[0]))
+
+
+def _first_readers(root: Path) -> dict[str, str]:
+    """Return the first stage of dvc.yaml that reads each key, or each section that is read as a whole."""
+    found: dict[str, str] = {}
+    for name, stage in yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+        for key in stage.get("do", stage).get("params", []):
+            for item in stage.get("foreach", [""]):
+                found.setdefault(key.replace("${item}", item), name)
+    return found
 
 
 def _keys(schema: Any, values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
