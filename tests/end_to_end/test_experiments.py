@@ -36,8 +36,8 @@ stages:
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A repository with committed results, a folder of images in git, and two that are not."""
-    folder = tmp_path_factory.mktemp("committed")
-    clone = Clone(folder / "clone", {"HOME": str(folder), "DVC_SITE_CACHE_DIR": str(folder / "site")})
+    home = tmp_path_factory.mktemp("committed")
+    clone = Clone(home / "clone", {"HOME": str(home), "DVC_SITE_CACHE_DIR": str(home / "site")})
     for folder in ("pictures", "mine", "../images"):
         (clone.folder / folder).mkdir(parents=True)
         (clone.folder / folder / "a").write_text(folder, encoding="utf-8")
