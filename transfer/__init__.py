@@ -1,5 +1,7 @@
 """The library behind the stages: importable and tested without DVC."""
 
+import atexit
+import gc
 import os
 import sys
 from types import TracebackType
@@ -15,6 +17,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # By default TensorFlow takes all of a GPU's memory.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+# At its end, Python would look for garbage among all objects of TensorFlow, for two seconds of each process.
+atexit.register(gc.freeze)
 
 # Without this package, OpenVINO does not report its use to a web service.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -108,6 +108,11 @@ class Clone:
         clone.dvc("checkout")
         return clone
 
+    def plain_copy(self, folder: Path) -> "Clone":
+        """Copy the folder as it is, with its repository and cache."""
+        shutil.copytree(self.folder, folder)
+        return Clone(folder, self.variables)
+
     def make_small(self) -> None:
         """Lay .ci/params.yaml over params.yaml."""
         self.set_params(**yaml.safe_load((ROOT / ".ci/params.yaml").read_text(encoding="utf-8")))

@@ -74,8 +74,8 @@ def stage_seconds(clone: Clone) -> dict[str, float]:
     return {stage: end - begin for (stage, begin), end in zip(began.items(), ends, strict=True)}
 
 
-def kill(clone: Clone, stage: str, after_s: float, before: Collection[str] = ()) -> Killed:
-    """Start `dvc repro`, and kill it and all that it started so many seconds after a stage began.
+def kill(clone: Clone, stage: str, after_s: float, before: Collection[str] = (), written: str = "dvc.yaml") -> Killed:
+    """Start `dvc repro`, and kill it and all that it started so many seconds after a stage began and a file was there.
 
     If the stage has ended in an earlier run, it is killed when another one begins that is none of those `before` it.
     """
@@ -84,6 +84,8 @@ def kill(clone: Clone, stage: str, after_s: float, before: Collection[str] = ())
         begun = (line.split("'")[1] for line in process.stdout if line.startswith(STARTS))
         ended = next((name for name in begun if name not in before), "") != stage
         if not ended:
+            while not (clone.folder / written).exists() and process.poll() is None:
+                time.sleep(0.01)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(after_s)
         ended = ended or process.poll() is not None

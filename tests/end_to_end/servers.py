@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,11 @@ class Remote:
 
     def add_to(self, clone: Clone) -> None:
         """Make it the remote of a clone, where git does not see it."""
-        clone.dvc("remote", "add", "--local", "-f", "-d", "team", self.url)
-        for option, value in self.options.items():
-            clone.dvc("remote", "modify", "--local", "team", option, value)
+        settings = ConfigParser(interpolation=None)
+        settings["core"] = {"remote": "team"}
+        settings["'remote \"team\"'"] = {"url": self.url, **self.options}
+        with (clone.folder / ".dvc/config.local").open("w", encoding="utf-8") as file:
+            settings.write(file)
         clone.variables.update(self.variables)
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -32,10 +33,11 @@ stages:
 """
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Clone:
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A repository with committed results, a folder of images in git, and two that are not."""
-    clone = Clone(tmp_path / "clone", {"HOME": str(tmp_path), "DVC_SITE_CACHE_DIR": str(tmp_path / "site")})
+    home = tmp_path_factory.mktemp("committed")
+    clone = Clone(home / "clone", {"HOME": str(home), "DVC_SITE_CACHE_DIR": str(home / "site")})
     for folder in ("pictures", "mine", "../images"):
         (clone.folder / folder).mkdir(parents=True)
         (clone.folder / folder / "a").write_text(folder, encoding="utf-8")
@@ -47,6 +49,13 @@ def clone(tmp_path: Path) -> Clone:
     clone.dvc("repro")
     clone.commit("results")
     return clone
+
+
+@pytest.fixture
+def clone(committed: Clone, tmp_path: Path) -> Clone:
+    """A copy of it, in a home of its own."""
+    shutil.copytree(committed.folder.parent, tmp_path, dirs_exist_ok=True)
+    return Clone(tmp_path / "clone", {"HOME": str(tmp_path), "DVC_SITE_CACHE_DIR": str(tmp_path / "site")})
 
 
 def _kill_in_train(clone: Clone, *command: str) -> None:

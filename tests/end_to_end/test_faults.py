@@ -31,10 +31,18 @@ MOUNTS = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(("stage", "after_s"), [("train_head", 3), ("train_head", 8)])
+FIRST_EPOCH = "plots/history/head/plots/metrics/lr.tsv"
+
+
+@pytest.mark.parametrize(
+    ("stage", "after_s", "written"),
+    [("train_head", 3, "dvc.yaml"), ("train_head", 0, FIRST_EPOCH)],
+    ids=["it starts", "it trains"],
+)
 def test_a_killed_run_is_made_good_by_the_next_one(
     stage: str,
     after_s: float,
+    written: str,
     original: Clone,
     undisturbed: dict[str, str],
     warm: dict[str, str],
@@ -42,7 +50,7 @@ def test_a_killed_run_is_made_good_by_the_next_one(
 ) -> None:
     """`make bench NAME=kills` does so at more points, from the first stage on; test_lock_file.py, within DVC."""
     clone = change_head(original, tmp_path / "clone")
-    assert not kill(clone, stage, after_s).ended
+    assert not kill(clone, stage, after_s, written=written).ended
     mend(clone)
     assert stage in clone.having(warm).dvc("repro").stages
     assert clone.hashes() == undisturbed
@@ -96,7 +104,7 @@ def test_a_full_disk_is_an_error_and_the_next_run_makes_it_good(
     """There is less room than the weights of the head take up."""
     disk = tmp_path / "disk"
     with _small_disk(disk, "800m"):
-        clone = change_head(original, disk / "clone")
+        clone = change_head(original, disk / "clone").having(warm)
         filler = disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(disk).free - 8_000_000))
         ran = clone.dvc("repro", status=None)
@@ -104,7 +112,7 @@ def test_a_full_disk_is_an_error_and_the_next_run_makes_it_good(
         assert "No space left on device" in ran.output, ran.output[-2000:]
         assert "Traceback" not in ran.output, ran.output[-3000:]
         filler.unlink()
-        assert "train_head" in clone.having(warm).dvc("repro").stages
+        assert "train_head" in clone.dvc("repro").stages
         assert clone.hashes() == undisturbed
         assert clone.dvc("status").output.strip() == "Data and pipelines are up to date."
 

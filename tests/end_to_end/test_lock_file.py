@@ -31,10 +31,11 @@ SOURCES = {"c": "start", "a": "c", "d": "a", "b": "d"}
 """The stages, in the order in which they run, with what each reads."""
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Clone:
-    """Four stages, none of which DVC's run cache keeps, as each writes a file for git. Run once, and committed."""
-    clone = Clone(tmp_path / "small", {"PYTHONPATH": str(ROOT), "DVC_SITE_CACHE_DIR": str(tmp_path / "site")})
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Four stages, none of which DVC's run cache keeps, as each writes a file for git. Committed, and not run."""
+    folder = tmp_path_factory.mktemp("begun")
+    clone = Clone(folder / "small", {"PYTHONPATH": str(ROOT), "DVC_SITE_CACHE_DIR": str(folder / "site")})
     clone.folder.mkdir()
     stages = {
         name: {
@@ -52,6 +53,23 @@ def small(tmp_path: Path) -> Clone:
     clone.dvc("init", "-q")
     clone.commit("before the first run")
     return clone
+
+
+@pytest.fixture(scope="module")
+def committed_results(begun: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The same, run and committed, with another input for the next run."""
+    clone = begun.plain_copy(tmp_path_factory.mktemp("committed") / "small")
+    clone.dvc("repro")
+    clone.commit("results")
+    (clone.folder / "times").unlink()
+    (clone.folder / "start").write_text("2", encoding="utf-8")
+    return clone
+
+
+@pytest.fixture
+def small(begun: Clone, tmp_path: Path) -> Clone:
+    """A copy of what was begun."""
+    return begun.plain_copy(tmp_path / "small")
 
 
 def _times(clone: Clone) -> Counter[str]:
@@ -86,12 +104,10 @@ def _mend(clone: Clone) -> str:
     ("committed", "time", "part"),
     [(True, 1, 0), (True, 3, 0.1), (True, 3, 0.45), (True, 2, 0.999), (False, 1, 0.5), (False, 3, 0), (False, 3, 0.8)],
 )
-def test_what_was_finished_is_not_run_again(small: Clone, committed: bool, time: int, part: float) -> None:
-    if committed:
-        small.dvc("repro")
-        small.commit("results")
-        (small.folder / "times").unlink()
-        (small.folder / "start").write_text("2", encoding="utf-8")
+def test_what_was_finished_is_not_run_again(
+    begun: Clone, committed_results: Clone, tmp_path: Path, committed: bool, time: int, part: float
+) -> None:
+    small = (committed_results if committed else begun).plain_copy(tmp_path / "small")
     _kill_writing(small, time, part)
     if part == 0:
         small.dvc("repro", status=255)  # when this succeeds, DVC no longer needs help
@@ -158,10 +174,10 @@ def test_the_pipeline_goes_on_after_such_a_kill(
     original: Clone, undisturbed: dict[str, str], warm: dict[str, str], tmp_path: Path, time: int, part: float
 ) -> None:
     """After `train_head` and after the stage behind it: none of the two trains again."""
-    clone = change_head(original, tmp_path / "clone")
+    clone = change_head(original, tmp_path / "clone").having(warm)  # it is DVC that is killed, and no stage
     _kill_writing(clone, time, part)
     assert "repaired" in _mend(clone)
-    ran = clone.having(warm).dvc("repro")
+    ran = clone.dvc("repro")
     assert "train_head" not in ran.stages
     assert len(ran.stages) == len(AFTER_HEAD) - time
     assert clone.hashes() == undisturbed

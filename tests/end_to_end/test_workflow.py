@@ -70,10 +70,11 @@ def test_credentials_are_named_and_not_written() -> None:
 
 
 class _Runner:
-    """Runs steps as GitHub does, but for a comment, which is kept."""
+    """Runs steps as GitHub does, but for a comment, which is kept, and for stages, which start warm."""
 
-    def __init__(self, clone: Clone, tools: Path, remote: str, base: str) -> None:
+    def __init__(self, clone: Clone, warm: dict[str, str], tools: Path, remote: str, base: str) -> None:
         self.clone = clone
+        self._warm = warm["PATH"].split(os.pathsep)[0]
         tools.mkdir()
         self.comment = tools / "comment.md"
         (tools / "cml").write_text(f'#!/bin/sh\n[ "$2" = update ] && cp "$4" {self.comment}\n', encoding="utf-8")
@@ -90,7 +91,7 @@ class _Runner:
 
     def run(self, step: Step) -> Ran:
         """Run a step's script."""
-        paths = [*self.path_file.read_text(encoding="utf-8").split(), str(self._tools), os.environ["PATH"]]
+        paths = [self._warm, *self.path_file.read_text(encoding="utf-8").split(), str(self._tools), os.environ["PATH"]]
         variables = {**self.variables, "PATH": os.pathsep.join(paths)}
         return Clone(self.clone.folder, {**self.clone.variables, **variables}).run(*BASH, step.script)
 
@@ -108,13 +109,15 @@ def checkout(original: Clone, tmp_path: Path) -> Clone:
     return clone
 
 
-def test_a_pull_request_is_reproduced_shared_and_commented_on(original: Clone, checkout: Clone, tmp_path: Path) -> None:
+def test_a_pull_request_is_reproduced_shared_and_commented_on(
+    original: Clone, checkout: Clone, warm: dict[str, str], tmp_path: Path
+) -> None:
     remote = tmp_path / "remote"
     source = original.copy(tmp_path / "source")
     Remote(str(remote), {}, {}).add_to(source)
     source.dvc("push")
     before = sum(path.is_file() for path in remote.rglob("*"))
-    runner = _Runner(checkout, tmp_path / "tools", str(remote), "main")
+    runner = _Runner(checkout, warm, tmp_path / "tools", str(remote), "main")
     ran = {step.name: runner.run(step) for step in _steps()}
     assert list(ran) == ["Install", "Name the remote", "Reproduce", "Share", "Write the report", "Comment"]
     assert ran["Reproduce"].stages == AFTER_LR
@@ -136,7 +139,7 @@ def test_a_pull_request_is_reproduced_shared_and_commented_on(original: Clone, c
     other.set_params(lr=1e-4)
     other.commit("The same")
     (other.folder / ".venv").symlink_to(ENVIRONMENT)
-    runner = _Runner(other, tmp_path / "other tools", str(remote), "main")
+    runner = _Runner(other, warm, tmp_path / "other tools", str(remote), "main")
     steps = {step.name: step for step in _steps()}
     runner.path_file.write_text(str(ENVIRONMENT / "bin"), encoding="utf-8")
     runner.run(steps["Name the remote"])

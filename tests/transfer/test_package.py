@@ -29,3 +29,11 @@ def test_an_interrupt_while_modules_are_imported_is_a_line_and_no_traceback(modu
     done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr == "error: interrupted\n"
     assert done.returncode in (-signal.SIGINT, 130)
+
+
+def test_nothing_is_collected_at_the_end_of_a_process() -> None:
+    code = "import gc; gc.disable(); import transfer\nclass Cycle:\n    __del__ = lambda self: print('collected')\n"
+    code += "one = Cycle(); one.itself = one; del one"
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
