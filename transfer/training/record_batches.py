@@ -15,8 +15,7 @@ from transfer.core.spec import Spec
 from transfer.records.activations import Plan
 from transfer.records.tfrecords import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
 from transfer.training.augmentation import OFF, Augmenter
-from transfer.training.batches import Batches, Batching
-from transfer.training.cached_batches import validation_batches, view_batches
+from transfer.training.batches import Batches, Batching, validation_batches, view_batches
 from transfer.training.targets import make_targets
 
 SCALED = normalise(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))[:, 0]
@@ -138,4 +137,4 @@ def training_data(
     batches = RecordBatches(train, spec, batching, plan.views)
     if plan.cut == "input":
         return batches, RecordBatches(validation, spec, Batching(batching.labels, BATCH, None))
-    return batches, validation_batches(activations, spec.classes, batching.labels)
+    return batches, validation_batches(activations, spec.classes, batching)

@@ -4,20 +4,16 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from transfer.core.params import LabelKind
 from transfer.core.spec import Spec
 from transfer.records.tfrecords import BATCH, normalise, read_records
 from transfer.records.views import apply_view
-from transfer.training.batches import EVALUATION_BATCH, Batching, ViewBatches
+from transfer.training.batches import Batching, ViewBatches
 from transfer.training.targets import make_targets
 
 
-def small_images(
-    trunk: keras.Model, records: Path, spec: Spec, views: int, kind: LabelKind
-) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the images of a split as `trunk` shrinks them, float32 (n, s, s, 3), once for each view, and the targets.
+def _small(trunk: keras.Model, records: Path, spec: Spec, views: int, batching: Batching) -> ViewBatches:
+    """Return the images of a split as `trunk` shrinks them, float32 (n, s, s, 3), in so many views.
 
     The views share their memory: shrinking by whole factors and turning can be exchanged.
     """
@@ -27,8 +23,9 @@ def small_images(
         labels.append(batch.labels)
         soft_labels.append(batch.soft_labels)
     small = np.concatenate(images)
-    targets = make_targets(np.concatenate(labels), np.concatenate(soft_labels), spec.classes, kind)
-    return [apply_view(small, view) for view in range(views)], targets
+    targets = make_targets(np.concatenate(labels), np.concatenate(soft_labels), spec.classes, batching.labels)
+    turned = [apply_view(small, view) for view in range(views)]
+    return ViewBatches(turned, targets, batching.batch_size, batching.seed)
 
 
 def small_batches(
@@ -40,8 +37,4 @@ def small_batches(
         UserError: damaged records, or no soft labels that could be targets.
     """
     train, validation = records
-    images = small_images(trunk, train, spec, views, batching.labels)
-    return (
-        ViewBatches(*images, batching.batch_size, batching.seed),
-        ViewBatches(*small_images(trunk, validation, spec, 1, batching.labels), EVALUATION_BATCH, None),
-    )
+    return _small(trunk, train, spec, views, batching), _small(trunk, validation, spec, 1, batching.in_order())
