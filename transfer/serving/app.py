@@ -76,11 +76,7 @@ class _Routes:
                 return Response(await service.explanation(pixels, target, float(row[target])), media_type="image/png")
 
     async def _pixels(self, uploads: list[Upload]) -> list[Pixels]:
-        """Decode images.
-
-        Raises:
-            HTTPException: some cannot be; all of them are named.
-        """
+        """Decode images; an HTTPException names all that cannot be."""
         found = await asyncio.gather(*(self.service.pixels(upload) for upload in uploads))
         named = zip(uploads, found, strict=True)
         if bad := [f"{upload.name}: {error}" for upload, error in named if isinstance(error, BadImageError)]:
@@ -164,12 +160,12 @@ def _add_state(app: FastAPI, service: Service, measures: Measures) -> None:
 
 def _add_page(app: FastAPI, service: Service, limits: Limits) -> None:
     """Add the page that a classifier can be tried on."""
-    page = render(service.contract, limits)
+    page, policy = render(service.contract, limits)
 
     @app.get("/", response_class=HTMLResponse)
     async def index() -> HTMLResponse:
         """Show a page that images can be dropped on."""
-        return HTMLResponse(page.text, headers={"Content-Security-Policy": page.policy})
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 
 def make_app(classifiers: Classifiers, limits: Limits) -> ASGIApp:

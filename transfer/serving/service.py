@@ -58,7 +58,7 @@ class Service:
         self._classifiers, self._limits = classifiers, limits
         self.contract = classifiers.single.contract
         self.places, self.explanations = Places(limits.waiting), Places(limits.explanations)
-        measures.watch_waiting(lambda: self.places.taken)
+        measures.waiting.set_function(lambda: self.places.taken)
         self._decoding = ThreadPoolExecutor(os.cpu_count(), "decode")
         self._computing = ThreadPoolExecutor(1, "compute")
         self._drawing = ThreadPoolExecutor(1, "draw")  # pyplot is for one thread

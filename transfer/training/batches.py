@@ -64,8 +64,7 @@ class ViewBatches(keras.utils.PyDataset):
     Args:
         views: for each view an array of all images (n, …); they may lie on disk.
         targets: a probability of each class for each image, float32 (n, classes): see `training.targets`.
-        batch_size: see `Batching`.
-        seed: see `Batching`; without one, the first view is taken.
+        batch_size, seed: see `Batching`; without a seed, the first view is taken.
     """
 
     steps = None

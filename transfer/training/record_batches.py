@@ -119,12 +119,8 @@ def training_data(
 ) -> tuple[Batches, Batches]:
     """Return batches to train on and to validate on, cached or from the records as the plan wants it.
 
-    Args:
-        plan: what to read.
-        activations: folder of the cached ones.
-        records: folders of the training and the validation split.
-        spec: what the records hold.
-        batching: how images become batches; they are changed on the fly where the plan says so.
+    `activations` is the folder of the cached ones; `records` are those of the training and the validation split. Images
+    are changed on the fly where the plan says so.
 
     Raises:
         UserError: damaged or missing records or activations, or no soft labels that could be targets.

@@ -117,8 +117,10 @@ def _no_download(what: str, error: BaseException, hint: str) -> str:
     )
 
 
-def load_file(model: keras.Model, path: Path, *loaders: Load) -> None:
+def load_file(model: keras.Model, path: Path, *loaders: Load, name: str = "") -> None:
     """Fill a model from a Keras file (.weights.h5, or .h5 by the order of layers) with the first loader that can.
+
+    `name` is what messages call the model, if not by its own name.
 
     Raises:
         UserError: none can: the file is damaged, or of another network.
@@ -133,7 +135,7 @@ def load_file(model: keras.Model, path: Path, *loaders: Load) -> None:
             reasons.append(one_line(error, 300))
         else:
             return
-    raise UserError(f"{path}: expected the weights of {model.name}, received: {reasons[0]}")
+    raise UserError(f"{path}: expected the weights of {name or model.name}, received: {reasons[0]}")
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
