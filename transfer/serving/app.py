@@ -28,7 +28,6 @@ from transfer.serving.service import Classifiers, Service
 from transfer.serving.uploads import Upload, read_uploads
 
 RETRY_SECONDS = 1
-Threshold = Annotated[str | None, Query(description="CLASS=PROBABILITY, or auto.")]
 ROUTES = ("/", "/predict", "/explain", "/health", "/metrics", "/openapi.json")
 
 
