@@ -108,6 +108,7 @@ def _built(source: TrunkSource) -> tuple[keras.Model, list[tuple[int, ...]]]:
 
 @lru_cache(maxsize=1)
 def _ready(wanted: TrunkEngine) -> tuple[Engine, float]:
+    """Make the engine, and hold it against TensorFlow."""
     trunk, shapes = _built(wanted.source)
     engine = make_engine(trunk, wanted.name)
     first = next(network_inputs(read_records(wanted.checked_on, wanted.spec, BATCH), 1))
