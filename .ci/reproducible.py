@@ -66,7 +66,7 @@ def main() -> None:
         clone.commit("small")
         changes = {
             OTHER_BACKBONE: sorted(set(first) - {"download"}),
-            ("finetune.augment=on_the_fly",): sorted([*AFTER_LR, "embed"]),
+            ("finetune.augment=on_the_fly", "export.formats=[openvino]"): sorted([*AFTER_LR, "embed"]),
         }
         copies = [clone.copy(Path(temporary) / f"copy-{number}") for number in range(1 + len(changes))]
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -26,9 +26,8 @@ from transfer.networks.model_files import load
 from transfer.networks.network import Network, frozen_trunk
 from transfer.networks.seeds import fix_seeds
 from transfer.records.tfrecords import normalise, read_records
-from transfer.training.batches import Batching, ViewBatches
+from transfer.training.batches import Batching, ViewBatches, view_batches
 from transfer.training.budget import StepClock
-from transfer.training.cached_batches import view_batches
 from transfer.training.loop import compiled
 from transfer.training.recipe import Recipe
 

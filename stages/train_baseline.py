@@ -14,7 +14,7 @@ from transfer.training.batches import Batching
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit, in_float32
 from transfer.training.recipe import Job, Recipe
-from transfer.training.small_images import small_batches
+from transfer.training.record_batches import small_batches
 from transfer.training.strategy import training_on
 
 PARAMS = reads("params.yaml")

@@ -9,8 +9,7 @@ from transfer.core.spec import Spec
 from transfer.networks.model_files import ModelFiles
 from transfer.networks.network import Architecture, build
 from transfer.networks.seeds import fix_seeds
-from transfer.training.batches import Batching
-from transfer.training.cached_batches import view_batches
+from transfer.training.batches import Batching, view_batches
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit
 from transfer.training.recipe import Job, Recipe

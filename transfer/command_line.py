@@ -7,6 +7,7 @@ import argparse
 import tomllib
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,16 @@ def whole_number(text: str, least: int = 1, most: int | None = None) -> int:
     return int(text)
 
 
+def _module(name: str) -> Any:
+    """Import a module of this package, now that it is needed."""
+    return import_module(f"transfer.{name}")
+
+
 def _add(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], words: tuple[str, str], epilog: str = ""
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int | None], **words: str
 ) -> argparse.ArgumentParser:
-    """Add a command. `words`: what it does, for the list of commands and for its own help."""
-    summary, description = words
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description, epilog=epilog)
+    """Add a command. `words`: `help` for the list of commands, `description` and `epilog` for its own help."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, **words)
     parser.set_defaults(run=run)
     return parser
 
@@ -81,106 +86,93 @@ def _add_path(parser: argparse.ArgumentParser, name: str, kind: Any, **how: Any)
 
 
 def _init(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer.init import init
-
-        init(given.folder)
-        return 0
-
-    words = (
-        "inspect a folder of images and write its card",
-        "Inspects a folder of images (counts by class, sizes, unreadable and identical files) and writes what it finds "
-        "and assumes to FOLDER/card.yaml. An existing card is never overwritten.",
+    parser = _add(
+        commands,
+        "init",
+        lambda given: _module("init").init(given.folder),
+        help="inspect a folder of images and write its card",
+        description="Inspects a folder of images (counts by class, sizes, unreadable and identical files) and writes "
+        "what it finds and assumes to FOLDER/card.yaml. An existing card is never overwritten.",
     )
-    given = "one folder per class, or train, validation and test folders with class folders inside"
-    _add_path(_add(commands, "init", run, words), "folder", shtab.DIRECTORY, type=Path, metavar="FOLDER", help=given)
+    words = "one folder per class, or train, validation and test folders with class folders inside"
+    _add_path(parser, "folder", shtab.DIRECTORY, type=Path, metavar="FOLDER", help=words)
 
 
 def _check(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer import check
-
-        check.main(given.dataset)
+    def run(given: argparse.Namespace) -> None:
+        _module("check").main(given.dataset)
         if not given.quick:
-            from transfer import estimate
+            _module("estimate").main(given.dataset)
 
-            estimate.main(given.dataset)
-        return 0
-
-    words = (
-        "check params.yaml and the dataset's card before any work",
-        "Checks params.yaml, the dataset's card, weights and packages, without running a stage. Then estimates "
-        "minutes, disk and memory of each stage that `dvc repro` would run, from a few batches.",
+    parser = _add(
+        commands,
+        "check",
+        run,
+        help="check params.yaml and the dataset's card before any work",
+        description="Checks params.yaml, the dataset's card, weights and packages, without running a stage. Then "
+        "estimates minutes, disk and memory of each stage that `dvc repro` would run, from a few batches.",
     )
-    parser = _add(commands, "check", run, words)
-    given = "check this folder, archive or card instead of the dataset in params.yaml"
-    _add_path(parser, "dataset", shtab.FILE, nargs="?", metavar="FOLDER", help=given)
-    parser.add_argument("--quick", action="store_true", help="skip the estimate, which takes about a minute")
+    words = "check this folder, archive or card instead of the dataset in params.yaml"
+    _add_path(parser, "dataset", shtab.FILE, nargs="?", metavar="FOLDER", help=words)
+    words = "skip the estimate, which takes about a minute"
+    parser.add_argument("--quick", action="store_true", help=words)
 
 
 def _run(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer import run
-
-        return run.main(given.stages)
-
-    words = (
-        "run the stages that have changed",
-        "Repairs files (see repair), checks params.yaml, then runs the stages that have changed, as `dvc repro` does.",
+    parser = _add(
+        commands,
+        "run",
+        lambda given: _module("run").main(given.stages),
+        help="run the stages that have changed",
+        description="Repairs files (see repair), checks params.yaml, then runs the stages that have changed, as `dvc "
+        "repro` does.",
     )
-    parser = _add(commands, "run", run, words)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help="run only this stage and those it depends on")
 
 
 def _preset(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer import preset
-
-        return preset.main(given.file, given.options)
-
-    words = (
-        "run the pipeline with a preset applied to params.yaml",
-        "Runs the pipeline as a DVC experiment with the keys of FILE in place of those in params.yaml; options for "
-        "`dvc exp run` go after FILE.",
+    parser = _add(
+        commands,
+        "preset",
+        lambda given: _module("preset").main(given.file, given.options),
+        help="run the pipeline with a preset applied to params.yaml",
+        description="Runs the pipeline as a DVC experiment with the keys of FILE in place of those in params.yaml; "
+        "options for `dvc exp run` go after FILE.",
     )
-    parser = _add(commands, "preset", run, words)
-    _add_path(
-        parser, "file", shtab.FILE, type=Path, metavar="FILE", help="YAML with some keys of params.yaml; see presets/"
-    )
-    given = "passed on to `dvc exp run`, such as --name NAME, --queue or a stage"
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help=given)
+    words = "YAML with some keys of params.yaml; see presets/"
+    _add_path(parser, "file", shtab.FILE, type=Path, metavar="FILE", help=words)
+    words = "passed on to `dvc exp run`, such as --name NAME, --queue or a stage"
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help=words)
 
 
 def _report(commands: Commands) -> None:
-    def run(_given: argparse.Namespace) -> int:
-        from transfer.results import page
-
-        page.main()
-        return 0
-
-    words = (
-        "write the results as one HTML file",
-        "Writes the results to .report/index.html: one file, without scripts, that loads nothing.",
+    _add(
+        commands,
+        "report",
+        lambda _: _module("results.page").main(),
+        help="write the results as one HTML file",
+        description="Writes the results to .report/index.html: one file, without scripts, that loads nothing.",
     )
-    _add(commands, "report", run, words)
 
 
 def _predict(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer.serving import predict
-
-        return predict.run(given)
-
-    words = ("classify images", "Prints calibrated class probabilities for each image, the most likely class first.")
-    parser = _add(commands, "predict", run, words, STATUSES_OF_IMAGES)
+    parser = _add(
+        commands,
+        "predict",
+        lambda given: _module("serving.predict").run(given),
+        help="classify images",
+        description="Prints calibrated class probabilities for each image, the most likely class first.",
+        epilog=STATUSES_OF_IMAGES,
+    )
     _add_images(parser)
     _add_classifier(parser)
-    parser.add_argument("--batch", type=whole_number, default=32, metavar="N", help="images per batch (default: 32)")
+    words = "images per batch (default: 32)"
+    parser.add_argument("--batch", type=whole_number, default=32, metavar="N", help=words)
     parser.add_argument("--top", type=whole_number, metavar="N", help="print only the N most likely classes")
-    threshold = "predict CLASS where its probability is above P; auto: the exported threshold of the positive class"
-    parser.add_argument("--threshold", metavar="CLASS=P|auto", help=threshold)
-    fast = "compute in bfloat16 with errors of up to a few percent (OpenVINO, on processors that have it)"
-    parser.add_argument("--fast", action="store_true", help=fast)
+    words = "predict CLASS where its probability is above P; auto: the exported threshold of the positive class"
+    parser.add_argument("--threshold", metavar="CLASS=P|auto", help=words)
+    words = "compute in bfloat16 with errors of up to a few percent (OpenVINO, on processors that have it)"
+    parser.add_argument("--fast", action="store_true", help=words)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", dest="write", action="store_const", const="json", help="write JSON")
     output.add_argument("--csv", dest="write", action="store_const", const="csv", help="write CSV")
@@ -188,97 +180,76 @@ def _predict(commands: Commands) -> None:
 
 
 def _explain(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer.serving import explain
-
-        return explain.run(given)
-
-    words = (
-        "show which parts of an image its prediction rests on",
-        "Writes a PNG for each image, with a heat map of how far the log-odds of its most likely class fall when a "
-        "part is blurred. It shows what the classifier relies on, not what is in the image.",
+    parser = _add(
+        commands,
+        "explain",
+        lambda given: _module("serving.explain").run(given),
+        help="show which parts of an image its prediction rests on",
+        description="Writes a PNG for each image, with a heat map of how far the log-odds of its most likely class "
+        "fall when a part is blurred. It shows what the classifier relies on, not what is in the image.",
+        epilog=STATUSES_OF_IMAGES,
     )
-    parser = _add(commands, "explain", run, words, STATUSES_OF_IMAGES)
     _add_images(parser)
     _add_classifier(parser)
-    parser.add_argument(
-        "--class", dest="wanted", metavar="CLASS", help="explain this class (default: the most likely one)"
-    )
-    out = "folder of the PNGs (default: explained); no file in it is overwritten"
-    _add_path(parser, "--out", shtab.DIRECTORY, type=Path, default=Path("explained"), metavar="FOLDER", help=out)
+    words = "explain this class (default: the most likely one)"
+    parser.add_argument("--class", dest="wanted", metavar="CLASS", help=words)
+    words = "folder of the PNGs (default: explained); no file in it is overwritten"
+    _add_path(parser, "--out", shtab.DIRECTORY, type=Path, default=Path("explained"), metavar="FOLDER", help=words)
 
 
 def _serve(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer.serving import serve
-
-        return serve.run(given)
-
-    words = (
-        "serve predictions over HTTP, with a page to try them",
-        "Serves predictions over HTTP: a page at /, POST /predict and /explain, GET /health, /metrics (Prometheus) and "
-        "/openapi.json. No authentication and no TLS: put a reverse proxy in front if others can reach it.",
+    parser = _add(
+        commands,
+        "serve",
+        lambda given: _module("serving.serve").run(given),
+        help="serve predictions over HTTP, with a page to try them",
+        description="Serves predictions over HTTP: a page at /, POST /predict and /explain, GET /health, /metrics "
+        "(Prometheus) and /openapi.json. No authentication and no TLS: put a reverse proxy in front if others can "
+        "reach it.",
     )
-    parser = _add(commands, "serve", run, words)
     _add_classifier(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    port = "default: 8000; 0 picks a free one"
-    parser.add_argument(
-        "--port", type=partial(whole_number, least=0, most=65535), metavar="PORT", default=8000, help=port
-    )
+    port, words = partial(whole_number, least=0, most=65535), "default: 8000; 0 picks a free one"
+    parser.add_argument("--port", type=port, metavar="PORT", default=8000, help=words)
     for name, most, bounded in LIMITS:
-        default = getattr(Limits, name)
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=partial(whole_number, most=most),
-            default=default,
-            metavar="N",
-            help=f"{bounded} (default: {default})",
-        )
+        number, default = partial(whole_number, most=most), getattr(Limits, name)
+        words = f"{bounded} (default: {default})"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=number, default=default, metavar="N", help=words)
 
 
 def _share(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        from transfer import share
-
-        share.main(given.push)
-        return 0
-
-    words = (
-        "keep finished runs in DVC's run cache, and push them",
-        "Adds all up-to-date stages to DVC's run cache, from which others can restore them.",
+    parser = _add(
+        commands,
+        "share",
+        lambda given: _module("share").main(given.push),
+        help="keep finished runs in DVC's run cache, and push them",
+        description="Adds all up-to-date stages to DVC's run cache, from which others can restore them.",
     )
-    parser = _add(commands, "share", run, words)
-    push = "push the run cache, and the outputs that git tracks, to DVC's default remote; run `dvc push` first"
-    parser.add_argument("--push", action="store_true", help=push)
+    words = "push the run cache, and the outputs that git tracks, to DVC's default remote; run `dvc push` first"
+    parser.add_argument("--push", action="store_true", help=words)
 
 
 def _repair(commands: Commands) -> None:
-    def run(_given: argparse.Namespace) -> int:
-        from transfer import run
-
-        run.repair()
-        return 0
-
-    words = (
-        "repair dvc.lock, and add missing keys to params.yaml",
-        "Repairs dvc.lock if DVC was killed while writing it, and adds keys missing from params.yaml, with their "
-        "committed values. `run` and `preset` do this first.",
+    _add(
+        commands,
+        "repair",
+        lambda _: _module("run").repair(),
+        help="repair dvc.lock, and add missing keys to params.yaml",
+        description="Repairs dvc.lock if DVC was killed while writing it, and adds keys missing from params.yaml, "
+        "with their committed values. `run` and `preset` do this first.",
     )
-    _add(commands, "repair", run, words)
 
 
 def _completion(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> int:
-        print(shtab.complete(make_parser("transfer")[0], shell=given.shell))
-        return 0
-
-    words = (
-        "print a completion script for bash or zsh",
-        "Prints a completion script for `transfer`, the command that make puts into .venv/bin. In bash: eval "
-        '"$(transfer completion bash)"; in zsh: transfer completion zsh > _transfer, in a folder of fpath.',
+    parser = _add(
+        commands,
+        "completion",
+        lambda given: print(shtab.complete(make_parser("transfer")[0], shell=given.shell)),
+        help="print a completion script for bash or zsh",
+        description="Prints a completion script for `transfer`, the command that make puts into .venv/bin. In bash: "
+        'eval "$(transfer completion bash)"; in zsh: transfer completion zsh > _transfer, in a folder of fpath.',
     )
-    _add(commands, "completion", run, words).add_argument("shell", choices=("bash", "zsh"))
+    parser.add_argument("shell", choices=("bash", "zsh"))
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:

@@ -50,6 +50,8 @@ DRAWN = MOST_MISTAKES * (OVERLAP * (WINDOWS - 1) + 1) ** 2
 """Images that evaluate predicts besides those of the splits: to time prediction, and to draw the worst mistakes."""
 TIMED_EXPORT = sum(batch * (export_cost.WARM_UP[batch] + count) for batch, count in export_cost.REPEATS.items())
 LONG = 3600
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux says how many bytes of memory a container may use: cgroup v2, which has "max" for all of them, and v1."""
 
 Result = TypeVar("Result")
 
@@ -248,6 +250,15 @@ def warnings(estimated: Mapping[str, Cost], memory: float) -> list[str]:
     return lines
 
 
+def memory_here() -> int:
+    """Return the bytes of memory that this machine has, or those of them that the container may use."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # there is no such file, or no limit
+            found.append(int(path.read_text(encoding="ascii")))
+    return min(found)
+
+
 def stale_stages() -> set[str] | None:
     """Return the stages that `dvc repro` would run: what has changed, and what depends on it. None without DVC."""
     try:
@@ -283,5 +294,5 @@ def main(dataset: str | None = None) -> None:
     estimated = {name: of for name, of in estimated.items() if stale is None or name in stale}
     print(f"check: estimate for {images:,} images on this machine; half or twice as long if other work shares it")
     print(*(f"       {line}" for line in table(estimated)), sep="\n")
-    for line in warnings(estimated, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+    for line in warnings(estimated, memory_here()):
         print(f"check: {line}")

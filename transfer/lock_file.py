@@ -81,8 +81,8 @@ def _record_last(cut: os.stat_result) -> None:
             repo.commit(name, force=True)
 
 
-def repair() -> bool:
-    """Repair dvc.lock if it is truncated, and say whether it was.
+def repair() -> None:
+    """Repair dvc.lock if it is truncated, and say so.
 
     The records are git's; over them, those of the copy that the last stage made when it began; and over them, those
     that are whole in what is left.
@@ -92,7 +92,7 @@ def repair() -> bool:
     """
     text, committed = _text(LOCK), _committed()
     if not LOCK.exists() or not _is_cut(text, committed):
-        return False
+        return
     cut = LOCK.stat()
     records = {**(_records(committed) or {}), **(_records(_text(COPY)) or {}), **_whole_records(text)}
     write_text(dumps_yaml({"schema": "2.0", "stages": records}), LOCK)
@@ -101,14 +101,4 @@ def repair() -> bool:
             _record_last(cut)
     except DvcException as error:
         raise UserError(f"{LOCK}: {error}") from error
-    return True
-
-
-def main() -> None:
-    """Repair the file and say so.
-
-    Raises:
-        UserError: see `repair`.
-    """
-    if repair():
-        print(f"{LOCK}: DVC was killed while writing it; it has been repaired")
+    print(f"{LOCK}: DVC was killed while writing it; it has been repaired")

@@ -22,11 +22,8 @@ def are_sections(name: str, *values: object) -> bool:
 def merged(old: dict[str, Any], new: dict[str, Any], where: str, section: str = "") -> dict[str, Any]:
     """Return parameters with the values of `new` laid over `old`, section by section; neither is changed.
 
-    Args:
-        old: the content of params.yaml, or of its `section`.
-        new: what differs.
-        where: where `new` is from, for the message.
-        section: the dotted key of both, with a dot at its end.
+    `old` is the content of params.yaml, or of its `section`, a dotted key with a dot at its end. `where` says in
+    messages where `new` is from.
 
     Raises:
         UserError: `new` names a parameter that `old` has not.

@@ -85,9 +85,9 @@ def repair() -> None:
     """Repair dvc.lock and complete params.yaml, where that is needed.
 
     Raises:
-        UserError: see `lock_file.main` and `params_file.main`.
+        UserError: see `lock_file.repair` and `params_file.main`.
     """
-    lock_file.main()
+    lock_file.repair()
     params_file.main()
 
 

@@ -7,25 +7,17 @@ keeps (dvc/repo/push.py), without which a stage cannot be restored.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from dvc.stage.cache import _get_stage_hash
+from dvc.stage import Stage
+from dvc.stage.cache import StageCache, _get_stage_hash
 
 from transfer.core.errors import UserError
 
 
-def keep(stages: Iterable[Any], cache: Any) -> tuple[list[str], list[str]]:
-    """Enter stages into a run cache.
-
-    Args:
-        stages: of the class dvc.stage.Stage.
-        cache: of the class dvc.stage.cache.StageCache.
-
-    Returns:
-        The keys in the cache of the stages that were entered, and the names of those that are not up to date.
-    """
+def keep(stages: Iterable[Stage], cache: StageCache) -> tuple[list[str], list[str]]:
+    """Enter stages into a run cache; return the keys that they have there, and the names of those not up to date."""
     kept, stale = [], []
     for stage in stages:
         if stage.changed():
@@ -36,8 +28,8 @@ def keep(stages: Iterable[Any], cache: Any) -> tuple[list[str], list[str]]:
     return kept, stale
 
 
-def push(keys: Iterable[str], repo: Any) -> int:
-    """Push the run cache of a dvc.repo.Repo to its default remote, with all outputs of the entries with these keys.
+def push(keys: Iterable[str], repo: Repo) -> int:
+    """Push a run cache to the default remote, with all outputs of the entries with these keys.
 
     Returns the number of files and folders that were not there yet.
 

@@ -1,5 +1,6 @@
 """Tests of transfer/estimate.py: what a run is estimated to cost, from given rates and from measured ones."""
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,23 @@ def test_too_much_memory_or_time_names_the_keys() -> None:
     assert baseline.startswith("memory: train_baseline@cnn needs about 9.0 GB, and this machine has 7.0 GB; set basel")
     assert "set batch_size, image_size or max_images lower" in tuned
     assert "more than an hour; time_budget_s limits it, and fewer finetune.epochs" in long
+
+
+@pytest.mark.parametrize("contents", [("123456789\n", None), (None, "123456789\n"), ("max\n", "123456789\n")])
+def test_a_containers_limit_of_memory_counts(
+    contents: tuple[str | None, str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = (tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes")
+    monkeypatch.setattr(estimate, "CONTAINER_LIMITS", files)
+    machine = estimate.memory_here()
+    assert machine == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file, content in zip(files, contents, strict=True):
+        if content is not None:
+            file.write_text(content, encoding="ascii")
+    assert estimate.memory_here() == 123456789 < machine
+    for file in files:
+        file.write_text("9223372036854771712\n", encoding="ascii")  # what cgroup v1 says where there is no limit
+    assert estimate.memory_here() == machine
 
 
 def test_the_table_ends_with_all_stages_together() -> None:

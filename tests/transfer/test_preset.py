@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides, to_hydra_overrides
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
@@ -30,6 +30,7 @@ SCALARS = (
 )
 
 
+@settings(deadline=None)  # the first call imports
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)))
 def test_dvc_reads_the_value_that_was_given(value: Any) -> None:
     (read,) = to_hydra_overrides([as_override("a.b", value)])

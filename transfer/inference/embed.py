@@ -5,9 +5,10 @@ Several cuts share a pass: on its way to the highest, an image comes by the othe
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
@@ -39,7 +40,7 @@ SURE = 2.0**-15, float(np.finfo(STORED).max)
 """Largest activations between which nothing loses more: rounding takes 2^-11 of a value, and of small ones 2^-25."""
 
 
-class TrunkSource(Protocol):
+class TrunkSource(Hashable, Protocol):
     """Makes a trunk; can be pickled and compared, as frozen dataclasses can, so that each worker makes it once."""
 
     def build(self) -> keras.Model:
@@ -84,49 +85,34 @@ class TrunkEngine:
     source: TrunkSource
     name: EngineName
     checked_on: Path
-    spec: Spec
+    spec: Spec = field(hash=False)
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """The shape of an image's activations at each cut."""
-        return _Ready.of(self.source).shapes
+        return _built(self.source)[1]
 
     def ready(self) -> tuple[Engine, float]:
         """Have trunk and engine ready for this and for later work; return the engine and its difference."""
-        kept = _Ready.of(self.source)
-        return kept.checked(self), kept.difference
+        return _ready(self)
 
 
-class _Ready:
-    """A trunk, kept for the next item of work, and its engine, which has been held against TensorFlow.
+@lru_cache(maxsize=1)  # for the next item of work
+def _built(source: TrunkSource) -> tuple[keras.Model, list[tuple[int, ...]]]:
+    """Build a trunk that gives the activations at all cuts side by side, (n, values), and return their shapes, too."""
+    _ready.cache_clear()  # the engine before goes first
+    built = source.build()
+    side_by_side = layers.Concatenate()([layers.Flatten()(output) for output in built.outputs])
+    return keras.Model(built.input, side_by_side), [tuple(output.shape[1:]) for output in built.outputs]
 
-    `trunk` gives the activations at all cuts side by side, (n, values); `shapes` are those of an image at each cut.
-    """
 
-    kept: "_Ready | None" = None
-
-    def __init__(self, source: TrunkSource) -> None:
-        self.source, built = source, source.build()
-        self.shapes: list[tuple[int, ...]] = [tuple(output.shape[1:]) for output in built.outputs]
-        side_by_side = layers.Concatenate()([layers.Flatten()(output) for output in built.outputs])
-        self.trunk = keras.Model(built.input, side_by_side)
-        self.engine: Engine | None = None
-        self.difference = math.nan
-
-    @classmethod
-    def of(cls, source: TrunkSource) -> "_Ready":
-        if cls.kept is None or cls.kept.source != source:
-            cls.kept = None  # the one before goes first
-            cls.kept = cls(source)
-        return cls.kept
-
-    def checked(self, wanted: TrunkEngine) -> Engine:
-        if self.engine is None:
-            engine = make_engine(self.trunk, wanted.name)
-            first = next(network_inputs(read_records(wanted.checked_on, wanted.spec, BATCH), 1))
-            self.difference = check_agreement(engine, self.trunk, first, ends_of(self.shapes))
-            self.engine = engine
-        return self.engine
+@lru_cache(maxsize=1)
+def _ready(wanted: TrunkEngine) -> tuple[Engine, float]:
+    """Make the engine, and hold it against TensorFlow."""
+    trunk, shapes = _built(wanted.source)
+    engine = make_engine(trunk, wanted.name)
+    first = next(network_inputs(read_records(wanted.checked_on, wanted.spec, BATCH), 1))
+    return engine, check_agreement(engine, trunk, first, ends_of(shapes))
 
 
 def ends_of(shapes: Sequence[tuple[int, ...]]) -> list[int]:
@@ -272,11 +258,8 @@ def in_passes(plans: Mapping[Path, Plan]) -> list[dict[Path, Plan]]:
 def embed_splits(runner: Runner, engine: TrunkEngine, records: tuple[Path, ...], plans: Mapping[Path, Plan]) -> None:
     """Compute and write what is to be cached of each split, and say so.
 
-    Args:
-        runner: has the work done.
-        engine: the trunk.
-        records: folders of the splits.
-        plans: what to cache at each cut of the trunk, in their order, by the folder that it is written to.
+    `records` are the folders of the splits. `plans` say what to cache at each cut of the trunk, in their order, by the
+    folder that it is written to.
 
     Raises:
         UserError: not enough space, or see `embed`.

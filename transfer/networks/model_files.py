@@ -1,15 +1,14 @@
 """A trained model on disk: its architecture, its weights and what it said of the validation split."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.core.errors import UserError, one_line
 from transfer.core.files import written_whole
-from transfer.networks.backbones.weights import save_weights
+from transfer.networks.backbones.weights import load_file, save_weights
 from transfer.networks.network import Architecture, Network, build
 
 
@@ -37,21 +36,5 @@ def load(architecture_file: Path, weights: Path, cut: str = "top") -> Network:
         UserError: the weights are damaged, or of another architecture.
     """
     network = build(Architecture.read(architecture_file), cut)
-    load_weights(network, weights)
+    load_file(network.whole, weights, keras.Model.load_weights, name="the network beside it")
     return network
-
-
-def load_weights(network: Network, weights: Path) -> None:
-    """Fill the whole network from a file.
-
-    Raises:
-        UserError: the file is damaged, or of another architecture.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns of some layers that it did not fill
-            network.whole.load_weights(weights)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        raise UserError(
-            f"{weights}: expected the weights of the network beside it, received: {one_line(error)}"
-        ) from error

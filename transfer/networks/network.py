@@ -73,19 +73,16 @@ def _dense_layers(x: keras.KerasTensor, architecture: Architecture) -> keras.Ker
     return layers.Dense(len(architecture.classes), name="logits", dtype="float32")(x)
 
 
-def _ann(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
-    entry = keras.Input(shape)
-    return keras.Model(entry, _dense_layers(layers.Flatten()(entry), architecture))
-
-
-def _cnn(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
+def _baseline(architecture: Architecture, shape: tuple[int, ...]) -> keras.Model:
+    """Convolutions and pooling, which an ANN has none of, and dense layers."""
     entry = x = keras.Input(shape)
     for filters in architecture.filters:
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization(momentum=0.9)(x)  # settles within a few hundred steps, all that a small set has
         x = layers.ReLU()(x)
         x = layers.MaxPooling2D(2, padding="same")(x)
-    return keras.Model(entry, _dense_layers(layers.GlobalAveragePooling2D()(x), architecture))
+    x = layers.GlobalAveragePooling2D()(x) if architecture.kind == "cnn" else layers.Flatten()(x)
+    return keras.Model(entry, _dense_layers(x, architecture))
 
 
 def _head(architecture: Architecture, features: int) -> keras.Model:
@@ -102,7 +99,7 @@ def _build_baseline(architecture: Architecture) -> Network:
     size = architecture.image_size
     pixels = keras.Input((size, size, 3), name="pixels")
     small = layers.AveragePooling2D(max(1, size // architecture.inner_size), name="average")(pixels)
-    top = {"ann": _ann, "cnn": _cnn}[architecture.kind](architecture, small.shape[1:])
+    top = _baseline(architecture, small.shape[1:])
     return Network(architecture, _probabilities(pixels, top(small)), keras.Model(pixels, small), top)
 
 

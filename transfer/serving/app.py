@@ -38,15 +38,21 @@ class _Routes:
     service: Service
     limits: Limits
 
-    async def predict(self, request: Request, threshold: str | None) -> PredictResponse:
-        """Say what the images of a request show."""
+    async def predict(
+        self,
+        request: Request,
+        threshold: Annotated[str | None, Query(description="CLASS=PROBABILITY, or auto.")] = None,
+    ) -> PredictResponse:
+        """Say what images show: the calibrated probability of each class. All of them, or an error that names those
+        that cannot be read. With a threshold, its class is predicted where its probability is above it.
+        """
         service = self.service
         with service.places.take(1):
             uploads = await read_uploads(request, self.limits.waiting)
             ranking = _ranking(service.contract, threshold)
             with service.places.take(len(uploads) - 1):
                 pixels = await self._pixels(uploads)
-                async with _in_time(self.limits.seconds):
+                async with asyncio.timeout(self.limits.seconds):
                     rows = await asyncio.gather(*(service.probabilities(image) for image in pixels))
         said = []
         for upload, row in zip(uploads, rows, strict=True):
@@ -63,22 +69,18 @@ class _Routes:
             raise HTTPException(422, f"class: expected one of {', '.join(classes)}, received {wanted!r}")
         with service.explanations.take(1):
             (pixels,) = await self._pixels(await read_uploads(request, 1))
-            async with _in_time(self.limits.seconds):
+            async with asyncio.timeout(self.limits.seconds):
                 row = await service.probabilities(pixels)
                 target = int(row.argmax()) if wanted is None else classes.index(wanted)
                 return Response(await service.explanation(pixels, target, float(row[target])), media_type="image/png")
 
     async def _pixels(self, uploads: list[Upload]) -> list[Pixels]:
-        """Decode images.
-
-        Raises:
-            HTTPException: some cannot be; all of them are named.
-        """
-        found = await asyncio.gather(*(self.service.pixels(upload) for upload in uploads), return_exceptions=True)
-        bad = [f"{one.name}: {error}" for one, error in zip(uploads, found, strict=True) if _is_bad(error)]
-        if bad:
+        """Decode images; an HTTPException names all that cannot be."""
+        found = await asyncio.gather(*(self.service.pixels(upload) for upload in uploads))
+        named = zip(uploads, found, strict=True)
+        if bad := [f"{upload.name}: {error}" for upload, error in named if isinstance(error, BadImageError)]:
             raise HTTPException(422, "; ".join(bad))
-        return [image for image in found if not isinstance(image, BaseException)]
+        return [image for image in found if not isinstance(image, BadImageError)]
 
 
 def _ranking(contract: Contract, threshold: str | None) -> Ranking:
@@ -86,27 +88,6 @@ def _ranking(contract: Contract, threshold: str | None) -> Ranking:
         return Ranking.of(contract, None, threshold)
     except UserError as error:
         raise HTTPException(422, str(error)) from None
-
-
-def _is_bad(found: Pixels | BaseException) -> bool:
-    """Tell whether an image cannot be decoded; an error of another kind is the server's."""
-    if isinstance(found, BaseException) and not isinstance(found, BadImageError):
-        raise found
-    return isinstance(found, BadImageError)
-
-
-@asynccontextmanager
-async def _in_time(seconds: float) -> AsyncIterator[None]:
-    """Give up after a time, as whoever asked will have.
-
-    Raises:
-        BusyError: it took longer.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise BusyError from None
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -121,8 +102,9 @@ def _add_errors(app: FastAPI) -> None:
         said = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
         return JSONResponse({"error": said}, 422)
 
+    @app.exception_handler(TimeoutError)
     @app.exception_handler(BusyError)
-    async def put_off(_request: Request, _error: BusyError) -> JSONResponse:
+    async def put_off(_request: Request, _error: Exception) -> JSONResponse:
         return JSONResponse(
             {"error": "too many images at a time; ask again later"}, 503, {"Retry-After": str(RETRY_SECONDS)}
         )
@@ -136,15 +118,7 @@ def _add_images(app: FastAPI, routes: _Routes) -> None:
     """Add the routes that take images."""
     statuses = (400, 408, 413, 415, 422, 500, 503)
 
-    @app.post("/predict", responses=problems(*statuses), openapi_extra=image_body(many=True))
-    async def predict(
-        request: Request, threshold: Annotated[str | None, Query(description="CLASS=PROBABILITY, or auto.")] = None
-    ) -> PredictResponse:
-        """Say what images show: the calibrated probability of each class. All of them, or an error that names those
-        that cannot be read. With a threshold, its class is predicted where its probability is above it.
-        """
-        return await routes.predict(request, threshold)
-
+    app.post("/predict", responses=problems(*statuses), openapi_extra=image_body(many=True))(routes.predict)
     png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
     drawn: dict[int | str, dict[str, Any]] = {200: {"description": "The image, and the map.", "content": png}}
     names = list(routes.service.contract.classes)
@@ -185,12 +159,12 @@ def _add_state(app: FastAPI, service: Service, measures: Measures) -> None:
 
 def _add_page(app: FastAPI, service: Service, limits: Limits) -> None:
     """Add the page that a classifier can be tried on."""
-    page = render(service.contract, limits)
+    page, policy = render(service.contract, limits)
 
     @app.get("/", response_class=HTMLResponse)
     async def index() -> HTMLResponse:
         """Show a page that images can be dropped on."""
-        return HTMLResponse(page.text, headers={"Content-Security-Policy": page.policy})
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 
 def make_app(classifiers: Classifiers, limits: Limits) -> ASGIApp:

@@ -25,11 +25,7 @@ def _reserved(folder: Path, image: str) -> Path:
 
 
 def _number(name: str | None, classes: tuple[str, ...]) -> int | None:
-    """Return the number of a class.
-
-    Raises:
-        UserError: there is no such class.
-    """
+    """Return the number of a class; a UserError says that there is none of that name."""
     if name is not None and name not in classes:
         raise UserError(f"--class: expected one of {', '.join(classes)}, received {name!r}")
     return None if name is None else classes.index(name)

@@ -1,7 +1,5 @@
 """What a server counts of itself, as Prometheus reads it."""
 
-from collections.abc import Callable
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -26,11 +24,7 @@ class Measures:
         self.batches = Histogram(
             "transfer_batch_images", "Images computed at a time", buckets=IMAGES, registry=self._registry
         )
-        self._waiting = Gauge("transfer_images_waiting", "Images that are not answered yet", registry=self._registry)
-
-    def watch_waiting(self, count: Callable[[], int]) -> None:
-        """Ask `count` for the number of images that wait whenever somebody reads."""
-        self._waiting.set_function(count)
+        self.waiting = Gauge("transfer_images_waiting", "Images that are not answered yet", registry=self._registry)
 
     def text(self) -> bytes:
         """Write all of it in Prometheus' text format."""

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,20 +12,15 @@ from transfer.serving.limits import Limits
 from transfer.serving.uploads import FIELD, TYPES
 
 
-@dataclass(frozen=True)
-class ServedPage:
-    """A page, and the Content-Security-Policy that it needs: its own script and style, by their hashes, no others."""
-
-    text: str
-    policy: str
-
-
 def _hash(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def render(contract: Contract, limits: Limits) -> ServedPage:
-    """Make the page of a classifier."""
+def render(contract: Contract, limits: Limits) -> tuple[str, str]:
+    """Make the page of a classifier.
+
+    The other string is the Content-Security-Policy that it needs: its own script and style, by their hashes, no others.
+    """
     folder = files("transfer.serving") / "templates"
     style, script = ((folder / f"serving.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     text = (
@@ -51,4 +45,4 @@ def render(contract: Contract, limits: Limits) -> ServedPage:
         "form-action": "'none'",
         "frame-ancestors": "'none'",
     }
-    return ServedPage(text, "; ".join(f"{name} {value}" for name, value in allowed.items()))
+    return text, "; ".join(f"{name} {value}" for name, value in allowed.items())

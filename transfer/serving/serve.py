@@ -18,11 +18,7 @@ GRACE_SECONDS = 10
 
 
 def _check_packages() -> None:
-    """See that what a server needs is there.
-
-    Raises:
-        UserError: it is not.
-    """
+    """See that what a server needs is there; a UserError names what is not."""
     missing = [name.replace("_", "-") for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(
@@ -32,11 +28,7 @@ def _check_packages() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take an address, so that one that is not free is an error before anything else happens.
-
-    Raises:
-        UserError: it cannot be taken.
-    """
+    """Take an address, so that one that is not free is a UserError before anything else happens."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=2048)

@@ -13,6 +13,7 @@ import numpy as np
 
 from transfer.core.arrays import Floats, Pixels
 from transfer.core.params import Format
+from transfer.dataset.decode import BadImageError
 from transfer.evaluation.occlusion import occlusion_map
 from transfer.export.classifiers import Classifier, open_classifier
 from transfer.serving.arguments import shown
@@ -57,7 +58,7 @@ class Service:
         self._classifiers, self._limits = classifiers, limits
         self.contract = classifiers.single.contract
         self.places, self.explanations = Places(limits.waiting), Places(limits.explanations)
-        measures.watch_waiting(lambda: self.places.taken)
+        measures.waiting.set_function(lambda: self.places.taken)
         self._decoding = ThreadPoolExecutor(os.cpu_count(), "decode")
         self._computing = ThreadPoolExecutor(1, "compute")
         self._drawing = ThreadPoolExecutor(1, "draw")  # pyplot is for one thread
@@ -81,14 +82,13 @@ class Service:
         """Whether images are computed."""
         return self._task is not None and not self._task.done()
 
-    async def pixels(self, upload: Upload) -> Pixels:
-        """Decode an image: uint8 (S, S, channels).
-
-        Raises:
-            BadImageError: it cannot be.
-        """
+    async def pixels(self, upload: Upload) -> Pixels | BadImageError:
+        """Decode an image, uint8 (S, S, channels), or say why it cannot be."""
         loop, most = asyncio.get_running_loop(), self._limits.max_pixels
-        return await loop.run_in_executor(self._decoding, read_pixels, upload, self.contract, most)
+        try:
+            return await loop.run_in_executor(self._decoding, read_pixels, upload, self.contract, most)
+        except BadImageError as error:
+            return error
 
     async def probabilities(self, pixels: Pixels) -> Floats:
         """Classify an image, uint8 (S, S, channels), together with others: float32 (classes,)."""

@@ -143,15 +143,7 @@ class Augmenter:
             layer.backend.set_backend("tensorflow")  # in tf.data, whatever trains
 
     def image(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Change one image.
-
-        Args:
-            pixels: float32 (S, S, 3) in 0–1.
-            seed: int32, a scalar.
-
-        Returns:
-            float32 (S, S, 3) in 0–1.
-        """
+        """Change one image, float32 (S, S, 3) in 0–1; the seed is int32, a scalar."""
         draws = _Draws(seed, purpose=0)
         if self._views > 1:
             view = tf.random.stateless_uniform((), draws.next(), 0, self._views, tf.int32)
@@ -167,15 +159,9 @@ class Augmenter:
         return tf.clip_by_value(images[0], 0.0, 1.0)
 
     def batch(self, pixels: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mix the images of a batch, and their labels in the same proportion.
+        """Mix the images of a batch, float32 (n, S, S, 3) in 0–1, and their labels in the same proportion.
 
-        Args:
-            pixels: float32 (n, S, S, 3) in 0–1.
-            labels: one-hot, float32 (n, classes).
-            seed: int32, a scalar.
-
-        Returns:
-            Pixels and labels of the same shapes; a row of labels still adds up to 1.
+        The labels are one-hot, float32 (n, classes), and a row still adds up to 1; the seed is int32, a scalar.
         """
         if not self._mixers:
             return pixels, labels

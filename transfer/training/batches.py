@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from transfer.core.arrays import Floats
 from transfer.core.params import Augmentation, LabelKind
+from transfer.records.activations import open_activations
+from transfer.training.targets import make_targets
 
 EVALUATION_BATCH = 128
 
@@ -31,6 +34,10 @@ class Batching:
     batch_size: int
     seed: int | None
     augmentation: Augmentation | None = None
+
+    def in_order(self) -> "Batching":
+        """Return how those of the validation split do."""
+        return Batching(self.labels, EVALUATION_BATCH, None)
 
 
 class Batches(Protocol):
@@ -57,8 +64,7 @@ class ViewBatches(keras.utils.PyDataset):
     Args:
         views: for each view an array of all images (n, …); they may lie on disk.
         targets: a probability of each class for each image, float32 (n, classes): see `training.targets`.
-        batch_size: see `Batching`.
-        seed: see `Batching`; without one, the first view is taken.
+        batch_size, seed: see `Batching`; without a seed, the first view is taken.
     """
 
     steps = None
@@ -98,3 +104,19 @@ class ViewBatches(keras.utils.PyDataset):
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
         return inputs.astype(np.float32), self.targets[rows]
+
+
+def _cached(folder: Path, classes: tuple[str, ...], batching: Batching) -> ViewBatches:
+    cached = open_activations(folder)
+    targets = make_targets(cached.labels, cached.soft_labels, classes, batching.labels)
+    return ViewBatches(cached.views, targets, batching.batch_size, batching.seed)
+
+
+def validation_batches(folder: Path, classes: tuple[str, ...], batching: Batching) -> ViewBatches:
+    """Return batches of the validation split's cached activations, in order."""
+    return _cached(folder / "validation", classes, batching.in_order())
+
+
+def view_batches(folder: Path, classes: tuple[str, ...], batching: Batching) -> tuple[ViewBatches, ViewBatches]:
+    """Return batches of cached activations to train on, and those of the validation split, in order."""
+    return _cached(folder / "train", classes, batching), validation_batches(folder, classes, batching)

@@ -48,11 +48,7 @@ class LearningCurves(keras.callbacks.Callback):
     """Write loss, accuracy and F1 of both splits and the learning rate after every epoch.
 
     The tables are FOLDER/plots/metrics/{train,validation}/NAME.tsv and FOLDER/plots/metrics/lr.tsv: step, value. Steps
-    count from 0.
-
-    Args:
-        folder: is removed first.
-        epochs: what `epochs` held after the epochs that were trained before, where training goes on.
+    count from 0. The folder is removed first; where training goes on, `epochs` is what the attribute held before.
     """
 
     def __init__(self, folder: Path, epochs: Sequence[dict[str, float]] = ()) -> None:

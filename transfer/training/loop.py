@@ -88,8 +88,7 @@ def weighted(targets: keras.KerasTensor, weights: Floats) -> tuple[keras.KerasTe
 def chance_loss(targets: Floats, smoothing: float, weights: Floats | None = None) -> float:
     """Return the lowest cross-entropy (natural logarithm) that predicting the same for every image can reach.
 
-    `targets` are the targets, float32 (n, classes).
-    `weights` are those of the classes, float32 (classes,); the cross-entropy is then the weighted one, as in training.
+    `targets` are float32 (n, classes). With weights of the classes, float32 (classes,), it is weighted as in training.
     """
     images = np.ones(len(targets))
     if weights is not None:
@@ -195,10 +194,7 @@ def train(job: Job, batches: Batches, validation: Batches) -> Outcome:
     often than it occurs has a high cross-entropy without them, even above that of chance, and the epoch in which it is
     lowest is one that finds few. Accuracy and F1 are without weights.
 
-    Args:
-        job: what is trained.
-        batches: for training, of what `job.trained` takes.
-        validation: in order, for validation, of what `job.top` takes.
+    `batches` are of what `job.trained` takes, and `validation`, in order, of what `job.top` takes.
 
     Raises:
         UserError: the loss becomes infinite or NaN, or class weights do not fit the classes.

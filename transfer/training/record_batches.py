@@ -1,4 +1,7 @@
-"""Batches for `fit` straight from the records, for what has no cached activations: pixels, changed on the fly."""
+"""Batches for `fit` straight from the records, for what has no cached activations.
+
+Pixels are changed on the fly; those of the baselines are averaged down once, in all views.
+"""
 
 import math
 import struct
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -14,9 +18,9 @@ from transfer.core.arrays import Floats
 from transfer.core.spec import Spec
 from transfer.records.activations import Plan
 from transfer.records.tfrecords import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
+from transfer.records.views import apply_view
 from transfer.training.augmentation import OFF, Augmenter
-from transfer.training.batches import Batches, Batching
-from transfer.training.cached_batches import validation_batches, view_batches
+from transfer.training.batches import Batches, Batching, ViewBatches, validation_batches, view_batches
 from transfer.training.targets import make_targets
 
 SCALED = normalise(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))[:, 0]
@@ -120,12 +124,8 @@ def training_data(
 ) -> tuple[Batches, Batches]:
     """Return batches to train on and to validate on, cached or from the records as the plan wants it.
 
-    Args:
-        plan: what to read.
-        activations: folder of the cached ones.
-        records: folders of the training and the validation split.
-        spec: what the records hold.
-        batching: how images become batches; they are changed on the fly where the plan says so.
+    `activations` is the folder of the cached ones; `records` are those of the training and the validation split. Images
+    are changed on the fly where the plan says so.
 
     Raises:
         UserError: damaged or missing records or activations, or no soft labels that could be targets.
@@ -138,4 +138,31 @@ def training_data(
     batches = RecordBatches(train, spec, batching, plan.views)
     if plan.cut == "input":
         return batches, RecordBatches(validation, spec, Batching(batching.labels, BATCH, None))
-    return batches, validation_batches(activations, spec.classes, batching.labels)
+    return batches, validation_batches(activations, spec.classes, batching)
+
+
+def _small(trunk: keras.Model, records: Path, spec: Spec, views: int, batching: Batching) -> ViewBatches:
+    """Return the images of a split as `trunk` shrinks them, float32 (n, s, s, 3), in so many views.
+
+    The views share their memory: shrinking by whole factors and turning can be exchanged.
+    """
+    columns = [
+        (keras.ops.convert_to_numpy(trunk(normalise(batch.pixels), training=False)), batch.labels, batch.soft_labels)
+        for batch in read_records(records, spec, BATCH)
+    ]
+    small, labels, soft_labels = (np.concatenate(column) for column in zip(*columns, strict=True))
+    targets = make_targets(labels, soft_labels, spec.classes, batching.labels)
+    turned = [apply_view(small, view) for view in range(views)]
+    return ViewBatches(turned, targets, batching.batch_size, batching.seed)
+
+
+def small_batches(
+    trunk: keras.Model, records: tuple[Path, Path], spec: Spec, views: int, batching: Batching
+) -> tuple[ViewBatches, ViewBatches]:
+    """Return batches of shrunk images to train on, in all views, and those of the validation split, in order.
+
+    Raises:
+        UserError: damaged records, or no soft labels that could be targets.
+    """
+    train, validation = records
+    return _small(trunk, train, spec, views, batching), _small(trunk, validation, spec, 1, batching.in_order())

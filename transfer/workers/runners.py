@@ -1,7 +1,7 @@
 """The runners that params.yaml may name: see `workers.work`."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from transfer.core.params import Dask
 from transfer.core.progress import progress_bar
@@ -17,15 +17,10 @@ class LocalRunner:
             return [work(items, progress.update)]
 
 
-@contextmanager
-def make_runner(name: str, dask: Dask) -> Iterator[Runner]:
+def make_runner(name: str, dask: Dask) -> AbstractContextManager[Runner]:
     """Have the runner that params.yaml names.
 
     Raises:
         UserError: see `dask_runner`.
     """
-    if name == "local":
-        yield LocalRunner()
-    else:
-        with dask_runner(dask) as runner:
-            yield runner
+    return nullcontext(LocalRunner()) if name == "local" else dask_runner(dask)

@@ -7,8 +7,7 @@ import pytest
 
 from transfer.core.errors import UserError
 from transfer.records.activations import make_plan, open_activations
-from transfer.training.batches import Batching
-from transfer.training.cached_batches import view_batches
+from transfer.training.batches import Batching, view_batches
 
 
 def test_missing_activations_are_an_error(tmp_path: Path) -> None:

@@ -30,10 +30,6 @@ class BlueFirst(layers.Layer):
         """Turn the channels round, scale, subtract."""
         return pixels[..., ::-1] * 255.0 - ops.convert_to_tensor(CAFFE_MEAN, pixels.dtype)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape stays as it is."""
-        return input_shape
-
 
 def blue_first(pixels: keras.KerasTensor) -> keras.KerasTensor:
     """Preprocess for VGG and ResNet ("caffe" in keras.applications.imagenet_utils)."""

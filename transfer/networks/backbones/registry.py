@@ -35,11 +35,6 @@ POOLINGS: dict[Pooling, tuple[type[layers.Layer], ...]] = {
 """What pools over all places, (n, height, width, channels) to (n, channels). Features of two stand side by side."""
 
 
-def pooled_already(features: keras.KerasTensor) -> keras.KerasTensor:
-    """Take features (n, channels) as they are, of a network that pools and then normalises."""
-    return features
-
-
 @dataclass(frozen=True)
 class Backbone:
     """A network without its classifier.
@@ -161,7 +156,7 @@ BACKBONES = {
             "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
             "MIT (Meta)",
         ),
-        own_pool=pooled_already,
+        own_pool=lambda features: features,  # the network pools, and then normalises
     ),
     "vit_base_patch16": Backbone(
         build=vit.build,
@@ -177,16 +172,10 @@ google/automl for EfficientNet, of facebookresearch/ConvNeXt and of google-resea
 
 
 def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int) -> tuple[keras.Model, Origin]:
-    """Build a backbone and fill it with weights.
+    """Build a backbone, fill it with weights, and return it and where they are from.
 
-    Args:
-        name: of the backbone.
-        weights: "packaged" or "imagenet", trained ones; "none", random ones (see `build_random`); a file of the user.
-        image_size: in pixels; the weights of a Vision Transformer depend on it.
-        seed: of the random weights.
-
-    Returns:
-        The model, and where its weights are from.
+    The weights are trained ones, "packaged" or "imagenet"; "none", random ones of the seed (see `build_random`); or a
+    file of the user. Those of a Vision Transformer depend on the image size, in pixels.
 
     Raises:
         UserError: the weights cannot be had, or are not those expected.

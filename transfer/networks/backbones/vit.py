@@ -60,9 +60,6 @@ class _ClassToken(layers.Layer):
     def call(self, tokens: keras.KerasTensor) -> keras.KerasTensor:
         return tokens[:, 0]
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], input_shape[2])
-
 
 def class_token(tokens: keras.KerasTensor) -> keras.KerasTensor:
     """Pool as the paper and KerasHub's classifier do: (n, tokens, channels) to (n, channels)."""

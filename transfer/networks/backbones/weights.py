@@ -61,13 +61,9 @@ class DownloadedWeights:
             UserError: the host does not answer, or the file is not the one that Keras expects.
         """
         name = self.url.rsplit("/", 1)[1]
-        try:
-            with _bounded_wait():
-                path = keras.utils.get_file(name, self.url, cache_subdir="models", file_hash=self.hash)
-        except Exception as error:  # get_file raises Exception itself
-            place = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / name
-            hint = f"{self.url} and put it at {place}, or give it as"
-            raise UserError(_no_download(self.url, error, hint)) from error
+        place = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / name
+        with _downloading(self.url, f"{self.url} and put it at {place}, or give it as"):
+            path = keras.utils.get_file(name, self.url, cache_subdir="models", file_hash=self.hash)
         load_file(model, Path(path), keras.Model.load_weights)
         return Origin(self.url, self.licence)
 
@@ -87,12 +83,8 @@ class HubWeights:
         Raises:
             UserError: Kaggle does not answer, or refuses.
         """
-        try:
-            with _bounded_wait():
-                self.load(model)
-        except Exception as error:  # Kaggle's client raises those of several libraries
-            hint = f"model.weights.h5 from {self.page} and give it as"
-            raise UserError(_no_download(f"KerasHub's preset {self.preset}", error, hint)) from error
+        with _downloading(f"KerasHub's preset {self.preset}", f"model.weights.h5 from {self.page} and give it as"):
+            self.load(model)
         return Origin(f"KerasHub's preset {self.preset} ({self.page})", self.licence)
 
 
@@ -100,25 +92,29 @@ WeightsSource = PackagedWeights | DownloadedWeights | HubWeights
 
 
 @contextmanager
-def _bounded_wait() -> Iterator[None]:
-    """Have connections that set no time limit of their own give up after `TIMEOUT` seconds of silence."""
+def _downloading(what: str, hint: str) -> Iterator[None]:
+    """Have connections that set no time limit of their own give up after `TIMEOUT` seconds of silence.
+
+    Raises:
+        UserError: something went wrong; `hint` says how to bring the file by hand.
+    """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
         yield
+    except Exception as error:  # get_file raises Exception itself, and Kaggle's client those of several libraries
+        raise UserError(
+            f"weights: expected to download {what}, received: {one_line(error, 300)}; without the network, bring "
+            f"{hint} `weights: {{file: PATH, sha256: SHA-256 of the file}}` in params.yaml"
+        ) from error
     finally:
         socket.setdefaulttimeout(before)
 
 
-def _no_download(what: str, error: BaseException, hint: str) -> str:
-    return (
-        f"weights: expected to download {what}, received: {one_line(error, 300)}; without the network, bring {hint} "
-        "`weights: {file: PATH, sha256: SHA-256 of the file}` in params.yaml"
-    )
-
-
-def load_file(model: keras.Model, path: Path, *loaders: Load) -> None:
+def load_file(model: keras.Model, path: Path, *loaders: Load, name: str = "") -> None:
     """Fill a model from a Keras file (.weights.h5, or .h5 by the order of layers) with the first loader that can.
+
+    `name` is what messages call the model, if not by its own name.
 
     Raises:
         UserError: none can: the file is damaged, or of another network.
@@ -133,7 +129,7 @@ def load_file(model: keras.Model, path: Path, *loaders: Load) -> None:
             reasons.append(one_line(error, 300))
         else:
             return
-    raise UserError(f"{path}: expected the weights of {model.name}, received: {reasons[0]}")
+    raise UserError(f"{path}: expected the weights of {name or model.name}, received: {reasons[0]}")
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
