@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +148,49 @@ def _assert_only_what_is_above_the_cut_changed(cut: str) -> None:
         np.testing.assert_array_equal(old[variance], new[variance])
 
 
+@dataclass(frozen=True)
+class Made:
+    """Brings the working directory to where stages leave it; they run once, and what they leave is copied later."""
+
+    kept: Path
+    run_stage: RunStage
+
+    def __call__(self, state: str, *stages: tuple[str, ...]) -> None:
+        kept = self.kept / state
+        if not kept.exists():
+            for name, *arguments in stages:
+                self.run_stage(name, *arguments)
+            shutil.copytree(".", kept)
+        shutil.copytree(kept, ".", dirs_exist_ok=True)
+
+
+@pytest.fixture
+def made(run_stage: RunStage, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.getbasetemp() / "made", run_stage)
+
+
+@pytest.fixture
+def preprocessed(project: Path, tiny_backbone: None, made: Made) -> None:
+    """The project after preprocess."""
+    made("preprocessed", *CHAIN[:3])
+
+
+@pytest.fixture
+def trained_ann(preprocessed: None, made: Made) -> None:
+    """The project with the smallest of its models."""
+    made("trained_ann", ("train_baseline", "ann"))
+
+
+@pytest.fixture
+def trained_head(preprocessed: None, made: Made) -> None:
+    """The project with a head that is trained a little."""
+    _set(head={"epochs": 4})
+    made("trained_head", ("embed",), ("train_head",))
+
+
 @pytest.mark.slow
-def test_a_format_that_says_something_else_is_left_out(project: Path, tiny_backbone: None, run_stage: RunStage) -> None:
+def test_a_format_that_says_something_else_is_left_out(preprocessed: None, run_stage: RunStage) -> None:
     _set(export={"formats": ["onnx", "litert_float16"]})
-    for name, *arguments in CHAIN[:3]:
-        run_stage(name, *arguments)
     for model in ("ann", "cnn"):
         run_stage("train_baseline", model)
         run_stage("evaluate", model)
@@ -190,20 +228,6 @@ def _set(**changes: Any) -> None:
     for key, value in changes.items():
         params[key] = {**params[key], **value} if isinstance(value, dict) else value
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
-
-
-@pytest.fixture
-def trained_head(
-    project: Path, tiny_backbone: None, run_stage: RunStage, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The project with a head that is trained a little; made once and copied from then on."""
-    kept = tmp_path_factory.getbasetemp() / "trained_head"
-    if not kept.exists():
-        _set(head={"epochs": 4})
-        for name, *arguments in [*CHAIN[:4], ("train_head",)]:
-            run_stage(name, *arguments)
-        shutil.copytree(project, kept)
-    shutil.copytree(kept, project, dirs_exist_ok=True)
 
 
 LABELS = ["train/labels.npy", "train/soft_labels.npy"]
@@ -333,17 +357,13 @@ def test_a_training_that_was_ended_goes_on(
     number: int,
     status: int,
     said: bytes,
-    project: Path,
-    tiny_backbone: None,
-    run_stage: RunStage,
+    preprocessed: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """In the middle of an epoch, or of writing a checkpoint."""
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     params["baselines"]["ann"]["epochs"] = 40
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    for name, *arguments in CHAIN[:3]:
-        run_stage(name, *arguments)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start() -> "subprocess.Popen[bytes]":
@@ -413,28 +433,20 @@ def test_training_twice_gives_the_same_bytes(project: Path, tiny_backbone: None,
     assert len(written[0]) > 15
 
 
-def test_a_collapsed_head_is_an_error_that_says_so(project: Path, tiny_backbone: None, run_stage: RunStage) -> None:
-    text = Path("params.yaml").read_text(encoding="utf-8")
-    text = text.replace("epochs: 25", "epochs: 1").replace("lr: 0.01", "lr: 0.0000001")
-    Path("params.yaml").write_text(text, encoding="utf-8")
-    for name, *arguments in CHAIN[:4]:
-        run_stage(name, *arguments)
+def test_a_collapsed_head_is_an_error_that_says_so(trained_head: None, run_stage: RunStage) -> None:
+    _set(head={"epochs": 1, "lr": 1e-7})
     with pytest.raises(UserError, match=r"head: expected a model better than chance, received one that collapsed"):
         run_stage("train_head")
 
 
-def test_a_damaged_model_is_an_error_that_names_it(project: Path, tiny_backbone: None, run_stage: RunStage) -> None:
-    for name, *arguments in [*CHAIN[:3], ("train_baseline", "ann")]:
-        run_stage(name, *arguments)
+def test_a_damaged_model_is_an_error_that_names_it(trained_ann: None, run_stage: RunStage) -> None:
     weights = Path("models/ann.weights.h5")
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"models/ann.weights.h5: expected the weights"):
         run_stage("evaluate", "ann")
 
 
-def test_whole_network_and_training_path_must_agree(project: Path, tiny_backbone: None, run_stage: RunStage) -> None:
-    for name, *arguments in [*CHAIN[:3], ("train_baseline", "ann")]:
-        run_stage(name, *arguments)
+def test_whole_network_and_training_path_must_agree(trained_ann: None, run_stage: RunStage) -> None:
     cached = Path("models/ann.validation.npy")
     np.save(cached, np.load(cached)[:, ::-1])
     with pytest.raises(

@@ -248,10 +248,11 @@ def test_weights_that_are_not_there(project: Path) -> None:
 
 
 @pytest.mark.parametrize("backbone", CUTS)
-def test_the_backbone_alone_may_be_changed(project: Path, backbone: str) -> None:
+def test_the_backbone_alone_may_be_changed(project: Path, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
     real = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     Path("params.yaml").write_text(yaml.safe_dump(real | {"dataset": "pictures", "backbone": backbone}), "utf-8")
     main()
+    assert capsys.readouterr().out.endswith("check: params.yaml and pictures fit\n")
 
 
 @pytest.mark.parametrize(("backbone", "weights"), [("vgg16", "packaged"), ("efficientnet_lite0", "imagenet")])

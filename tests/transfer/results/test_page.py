@@ -94,17 +94,30 @@ def make_project(folder: Path, spec: Spec, title: str = "Colours") -> None:
         compare.main()
 
 
-@pytest.fixture
-def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The results that are in git, with pictures of mistakes made up, as those are not there."""
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results that are in git and their page, with pictures of mistakes made up, as those are not there.
+
+    Made once, as it takes seconds: no test changes it.
+    """
+    folder = tmp_path_factory.mktemp("committed")
     for name in ("metrics", "plots"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("mistakes"))
-    _write(tmp_path / "params.yaml", (ROOT / "params.yaml").read_text(encoding="utf-8"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("mistakes"))
+    _write(folder / "params.yaml", (ROOT / "params.yaml").read_text(encoding="utf-8"))
+    (folder / "plots/mistakes").mkdir()
     for model in MODELS:
-        (tmp_path / "plots/mistakes").mkdir(exist_ok=True)
-        draw_mistakes([], model, tmp_path / f"plots/mistakes/{model}.png")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        draw_mistakes([], model, folder / f"plots/mistakes/{model}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        page.main()
+    return folder
+
+
+@pytest.fixture
+def document(committed: Path, monkeypatch: pytest.MonkeyPatch) -> Element:
+    """The page of the committed results, parsed; their folder is the working directory."""
+    monkeypatch.chdir(committed)
+    return parse(page.PAGE.read_text(encoding="utf-8"))
 
 
 Make = Callable[..., Element]
@@ -123,9 +136,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return made
 
 
-def test_the_page_says_what_the_report_says(committed: Path) -> None:
-    page.main()
-    document = parse(page.PAGE.read_text(encoding="utf-8"))
+def test_the_page_says_what_the_report_says(document: Element) -> None:
     report = Path("metrics/REPORT.md").read_text(encoding="utf-8")
     exported = Path("metrics/EXPORT.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)", report, flags=re.MULTILINE)
@@ -146,9 +157,7 @@ def test_the_page_says_what_the_report_says(committed: Path) -> None:
         assert re.sub("[`*]", "", line) in said
 
 
-def test_confusion_matrices_have_shares(committed: Path) -> None:
-    page.main()
-    document = parse(page.PAGE.read_text(encoding="utf-8"))
+def test_confusion_matrices_have_shares(document: Element) -> None:
     for rank, model in (("Winner", "finetuned"), ("Runner-up", "head")):
         table = pd.read_csv(f"plots/predictions/{model}.csv")
         rows = document.table(f"Confusion matrices, {rank}: {model}")[1:]
@@ -158,9 +167,7 @@ def test_confusion_matrices_have_shares(committed: Path) -> None:
             assert row == [name, *(f"{count} {count / sum(counts):.0%}" for count in counts)]
 
 
-def test_the_page_says_what_it_was_made_of(committed: Path) -> None:
-    page.main()
-    document = parse(page.PAGE.read_text(encoding="utf-8"))
+def test_the_page_says_what_it_was_made_of(document: Element) -> None:
     assert "Licence: CC BY-NC-SA 4.0 (images and labels; no commercial use)." in document.text
     (parameters,) = document.all("pre")
     assert "".join(map(str, parameters.children)) == Path("params.yaml").read_text(encoding="utf-8")
@@ -171,9 +178,7 @@ def test_the_page_says_what_it_was_made_of(committed: Path) -> None:
     assert len([chart for chart in document.all("svg") if chart.attributes.get("role") == "img"]) == 2 + 12 + 2 + 4
 
 
-def test_nothing_is_fetched_and_no_script_runs(committed: Path) -> None:
-    page.main()
-    document = parse(page.PAGE.read_text(encoding="utf-8"))
+def test_nothing_is_fetched_and_no_script_runs(document: Element) -> None:
     assert fetched(document) == set()
     assert not list(document.all("script"))
     names = [element.attributes["id"] for element in document.all("*") if "id" in element.attributes]
@@ -182,12 +187,12 @@ def test_nothing_is_fetched_and_no_script_runs(committed: Path) -> None:
     assert targets <= {f"#{name}" for name in names}
 
 
-def test_the_same_files_give_the_same_bytes(committed: Path) -> None:
-    written = []
-    for _ in range(2):
-        page.main()
-        written.append(page.PAGE.read_bytes())
-    assert written[0] == written[1]
+def test_the_same_files_give_the_same_bytes(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(committed, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    page.PAGE.unlink()
+    page.main()
+    assert page.PAGE.read_bytes() == (committed / page.PAGE).read_bytes()
 
 
 def test_names_from_the_data_are_text(make: Make) -> None:
@@ -229,7 +234,11 @@ def test_what_was_exported_is_there_once_it_is(make: Make) -> None:
     assert document.table("Exported: head") == [["format", "size"], ["onnx", "1 MB"]]
 
 
-def test_what_is_missing_is_said_with_what_to_do(committed: Path) -> None:
+def test_what_is_missing_is_said_with_what_to_do(
+    committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(committed, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     Path("plots/mistakes/finetuned.png").unlink()
     page.main()
     assert "`dvc pull` brings the picture" in page.PAGE.read_text(encoding="utf-8")
