@@ -20,9 +20,9 @@ def main() -> None:
     print(*(f"       {line}" for line in (done.classes(), *done.divisions(), *done.notes)), sep="\n")
     if done.passed_over:
         shown = ", ".join(done.passed_over[:5]) + (", …" if len(done.passed_over) > 5 else "")
-        print(f"       skipped, not image files by their names: {len(done.passed_over)} ({shown})")
+        print(f"       skipped {len(done.passed_over)} files that are not images ({shown})")
     if done.unlabelled:
-        print(f"       skipped, without labels: {len(done.unlabelled)} images ({done.unlabelled[0]}, …)")
+        print(f"       skipped {len(done.unlabelled)} images without labels ({done.unlabelled[0]}, …)")
     print(f"       licence: {done.card.licence}")
 
 

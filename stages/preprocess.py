@@ -34,7 +34,8 @@ def main() -> None:
     write_csv(done.duplicates, DUPLICATES)
     write_json(done.figures(), METRICS)
     print(f"read   {RAW}: {len(done.splits) + len(done.quarantine)} images")
-    print(f"wrote  {TRAIN.parent}: {done.spec.counts}, {params.image_size} x {params.image_size} pixels")
+    counts = ", ".join(f"{split} {count}" for split, count in done.spec.counts.items())
+    print(f"wrote  {TRAIN.parent}: {counts}, {params.image_size} x {params.image_size} pixels")
     print("".join(f"       {line}\n" for line in done.summary(DUPLICATES)), end="")
     check_left_out(done, params.max_bad_fraction, same.max_removed_fraction)
 

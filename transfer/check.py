@@ -155,5 +155,5 @@ def main(dataset: str | None = None) -> None:
     """
     params = read_params(PARAMS)
     params = params if dataset is None else replace(params, dataset=dataset)
-    for line in (*check(params), f"{PARAMS} and {params.dataset} fit"):
+    for line in (*check(params), f"no problems found in {PARAMS} and {params.dataset}"):
         print(f"check: {line}")

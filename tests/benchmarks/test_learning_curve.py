@@ -82,7 +82,7 @@ def test_a_point_that_fails_says_why(embedded: Path) -> None:
     params["head"] |= {"epochs": 1, "lr": 1e-7}
     (embedded / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     collapsed = run_point(embedded, "head", np.arange(24), seed=1)
-    assert "received one that collapsed" in collapsed["status"]
+    assert "no better than chance" in collapsed["status"]
     assert 0 < collapsed["error"] <= 1
     (embedded / "data/activations/head/train/view-0.npy").unlink()
     failed = run_point(embedded, "head", np.arange(24), seed=1)

@@ -74,7 +74,7 @@ def test_a_clone_that_has_run_nothing_is_told_to(original: Clone, tmp_path: Path
     clone = original.copy(tmp_path / "clone")
     (clone.folder / "metrics/REPORT.md").unlink()
     ran = clone.run("python", "-m", "transfer", "report", status=1)
-    assert ran.output.startswith("error: metrics/REPORT.md: expected what the pipeline writes")
+    assert ran.output.startswith("error: metrics/REPORT.md: no such file")
     assert "Traceback" not in ran.output
 
 

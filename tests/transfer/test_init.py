@@ -107,8 +107,8 @@ def test_a_card_is_never_overwritten(name: str, project: Path) -> None:
         ("nowhere", "nowhere: there is no such folder; give a folder with"),
         ("params.yaml", "params.yaml: is not a folder; give a folder with"),
         ("all.zip", "all.zip: is an archive; unpack it .*: dvc exp run -S dataset=all.zip"),
-        ("empty", r"empty: no images in it that can be read \(.*\), but no files"),
-        ("heic", r"heic: no images in it that can be read \(.*\), but 1 .heic"),
+        ("empty", r"empty: no readable images \(found: no files; "),
+        ("heic", r"heic: no readable images \(found: 1 .heic; "),
         ("one", "one: two or more classes need a folder of images each; found only red"),
         (
             "flat",

@@ -46,7 +46,7 @@ def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_a_line_says_which_stage_runs_and_another_what_it_took(pipeline: Path) -> None:
     done = _run()
-    checked = "check: params.yaml and pictures fit"
+    checked = "check: no problems found in params.yaml and pictures"
     assert (done.returncode, done.stderr) == (0, "")
     lines = re.sub(r": \d+ s$", ": T s", done.stdout, flags=re.MULTILINE).splitlines()
     assert lines[lines.index(checked) + 1 :] == [

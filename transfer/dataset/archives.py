@@ -134,8 +134,8 @@ def _kind(archive: Path, file: BinaryIO) -> tuple[str, "Callable[[_Unpacking, Bi
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
         raise UserError(
-            f"{archive}: it is no zip, tar, tar.gz, tar.xz or tar.bz2, and begins with {start[:8]!r}; unpack it and "
-            f"give the folder, or pack the images as a zip"
+            f"{archive}: not a zip, tar, tar.gz, tar.xz or tar.bz2 (it begins with {start[:8]!r}); unpack it and give "
+            "the folder, or pack the images as a zip"
         ) from None
     return "tar", _read_tar
 

@@ -144,8 +144,8 @@ def _scaled(image: Image.Image, data: bytes, bit_depth: int | None) -> _Plain:
     lost = ""
     if _flat(plain) and high - low > max(FLAT_LEVELS, high // 2):
         lost = (
-            f"its 16-bit values, {low:,} to {high:,}, become one grey, as those of the dataset are taken for {depth} "
-            "bits: give the right bit_depth in the dataset's card, or save the image with 8 bits a channel"
+            f"its 16-bit values, {low:,} to {high:,}, all map to one grey level at {depth} bits: give the right "
+            "bit_depth in the dataset's card, or save the image with 8 bits a channel"
         )
     return _Plain(plain, Facts(bits=bits), lost)
 

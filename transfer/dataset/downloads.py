@@ -102,7 +102,7 @@ def _require_url(url: str) -> None:
     except ValueError as error:
         raise UserError(f"{url!r}: expected a URL, received one that cannot be read: {error}") from None
     if parts.username or parts.password:
-        raise UserError(f"{parts.scheme}://…@{host}: expected a URL without user name and password, received one with")
+        raise UserError(f"{parts.scheme}://…@{host}: remove user name and password from the URL")
     if parts.scheme == "file":
         if host not in (None, "localhost") or not parts.path.startswith("/"):
             raise UserError(f"{url!r}: expected file:///absolute/path, received another form")
@@ -193,8 +193,8 @@ class _Transfer:
                     failures, furthest = 0, length
                 if failures > len(self.patience.waits):
                     raise UserError(
-                        f"{self.url}: expected {self.size} bytes, received {length} so far, and the last "
-                        f"{failures} tries brought next to nothing: {reason}"
+                        f"{self.url}: {length} of {self.size} bytes received, and {failures} retries made no progress: "
+                        f"{reason}"
                     )
                 time.sleep(self.patience.waits[max(failures - 1, 0)])
 

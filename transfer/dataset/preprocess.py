@@ -75,7 +75,7 @@ def read_raw(folder: Path) -> Raw:
             packed.append(ShardImages(path, shard.namelist()))
     present = {name for _, names in packed for name in names}
     labelled = set(labels["image"])
-    mismatches = [(image, "it has a label, but there is no such file") for image in labelled - present]
+    mismatches = [(image, "labelled, but missing") for image in labelled - present]
     mismatches += [(image, "it has no label") for image in present - labelled]
     classes = dict(zip(labels["image"], labels["label"], strict=True))
     return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)

@@ -92,8 +92,8 @@ def images_in(folder: Path) -> tuple[list[str], list[str]]:
         kinds = Counter(Path(file).suffix.lower() or "without a suffix" for file in others)
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN)) or "no files"
         raise UserError(
-            f"{folder}: no images in it that can be read ({', '.join(sorted(IMAGE_SUFFIXES))}), but {found}: give a "
-            f"folder that has some, or {how_to_read(kinds)}"
+            f"{folder}: no readable images (found: {found}; supported: {', '.join(sorted(IMAGE_SUFFIXES))}); give a "
+            f"folder with images, or {how_to_read(kinds)}"
         )
     return images, others
 

@@ -78,7 +78,7 @@ def open_shard(path: Path) -> Iterator[ZipFile]:
     try:
         shard = ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise UserError(f"{path}: is damaged ({error}); fetch the images again: dvc repro -f download") from error
+        raise UserError(f"{path}: damaged file ({error}); fetch the images again: dvc repro -f download") from error
     with shard:
         yield shard
 

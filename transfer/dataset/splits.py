@@ -86,7 +86,7 @@ def _require_enough(labels: pd.DataFrame, classes: tuple[str, ...]) -> None:
         if counts.get(name, 0) < len(SPLITS):
             raise UserError(
                 f"class {name!r}: expected at least {len(SPLITS)} usable images, one for each split, "
-                f"received {counts.get(name, 0)}; add images, join it with another class, or take it out of the dataset"
+                f"received {counts.get(name, 0)}; add images, or merge or remove the class"
             )
 
 

@@ -137,9 +137,7 @@ def _check_names(labels: "pd.Series[Any]", classes: tuple[str, ...], path: Path)
         if not name:
             raise UserError(f"{path}: line {line}: no label; write one or leave the line out")
         if name not in classes:
-            raise UserError(
-                f"{path}: line {line}: {name!r} is none of the classes {list(classes)}, which the card names"
-            )
+            raise UserError(f"{path}: line {line}: {name!r} is not one of the card's classes, {', '.join(classes)}")
     if len(classes) < 2:
         raise UserError(f"{path}: there are labels of one class only, {classes[0]!r}; two or more are needed")
 
@@ -150,7 +148,7 @@ def _splits(given: "pd.Series[Any]", path: Path) -> list[str]:
     for line, name in given.items():
         split = SPLIT_WORDS.get(name.lower(), "")
         if name and not split:
-            raise UserError(f"{path}: line {line}: {name!r} is no split; write one of {', '.join(SPLIT_WORDS)}")
+            raise UserError(f"{path}: line {line}: {name!r} is not a split; write one of {', '.join(SPLIT_WORDS)}")
         splits.append(split)
     return splits
 
@@ -158,7 +156,7 @@ def _splits(given: "pd.Series[Any]", path: Path) -> list[str]:
 def _soft_labels(rows: pd.DataFrame, column: str, path: Path) -> "pd.Series[Any]":
     values = pd.to_numeric(rows[column], errors="coerce")
     for line in values.index[~values.between(0, 1)]:
-        raise UserError(f"{path}: line {line}: {column}: {rows[column][line]!r} is no probability; write 0 to 1")
+        raise UserError(f"{path}: line {line}: {column}: {rows[column][line]!r} is not a probability; write 0 to 1")
     return values
 
 

@@ -113,8 +113,8 @@ def check_cached_path(whole: Predictions, cached_file: Path) -> float:
     difference = float(np.max(np.abs(cached - whole.probabilities))) if cached.shape == whole.probabilities.shape else 1
     if not difference <= CACHED_PATH_TOLERANCE:
         raise UserError(
-            f"{cached_file}: expected the probabilities that the whole network gives from pixels, within "
-            f"{CACHED_PATH_TOLERANCE}, received a difference of {difference:.3f}; train anew: dvc repro -f"
+            f"{cached_file}: predictions from cached activations and from pixels differ by {difference:.3f}, allowed "
+            f"{CACHED_PATH_TOLERANCE}; train again: dvc repro -f"
         )
     return difference
 

@@ -49,7 +49,7 @@ def in_own_process(module: str, arguments: list[str], what: str) -> dict[str, ob
         end = f"signal {-result.returncode}" if result.returncode < 0 else f"exit status {result.returncode}"
         why = "; it may have been out of memory" if result.returncode == -signal.SIGKILL else ""
         last = (result.stderr.strip().splitlines() or [""])[-1]
-        raise UserError(f"{what}: expected a process that measures it, received {end}{why}: {last}")
+        raise UserError(f"{what}: measuring it failed, {end}{why}: {last}")
     measured: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
     return measured
 

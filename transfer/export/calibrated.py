@@ -1,5 +1,7 @@
 """A trained network as a TensorFlow function, from uint8 pixels to calibrated class probabilities: what is exported."""
 
+from functools import lru_cache
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -53,9 +55,11 @@ class Calibrated(tf.Module):
         shape = (None, self.contract.image_size, self.contract.image_size, self.contract.channels)
         return tf.function(self.probabilities, autograph=False, input_signature=[tf.TensorSpec(shape, tf.uint8, INPUT)])
 
-    def frozen(self) -> tf.types.experimental.ConcreteFunction:
-        """Return `of_one_size` with the weights as constants in it."""
-        return convert_variables_to_constants_v2(self.of_one_size().get_concrete_function())
+
+@lru_cache(maxsize=1)  # several formats are written from it; an attribute would go into the SavedModel
+def frozen(network: Calibrated) -> tf.types.experimental.ConcreteFunction:
+    """Return `of_one_size` with the weights as constants in it."""
+    return convert_variables_to_constants_v2(network.of_one_size().get_concrete_function())
 
 
 def _resized(images: tf.Tensor, height: tf.Tensor | int, width: int) -> tf.Tensor:

@@ -158,8 +158,8 @@ def require_packages(formats: Iterable[Format]) -> None:
     """
     if missing := {FORMATS[name].package for name in formats if not is_installed(FORMATS[name].package)}:
         raise UserError(
-            f"params.yaml: export.formats: expected the packages {', '.join(sorted(missing))}, received none: pip "
-            "install them, or leave out the formats that they run"
+            f"params.yaml: export.formats: these packages are not installed: {', '.join(sorted(missing))}; pip install "
+            "them, or leave out the formats that they run"
         )
 
 
@@ -180,15 +180,13 @@ def choose_format(folder: Path, wanted: Format | None = None) -> Format:
     """
     there = [name for name in FORMATS if _place(folder, name).exists()]
     if not there:
-        raise UserError(
-            f"{folder}: expected an exported classifier, received none: dvc repro export, or dvc pull {folder}"
-        )
+        raise UserError(f"{folder}: no exported classifier; run dvc repro export, or dvc pull {folder}")
     if wanted is not None and wanted not in there:
         raise UserError(f"{folder}: expected the format {wanted}, received {', '.join(there)}")
     can_run = [name for name in there if is_installed(FORMATS[name].package)]
     if wanted is None and not can_run:
         needed = " or ".join(dict.fromkeys(FORMATS[name].package for name in there))
-        raise UserError(f"{folder}: expected a package that runs it ({needed}), received none: pip install {needed}")
+        raise UserError(f"{folder}: no package that runs it is installed; pip install {needed}")
     return wanted or can_run[0]
 
 
@@ -205,18 +203,18 @@ def open_classifier(path: Path, wanted: Format | None = None, latency: bool = Fa
         UserError: no such file, one that is damaged, or a runtime that is not installed.
     """
     if not path.exists():
-        raise UserError(f"{path}: expected an exported classifier, received nothing there: dvc repro export")
+        raise UserError(f"{path}: no exported classifier; run dvc repro export")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         path = _place(path, choose_format(path, wanted))
     package = SUFFIXES.get(path.suffix) if path.is_file() else "tensorflow"
     if package is None:
-        raise UserError(f"{path}: expected a folder, .xml, .onnx or .tflite, received a file with another suffix")
+        raise UserError(f"{path}: not an exported file; give a folder, .xml, .onnx or .tflite")
     if wanted is not None and FORMATS[wanted].package != package:
-        raise UserError(f"{path}: expected the format {wanted}, received one that {package} runs")
+        raise UserError(f"{path}: not in the format {wanted}; {package} runs this file")
     if not is_installed(package):
-        raise UserError(f"{path}: expected the package {package}, which runs it, received none: pip install {package}")
+        raise UserError(f"{path}: the package that runs it is not installed; pip install {package}")
     if fast and package != "openvino":
-        raise UserError(f"{path}: expected the format openvino for --fast, received one that {package} runs")
+        raise UserError(f"{path}: --fast needs the format openvino; {package} runs this file")
     try:
         return OpenVINOClassifier(path, latency, fast) if fast else READERS[package](path, latency)
     except (UserError, MemoryError):

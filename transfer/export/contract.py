@@ -98,7 +98,7 @@ class Contract:
         """
         held = {name: properties[name] for name in (field.name for field in fields(cls)) if name in properties}
         if not held:
-            raise UserError(f"{path}: expected a classifier that the stage export wrote, received one without metadata")
+            raise UserError(f"{path}: no metadata in it; give a file written by the stage export")
         try:
             values = {name: json.loads(value) for name, value in held.items()}
         except ValueError as error:

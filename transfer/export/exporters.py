@@ -20,7 +20,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from onnx import TensorProto, helper
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
-from transfer.export.calibrated import Calibrated
+from transfer.export.calibrated import Calibrated, frozen
 from transfer.export.contract import INPUT, OUTPUT, Contract, preprocessing
 from transfer.export.formats import CONTRACT_ASSET, METADATA_NAME
 from transfer.inference.engines import convert
@@ -47,9 +47,9 @@ def write_saved_model(network: Calibrated, folder: Path) -> None:
 
 def write_onnx(network: Calibrated, path: Path) -> None:
     """Write ONNX, the contract as metadata_props."""
-    frozen = network.frozen()  # of a function with weights outside of it, tf2onnx takes some for inputs
-    names = ([tensor.name for tensor in tensors] for tensors in (frozen.inputs, frozen.outputs))
-    graph = frozen.graph.as_graph_def()
+    function = frozen(network)  # of a function with weights outside of it, tf2onnx takes some for inputs
+    names = ([tensor.name for tensor in tensors] for tensors in (function.inputs, function.outputs))
+    graph = function.graph.as_graph_def()
     missing: dict[str, Any] = {"Erfc": (_erfc, [])}
     model, _ = tf2onnx.convert.from_graph_def(graph, None, *names, opset=OPSET, custom_op_handlers=missing)
     _resize_before(model.graph, network.contract)
@@ -151,7 +151,7 @@ def write_litert(network: Calibrated, path: Path, kind: str) -> None:
     """
     words = preprocessing(network.contract.conversion, resizes=False)
     contract = replace(network.contract, resizes=False, preprocessing=words)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([network.frozen()], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen(network)], tf.Module())
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":

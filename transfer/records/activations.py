@@ -81,7 +81,7 @@ def open_activations(folder: Path) -> Activations:
     """
     count = len(list(folder.glob("view-*.npy")))
     if count == 0:
-        raise UserError(f"{folder}: expected activations (view-0.npy, …), received none; run dvc repro embed")
+        raise UserError(f"{folder}: no activations (view-0.npy, …); run dvc repro embed")
     views = [np.load(view_file(folder, view), mmap_mode="r") for view in range(count)]
     labels = np.load(folder / "labels.npy")
     if any(len(view) != len(labels) for view in views):

@@ -112,7 +112,7 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
     """
     shards = sorted(str(path) for path in folder.glob("*.tfrecord"))
     if not shards:
-        raise UserError(f"{folder}: expected records (*.tfrecord), received none; run dvc repro preprocess")
+        raise UserError(f"{folder}: no records (*.tfrecord); run dvc repro preprocess")
     rows = range(spec.counts[folder.name]) if rows is None else rows
     dataset = _in_rows(shards, spec, rows).batch(batch_size).map(lambda batch: parse(batch, spec)).prefetch(2)
     count = 0
@@ -124,8 +124,8 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
             yield Batch(images, *columns)
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
-            f"{folder}: expected {len(rows)} whole records, received a damaged one after about {count}: "
-            f"{str(error.message).splitlines()[0]}; write them again: dvc repro -f preprocess"
+            f"{folder}: a damaged record after about {count} of {len(rows)}: {str(error.message).splitlines()[0]}; "
+            "write them again: dvc repro -f preprocess"
         ) from error
     if count != len(rows):
         raise UserError(

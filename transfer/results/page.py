@@ -72,10 +72,9 @@ def require_results() -> None:
         )
     ]
     if missing := [path for path in (PARAMS, REPORT, TABLE, *of_models) if not path.exists()]:
-        more = f" (nor {len(missing) - 1} others)" if missing[1:] else ""
+        more = f" ({len(missing) - 1} more files are missing)" if missing[1:] else ""
         raise UserError(
-            f"{missing[0]}: expected what the pipeline writes, received no such file{more}: run `dvc repro` first, or "
-            "`dvc pull`, where somebody has shared results"
+            f"{missing[0]}: no such file{more}; run `dvc repro` first, or `dvc pull` if somebody has shared results"
         )
 
 

@@ -22,8 +22,8 @@ def _check_packages() -> None:
     missing = [name.replace("_", "-") for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"serve: expected the packages {', '.join(missing)}, received none: pip install -r {REQUIREMENTS}, or "
-            "make .venv/serve"
+            f"serve: these packages are not installed: {', '.join(missing)}; pip install -r {REQUIREMENTS}, or make "
+            ".venv/serve"
         )
 
 
@@ -34,9 +34,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(
-            f"--host, --port: expected an address that is free, received {host}:{port}: {reason}"
-        ) from error
+        raise UserError(f"cannot listen on {host}:{port}: {reason}; choose another --port or --host") from error
     # Connections inherit it. asyncio sets it for sockets of its own making only, and without it an answer, which is
     # written in two parts, waits 40 ms for the client to acknowledge the first (measured).
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -90,7 +90,7 @@ class Checkpoint:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 facts = json.loads(stored["facts"].tobytes())
                 if facts.pop("identity") != self._identity:
-                    print(f"       {self.path} is of other inputs or another version: training starts anew")
+                    print(f"       {self.path} is outdated: training restarts")
                     return None
                 arrays: dict[str, list[NDArray[Any]]] = {}
                 for key in sorted(set(stored.files) - {"facts"}):
@@ -98,7 +98,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            print(f"       {self.path} is damaged: training starts anew ({one_line(error)})", file=sys.stderr)
+            print(f"       {self.path} is damaged: training restarts ({one_line(error)})", file=sys.stderr)
             return None
         return TrainingState(facts, arrays)
 

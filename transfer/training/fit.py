@@ -60,7 +60,7 @@ def fit(
     write_json({"parameters": total, **outcome.figures()}, outputs.metrics)
     uncertain = int(np.sum(batches.targets.max(axis=1) < 1))
     print(f"read   {len(batches.targets)} images to train on, {len(validation.targets)} to validate")
-    print(f"       {uncertain} of the former have a soft label between two classes")
+    print(f"       {uncertain} of the training images have soft labels")
     print(f"       {outcome.trainable:,} of {total:,} parameters trainable, {cost['seconds_per_epoch']} s an epoch")
     print(f"wrote  {outputs.model.weights}")
     _say(outcome, job.recipe, len(batches))
@@ -68,8 +68,8 @@ def fit(
         job.checkpoint.remove()
     if outcome.collapsed and not may_collapse:
         raise UserError(
-            f"{job.name}: expected a model better than chance, received one that collapsed: {outcome.collapsed}; try a "
-            "lower learning rate or more epochs (params.yaml)"
+            f"{job.name}: no better than chance ({outcome.collapsed}); try a lower learning rate or more epochs "
+            "(params.yaml)"
         )
 
 
@@ -77,7 +77,7 @@ def _say(outcome: Outcome, recipe: Recipe, steps: int) -> None:
     """Print what training of so many steps an epoch came to, and what of it was cut."""
     figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best.items())
     print(f"       epoch {outcome.best_epoch} of {outcome.epochs} is kept: validation {figures}")
-    print(f"       chance has loss {outcome.chance_loss:.4f}")
+    print(f"       chance-level loss: {outcome.chance_loss:.4f}")
     if outcome.epochs < recipe.epochs:
         print(f"       CUT: {outcome.epochs} of {recipe.epochs} epochs fit into time_budget_s")
     total = outcome.epochs * steps
@@ -88,6 +88,6 @@ def _say(outcome: Outcome, recipe: Recipe, steps: int) -> None:
     if outcome.stopped:
         print(f"       STOPPED after epoch {len(outcome.seconds_per_epoch)} of {outcome.epochs}: {outcome.stopped}")
     if outcome.one_class_epochs:
-        print(f"       one class was predicted for everything in epochs {outcome.one_class_epochs}: they were not kept")
+        print(f"       epochs {outcome.one_class_epochs} predicted one class only, and were not kept")
     if outcome.collapsed:
         print(f"       COLLAPSED: {outcome.collapsed}")

@@ -232,7 +232,7 @@ def _fit(job: Job, batches: Batches, validation: Batches, started: float, before
     history = LearningCurves(job.curves, before.facts["history"] if before else ())
     if before:
         _resume(job.trained, before, best, averages, epochs)
-        print(f"       {job.name}: training goes on after epoch {len(best.seconds)} of {epochs}", flush=True)
+        print(f"       {job.name}: resuming after epoch {len(best.seconds)} of {epochs}", flush=True)
     done = len(best.seconds)
     saving = [Saving(job.checkpoint, started, epochs, best, history)] if job.checkpoint else []
     job.trained.fit(

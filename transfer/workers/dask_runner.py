@@ -90,7 +90,7 @@ def _require_same(expected: dict[str, str], mark: str) -> None:
         raise UserError(
             f"{where} has {name} {found.get(name)}, expected {expected[name]}"
             f"{f' (and {len(different) - 1} others differ)' if different[1:] else ''}: install the same packages there "
-            "and start it anew, so that it has the code as it is now"
+            "and restart it to load the current code"
         )
 
 

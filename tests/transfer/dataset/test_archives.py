@@ -495,7 +495,7 @@ def test_a_wrong_checksum_is_an_error(box: Path, kind: str) -> None:
     "data", [b"", b"hello", b"Rar!\x1a\x07\x01\x00", b"\x89PNG\r\n\x1a\n" + bytes(1000), bytes(10240)]
 )
 def test_another_kind_of_file_is_an_error(box: Path, data: bytes) -> None:
-    refuse(box, data, "it is no zip, tar, tar.gz, tar.xz or tar.bz2, and begins with b'.*'; unpack it and give the fol")
+    refuse(box, data, "not a zip, tar, tar.gz, tar.xz or tar.bz2 .it begins with b'.*'.; unpack it and give the fol")
 
 
 @pytest.mark.parametrize("kind", KINDS)

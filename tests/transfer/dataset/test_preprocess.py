@@ -85,7 +85,7 @@ def test_every_image_is_in_one_split_or_in_quarantine(raw: Path) -> None:
     assert set(quarantined) == {
         "blue/001.png", "red/002.png", "red/003.png", "blue/004.png", "blue/unlabelled.png",
     }  # fmt: skip
-    assert quarantined["blue/004.png"] == "it has a label, but there is no such file"
+    assert quarantined["blue/004.png"] == "labelled, but missing"
     assert quarantined["blue/unlabelled.png"] == "it has no label"
     assert "truncated" in quarantined["blue/001.png"]
     assert "cannot identify" in quarantined["red/003.png"]
@@ -305,7 +305,7 @@ def test_however_the_work_is_divided_the_bytes_are_the_same(raw: Path, monkeypat
 def test_a_damaged_shard_is_an_error_with_what_to_do(raw: Path) -> None:
     shard = raw / "raw/images/00000.zip"
     shard.write_bytes(shard.read_bytes()[:-30])
-    with pytest.raises(UserError, match=r"00000.zip: is damaged .*: dvc repro -f download"):
+    with pytest.raises(UserError, match=r"00000.zip: damaged file .*: dvc repro -f download"):
         _run(raw)
 
 

@@ -165,7 +165,9 @@ def test_heavy_imbalance_keeps_the_rare_class_in_every_split() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_class_of_one_or_two_images_is_named(count: int) -> None:
     labels = _labels({("no", "a"): 20, ("yes", "a"): count})
-    said = rf"class 'yes': expected at least 3 usable images.*received {count}; add images, join it with another class"
+    said = (
+        rf"class 'yes': expected at least 3 usable images.*received {count}; add images, or merge or remove the class"
+    )
     with pytest.raises(UserError, match=said):
         split(labels, CLASSES, 0.25, 0.25, 1)
 

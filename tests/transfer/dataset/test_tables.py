@@ -60,14 +60,14 @@ def test_a_probability_equal_to_the_threshold_is_the_first_class(tmp_path: Path)
             "a.png,yes,x\nb.png,no,x\n",
             r"it has no column 'path'; .* its first line names an image: if there is no header, list `columns` in the",
         ),
-        (HARD, "path,class,kind\na.png,maybe,x\n", r"line 2: 'maybe' is none of the classes \['no', 'yes'\]"),
+        (HARD, "path,class,kind\na.png,maybe,x\n", r"line 2: 'maybe' is not one of the card's classes, no, yes"),
         (
             HARD,
             "path,class,kind\na.png,yes,x\na.png,no,x\n",
             r"lines 2 and 3 both label 'a.png'; leave one of them",
         ),
         (HARD, "", "it has no column 'path'"),
-        (SOFT, "path,p\na.png,1\nb.png,high\n", r"line 3: p: 'high' is no probability; write 0 to 1"),
+        (SOFT, "path,p\na.png,1\nb.png,high\n", r"line 3: p: 'high' is not a probability; write 0 to 1"),
         (SOFT, "path,p\na.png,1.5\n", r"line 2: p: '1.5' is no probability"),
         (SOFT, "path,p\na.png,\n", r"line 2: p: '' is no probability"),
         (SOFT, "path,p\na.png,0.7\n", r"line 2: the card's table.confidence has no weight for 0.7, but for \[0.0"),
@@ -105,7 +105,7 @@ def test_classes_that_the_card_does_not_name_are_those_of_the_table(tmp_path: Pa
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("a.png,yes,p1,train\nb.png,no,p1,exam\n", r"line 3: 'exam' is no split; write one of train, "),
+        ("a.png,yes,p1,train\nb.png,no,p1,exam\n", r"line 3: 'exam' is not a split; write one of train, "),
         ("a.png,yes,p1,test\nb.png,,p1,\n", r"line 3: no label; write one or leave the line out"),
         ("a.png,yes,p1,test\n", r"there are labels of one class only, 'yes'; two or more are needed"),
     ],

@@ -119,7 +119,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     files = ModelFiles(tmp_path / "m.json", tmp_path / "m.weights.h5", tmp_path / "m.npy")
     save(build(ANN), np.zeros((1, 2), np.float32), files)
     CNN.write(files.architecture)
-    with pytest.raises(UserError, match=r"m.weights.h5: expected the weights of the network beside it"):
+    with pytest.raises(UserError, match=r"m.weights.h5: damaged, or not the weights of the network beside it"):
         load(files.architecture, files.weights)
 
 

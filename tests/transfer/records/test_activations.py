@@ -11,7 +11,7 @@ from transfer.training.batches import Batching, view_batches
 
 
 def test_missing_activations_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train: expected activations .*, received none"):
+    with pytest.raises(UserError, match=r"train: no activations .*; run dvc repro embed"):
         view_batches(tmp_path, ("a", "b"), Batching("hard", 8, 1))
 
 

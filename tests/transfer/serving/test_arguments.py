@@ -40,4 +40,4 @@ def test_an_image_is_decoded_as_those_that_the_classifier_learnt_from(tmp_path: 
     np.testing.assert_array_equal(found[..., 0], np.round(values * 255 / 4095))
     Image.fromarray((values // 32).astype(np.uint16)).save(path)
     lost = read_image(str(path), replace(exported.contract, bit_depth=16))
-    assert str(lost).startswith("its 16-bit values, 0 to 127, become one grey")
+    assert str(lost).startswith("its 16-bit values, 0 to 127, all map to one grey level")

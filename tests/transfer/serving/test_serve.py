@@ -20,7 +20,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 def test_packages_that_are_missing_are_named_with_the_file_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None if name in ("fastapi", "uvicorn") else find_spec(name))
-    with pytest.raises(UserError, match=r"fastapi, uvicorn, received none: pip install -r (\S+), or") as caught:
+    with pytest.raises(UserError, match=r"not installed: fastapi, uvicorn; pip install -r (\S+), or") as caught:
         _run(monkeypatch)
     assert f" {ROOT / 'requirements/serve.txt'}, " in str(caught.value)
     lines = (ROOT / "requirements/serve.txt").read_text(encoding="utf-8").splitlines()
@@ -31,9 +31,9 @@ def test_packages_that_are_missing_are_named_with_the_file_that_installs_them(mo
 def test_an_address_that_is_taken_is_an_error(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=rf"an address that is free, received 127.0.0.1:{port}: "):
+        with pytest.raises(UserError, match=rf"cannot listen on 127.0.0.1:{port}: "):
             _run(monkeypatch, "--model", str(exported.folder), "--port", str(port))
-    with pytest.raises(UserError, match=r"an address that is free, received no\.such\.host\.invalid:1"):
+    with pytest.raises(UserError, match=r"cannot listen on no\.such\.host\.invalid:1"):
         _run(monkeypatch, "--host", "no.such.host.invalid", "--port", "1")
 
 
@@ -47,7 +47,7 @@ def test_answers_do_not_wait_to_be_acknowledged() -> None:
 
 
 def test_a_model_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="nowhere: expected an exported classifier"):
+    with pytest.raises(UserError, match="nowhere: no exported classifier"):
         _run(monkeypatch, "--model", "nowhere", "--port", "0")
 
 

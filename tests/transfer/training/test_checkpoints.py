@@ -72,7 +72,7 @@ def test_a_checkpoint_of_other_inputs_is_not_used(
     Checkpoint("net", inputs).write(TrainingState(FACTS, ARRAYS))
     Path(change).write_bytes(b"two")
     assert Checkpoint("net", inputs).read() is None
-    assert ".checkpoints/net.npz is of other inputs or another version: training starts anew" in capsys.readouterr().out
+    assert ".checkpoints/net.npz is outdated: training restarts" in capsys.readouterr().out
 
 
 def test_the_fingerprint_depends_on_code_and_versions(

@@ -117,5 +117,5 @@ def test_a_damaged_record_is_an_error_before_training_begins(pixels: np.ndarray,
     content = bytearray(shard.read_bytes())
     content[200] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(UserError, match=r"train: expected 22 whole records, received a damaged one"):
+    with pytest.raises(UserError, match=r"train: a damaged record after about \d+ of 22"):
         RecordBatches(tmp_path / "train", _spec(), Batching("hard", 5, 1))

@@ -104,7 +104,7 @@ def _downloading(what: str, hint: str) -> Iterator[None]:
         yield
     except Exception as error:  # get_file raises Exception itself, and Kaggle's client those of several libraries
         raise UserError(
-            f"weights: expected to download {what}, received: {one_line(error, 300)}; without the network, bring "
+            f"weights: cannot download {what}: {one_line(error, 300)}; without a network, bring "
             f"{hint} `weights: {{file: PATH, sha256: SHA-256 of the file}}` in params.yaml"
         ) from error
     finally:
@@ -129,7 +129,7 @@ def load_file(model: keras.Model, path: Path, *loaders: Load, name: str = "") ->
             reasons.append(one_line(error, 300))
         else:
             return
-    raise UserError(f"{path}: expected the weights of {name or model.name}, received: {reasons[0]}")
+    raise UserError(f"{path}: damaged, or not the weights of {name or model.name}: {reasons[0]}")
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

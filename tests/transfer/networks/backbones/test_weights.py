@@ -1,6 +1,7 @@
 """Tests of preprocessing and of where weights come from, with files made here in the forms that are published."""
 
 import hashlib
+import re
 import socket
 import time
 import warnings
@@ -136,7 +137,7 @@ def test_files_that_are_no_weights_of_the_network_are_refused_in_one_line(tmp_pa
         with pytest.raises(UserError) as caught:
             pretrained("mobilenetv2", _given(path), SIZE, 0)
         assert str(path) in str(caught.value)
-        assert "received" in str(caught.value)
+        assert re.search(r"damaged, or not the weights of|received", str(caught.value))
         assert "\n" not in str(caught.value)
 
 
@@ -177,7 +178,7 @@ def test_without_the_network_one_line_says_how_to_bring_the_file(monkeypatch: py
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen: the connection is refused
         said = _away(monkeypatch, nobody.getsockname()[1])
-    assert "/vgg16_nowhere.h5, received: URL fetch failure on " in said
+    assert "/vgg16_nowhere.h5: URL fetch failure on " in said
     assert "models/vgg16_nowhere.h5, or give it as `weights: {file: PATH, sha256: SHA-256 of the file}`" in said
     assert "\n" not in said
 
@@ -205,9 +206,7 @@ def test_without_kaggle_one_line_says_how_to_bring_the_file(monkeypatch: pytest.
     monkeypatch.setitem(
         BACKBONES, "vit_base_patch16", replace(entry, weights={"imagenet": replace(source, load=refuse)})
     )
-    with pytest.raises(
-        UserError, match=r"preset vit_base_.*_imagenet, received: Max retries exceeded; .*weights.h5 from"
-    ):
+    with pytest.raises(UserError, match=r"preset vit_base_.*_imagenet: Max retries exceeded; .*weights.h5 from"):
         pretrained("vit_base_patch16", "imagenet", SIZE, 0)
 
 
