@@ -42,11 +42,14 @@ def small_heap() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest; what runs whole pipelines, or measures, is slow (see pyproject.toml)."""
+    """Begin with what takes longest, so that no worker is left with it in the end; what runs whole pipelines, or
+    measures, is slow (see pyproject.toml).
+    """
     for item in items:
         if {"end_to_end", "benchmarks"} & set(item.path.relative_to(ROOT).parts):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.path.parent.name != "end_to_end")
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.parent.name != "end_to_end", item.path not in long))
 
 
 def colour_images(folder: Path, classes: dict[str, tuple[int, int, int]], each: int, size: int = 40) -> None:

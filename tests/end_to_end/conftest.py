@@ -13,8 +13,8 @@ from tests.end_to_end.warm import warm_stages
 
 STAGES = 14
 AFTER_LR = ["compare", "evaluate@finetuned", "export", "finetune"]
-AFTER_HEAD = ["compare", "evaluate@finetuned", "evaluate@head", "export", "finetune", "train_head"]
-"""The stages that a change of the learning rate, and of the head, has run again."""
+AFTER_ANN = ["compare", "evaluate@ann", "export", "train_baseline@ann"]
+"""The stages that a change of the learning rate, and of the fully connected baseline, has run again."""
 
 
 def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -52,20 +52,22 @@ def original(tmp_path_factory: pytest.TempPathFactory, warm: dict[str, str]) -> 
     return Clone(_once(tmp_path_factory, "original", lambda folder: _run(folder, warm)))
 
 
-def change_head(original: Clone, folder: Path) -> Clone:
-    """Copy the pipeline into a new folder, ask for another head (and one format, to be quick), and do not run it."""
+def change_ann(original: Clone, folder: Path) -> Clone:
+    """Copy the pipeline into a new folder, and do not run it. What is asked for is one format and another baseline: of
+    few layers, which are soon built, and 12 MB.
+    """
     clone = original.copy(folder)
-    clone.set_params(head={"dropout": 0.3}, export={"formats": ["openvino"]})
+    clone.set_params(baselines={"ann": {"units": [4096], "epochs": 12}}, export={"formats": ["openvino"]})
     return clone
 
 
 @pytest.fixture(scope="session")
 def undisturbed(original: Clone, warm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The hashes of what comes out with that other head."""
+    """The hashes of what comes out with that other baseline."""
 
     def run(folder: Path) -> None:
-        clone = change_head(original, folder)
-        assert clone.having(warm).dvc("repro").stages == AFTER_HEAD
-        assert clone.hashes()["models/head.weights.h5"] != original.hashes()["models/head.weights.h5"]
+        clone = change_ann(original, folder)
+        assert clone.having(warm).dvc("repro").stages == AFTER_ANN
+        assert clone.hashes()["models/ann.weights.h5"] != original.hashes()["models/ann.weights.h5"]
 
     return Clone(_once(tmp_path_factory, "undisturbed", run)).hashes()

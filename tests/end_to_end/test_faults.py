@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.end_to_end.clones import Clone
-from tests.end_to_end.conftest import AFTER_HEAD, change_head
+from tests.end_to_end.conftest import AFTER_ANN, change_ann
 from tests.end_to_end.kills import kill, mend
 from tests.end_to_end.servers import Proxy, Remote, s3_remote
 
@@ -31,12 +31,12 @@ MOUNTS = pytest.mark.skipif(
 )
 
 
-FIRST_EPOCH = "plots/history/head/plots/metrics/lr.tsv"
+FIRST_EPOCH = "plots/history/ann/plots/metrics/lr.tsv"
 
 
 @pytest.mark.parametrize(
     ("stage", "after_s", "written"),
-    [("train_head", 3, "dvc.yaml"), ("train_head", 0, FIRST_EPOCH)],
+    [("train_baseline@ann", 3, "dvc.yaml"), ("train_baseline@ann", 0, FIRST_EPOCH)],
     ids=["it starts", "it trains"],
 )
 def test_a_killed_run_is_made_good_by_the_next_one(
@@ -49,7 +49,7 @@ def test_a_killed_run_is_made_good_by_the_next_one(
     tmp_path: Path,
 ) -> None:
     """`make bench NAME=kills` does so at more points, from the first stage on; test_lock_file.py, within DVC."""
-    clone = change_head(original, tmp_path / "clone")
+    clone = change_ann(original, tmp_path / "clone")
     assert not kill(clone, stage, after_s, written=written).ended
     mend(clone)
     assert stage in clone.having(warm).dvc("repro").stages
@@ -60,7 +60,7 @@ def test_two_runs_at_once_do_not_get_in_each_others_way(
     original: Clone, undisturbed: dict[str, str], warm: dict[str, str], tmp_path: Path
 ) -> None:
     """One of them may wait for the other, do a part of the work, or end with an error that names the other."""
-    clone = change_head(original, tmp_path / "clone").having(warm)
+    clone = change_ann(original, tmp_path / "clone").having(warm)
     processes = []
     for _ in range(2):
         process = subprocess.Popen(
@@ -101,10 +101,10 @@ def _change(folder: Path, options: str) -> None:
 def test_a_full_disk_is_an_error_and_the_next_run_makes_it_good(
     original: Clone, undisturbed: dict[str, str], warm: dict[str, str], tmp_path: Path
 ) -> None:
-    """There is less room than the weights of the head take up."""
+    """There is less room than the weights of the baseline take up."""
     disk = tmp_path / "disk"
     with _small_disk(disk, "800m"):
-        clone = change_head(original, disk / "clone").having(warm)
+        clone = change_ann(original, disk / "clone").having(warm)
         filler = disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(disk).free - 8_000_000))
         ran = clone.dvc("repro", status=None)
@@ -112,7 +112,7 @@ def test_a_full_disk_is_an_error_and_the_next_run_makes_it_good(
         assert "No space left on device" in ran.output, ran.output[-2000:]
         assert "Traceback" not in ran.output, ran.output[-3000:]
         filler.unlink()
-        assert "train_head" in clone.dvc("repro").stages
+        assert "train_baseline@ann" in clone.dvc("repro").stages
         assert clone.hashes() == undisturbed
         assert clone.dvc("status").output.strip() == "Data and pipelines are up to date."
 
@@ -138,7 +138,7 @@ def _as_anybody(*command: str) -> tuple[str, ...]:
 def test_no_permission_is_an_error_and_the_next_run_makes_it_good(
     original: Clone, undisturbed: dict[str, str], warm: dict[str, str], tmp_path: Path
 ) -> None:
-    clone = change_head(original, tmp_path / "clone")
+    clone = change_ann(original, tmp_path / "clone")
     place = clone.folder / "metrics/train"
     place.chmod(0o555)
     ran = clone.run(*_as_anybody("dvc", "repro"), status=None)
@@ -146,17 +146,17 @@ def test_no_permission_is_an_error_and_the_next_run_makes_it_good(
     assert ran.status != 0
     assert "Permission denied" in ran.output, ran.output[-2000:]
     assert "Traceback" not in ran.output, ran.output[-3000:]
-    assert "train_head" in clone.having(warm).dvc("repro").stages
+    assert "train_baseline@ann" in clone.having(warm).dvc("repro").stages
     assert clone.hashes() == undisturbed
 
 
 @MOUNTS
 def test_a_full_shared_memory_disturbs_nothing(original: Clone, undisturbed: dict[str, str], tmp_path: Path) -> None:
     """In a mount namespace of its own, in which /dev/shm has no room."""
-    clone = change_head(original, tmp_path / "clone")
+    clone = change_ann(original, tmp_path / "clone")
     full = "mount -t tmpfs -o size=4k full /dev/shm; head -c 4096 /dev/zero > /dev/shm/filler; exec dvc repro"
     ran = clone.run("unshare", "--mount", "sh", "-c", full)
-    assert ran.stages == AFTER_HEAD
+    assert ran.stages == AFTER_ANN
     assert clone.hashes() == undisturbed
 
 

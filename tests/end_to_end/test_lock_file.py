@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone
-from tests.end_to_end.conftest import AFTER_HEAD, change_head
+from tests.end_to_end.conftest import AFTER_ANN, change_ann
 
 KILLED = Path(__file__).with_name("killed_writing.py")
 STEP = """
@@ -173,11 +173,11 @@ def test_a_whole_lock_file_is_left_alone(small: Clone) -> None:
 def test_the_pipeline_goes_on_after_such_a_kill(
     original: Clone, undisturbed: dict[str, str], warm: dict[str, str], tmp_path: Path, time: int, part: float
 ) -> None:
-    """After `train_head` and after the stage behind it: none of the two trains again."""
-    clone = change_head(original, tmp_path / "clone").having(warm)  # it is DVC that is killed, and no stage
+    """After `train_baseline@ann` and after the stage behind it: none of the two trains again."""
+    clone = change_ann(original, tmp_path / "clone").having(warm)  # it is DVC that is killed, and no stage
     _kill_writing(clone, time, part)
     assert "repaired" in _mend(clone)
     ran = clone.dvc("repro")
-    assert "train_head" not in ran.stages
-    assert len(ran.stages) == len(AFTER_HEAD) - time
+    assert "train_baseline@ann" not in ran.stages
+    assert len(ran.stages) == len(AFTER_ANN) - time
     assert clone.hashes() == undisturbed
