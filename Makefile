@@ -19,9 +19,10 @@ create = @if [ -n "$(PYTHON)" ]; then $(PYTHON) -m venv $(1); \
 	else echo "error: no working Python 3.11, 3.12 or 3.13 with venv was found; install one (on Debian and Ubuntu:" \
 	  "apt-get install python3 python3-venv), install uv, or name one: make run PYTHON=/path/to/python" >&2; exit 1; fi
 
-# What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages.
+# What a target's first prerequisite lists, and the page for `dvc plots show` out of one of these packages. Nothing is
+# compiled beforehand, as most modules are never imported.
 install = @echo "installing $< into $(VENV), which takes a few minutes the first time" && \
-	python -m pip install --quiet --disable-pip-version-check -r $< && python -m transfer.results.plots_page
+	python -m pip install --quiet --disable-pip-version-check --no-compile -r $< && python -m transfer.results.plots_page
 
 # Two at a time: much of their time is the start of a process.
 pytest = python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -119,7 +120,7 @@ $(VENV)/serve: requirements/serve.txt requirements.txt requirements/lock.txt | $
 	@touch $@ $(VENV)/run
 
 $(VENV)/docs: requirements/docs.txt requirements/lock.txt | $(VENV)/bin/transfer
-	python -m pip install --quiet --disable-pip-version-check -r $<
+	python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
 	@touch $@
 
 $(VENV)/test: requirements/dev.txt requirements/dask.txt requirements/docs.txt requirements/remotes.txt requirements/serve.txt requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
@@ -128,7 +129,7 @@ $(VENV)/test: requirements/dev.txt requirements/dask.txt requirements/docs.txt r
 
 $(PEERS_VENV)/run: benchmarks/peers/requirements.txt requirements/lock.txt | $(VENV)/bin/transfer
 	$(call create,$(PEERS_VENV))
-	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r benchmarks/peers/requirements.txt
 	@touch $@
 
 # The command `transfer`, which also works outside of this folder.
