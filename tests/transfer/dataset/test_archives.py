@@ -461,7 +461,7 @@ def test_an_archive_that_ends_early_is_an_error(box: Path, kind: str) -> None:
     for end in (1, 100, 512, 1536, len(data) // 2, len(data) - 1536, len(data) - 20):
         if kind == "tar" and data[end:].strip(b"\0") == b"":
             continue  # the padding after the end of a tar may be missing
-        refuse(box, data[:end], f"expected an undamaged {kind}, received: |it is no zip, tar")
+        refuse(box, data[:end], f"expected an undamaged {kind}, received: |not a zip, tar")
 
 
 def test_a_tar_without_its_end_is_an_error(box: Path) -> None:

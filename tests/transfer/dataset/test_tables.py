@@ -68,8 +68,8 @@ def test_a_probability_equal_to_the_threshold_is_the_first_class(tmp_path: Path)
         ),
         (HARD, "", "it has no column 'path'"),
         (SOFT, "path,p\na.png,1\nb.png,high\n", r"line 3: p: 'high' is not a probability; write 0 to 1"),
-        (SOFT, "path,p\na.png,1.5\n", r"line 2: p: '1.5' is no probability"),
-        (SOFT, "path,p\na.png,\n", r"line 2: p: '' is no probability"),
+        (SOFT, "path,p\na.png,1.5\n", r"line 2: p: '1.5' is not a probability"),
+        (SOFT, "path,p\na.png,\n", r"line 2: p: '' is not a probability"),
         (SOFT, "path,p\na.png,0.7\n", r"line 2: the card's table.confidence has no weight for 0.7, but for \[0.0"),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_damaged_byte_is_an_error_that_says_where(tmp_path: Path, place: int) 
 def test_a_shard_cut_short_is_an_error(tmp_path: Path) -> None:
     shard = _write(tmp_path / "train") / "00000.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"train: expected 10 whole records"):
+    with pytest.raises(UserError, match=r"train: a damaged record after about \d of 10"):
         list(read_records(shard.parent, SPEC, 4))
 
 
@@ -95,7 +95,7 @@ def test_too_few_records_are_an_error(tmp_path: Path) -> None:
 
 def test_records_of_another_image_size_are_an_error(tmp_path: Path) -> None:
     spec = Spec(("no", "yes"), "yes", "none", 5, 1, {"train": 10})
-    with pytest.raises(UserError, match=r"train: expected 10 whole records"):
+    with pytest.raises(UserError, match=r"train: a damaged record after about \d of 10"):
         list(read_records(_write(tmp_path / "train"), spec, 4))
 
 
@@ -142,5 +142,7 @@ def test_any_damage_is_an_error_or_changes_nothing(data: st.DataObject, whole: P
     if damaged == content or (damaged.startswith(content) and len(damaged) - len(content) < 12):
         assert _read_all(folder) == _read_all(whole)  # TensorFlow passes over what is shorter than a record's head
         return
-    with pytest.raises(UserError, match=r"damaged: expected 10 (whole )?records, received"):
+    with pytest.raises(
+        UserError, match=r"damaged: (a damaged record after about \d+ of 10|expected 10 records, received)"
+    ):
         _read_all(folder)
