@@ -195,7 +195,7 @@ def test_a_worker_that_differs_is_refused(cluster: Cluster, project: Path) -> No
     for code, folder, said in (
         (ROOT, "elsewhere", r"runs in .*elsewhere and does not see the files of this project"),
         (project / "old", ".", r"has pillow 1.0, expected \d+\..*: install the same packages there"),
-        (project / "copy", ".", r"has transfer.workers \w+, expected \w+: .* so that it has the code"),
+        (project / "copy", ".", r"has transfer.workers \w+, expected \w+: .* restart it to load the current code"),
     ):
         worker = cluster.worker(code=code, folder=Path(folder))
         with cluster.runner() as runner, pytest.raises(UserError, match=rf"^the Dask worker at tcp://.* {said}"):
