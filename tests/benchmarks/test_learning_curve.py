@@ -86,7 +86,7 @@ def test_a_point_that_fails_says_why(embedded: Path) -> None:
     assert 0 < collapsed["error"] <= 1
     (embedded / "data/activations/head/train/view-0.npy").unlink()
     failed = run_point(embedded, "head", np.arange(24), seed=1)
-    assert "expected activations" in failed["status"]
+    assert "no activations" in failed["status"]
     assert (failed["error"], failed["loss"], failed["best_epoch"]) == (None, None, None)
 
 

@@ -47,7 +47,7 @@ class Cluster:
         self._stack, file = stack, Path("scheduler.json")
         options = ["--host", host, "--port", "0", "--scheduler-file", str(file)]
         self.scheduler = self._start(["scheduler", *options], machine, ROOT, Path())
-        _wait(file.exists)
+        _wait(lambda: file.exists() and file.read_text(encoding="utf-8").endswith("\n}"))  # the last thing in it
         self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
 
     def worker(
