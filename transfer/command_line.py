@@ -7,7 +7,6 @@ import argparse
 import tomllib
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +65,6 @@ def whole_number(text: str, least: int = 1, most: int | None = None) -> int:
     return int(text)
 
 
-def _module(name: str) -> Any:
-    """Import a module of this package, now that it is needed."""
-    return import_module(f"transfer.{name}")
-
-
 def _add(
     commands: Commands, name: str, run: Callable[[argparse.Namespace], int | None], **words: str
 ) -> argparse.ArgumentParser:
@@ -86,10 +80,15 @@ def _add_path(parser: argparse.ArgumentParser, name: str, kind: Any, **how: Any)
 
 
 def _init(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> None:
+        from transfer.init import init
+
+        init(given.folder)
+
     parser = _add(
         commands,
         "init",
-        lambda given: _module("init").init(given.folder),
+        action,
         help="inspect a folder of images and write its card",
         description="Inspects a folder of images (counts by class, sizes, unreadable and identical files) and writes "
         "what it finds and assumes to FOLDER/card.yaml. An existing card is never overwritten.",
@@ -99,15 +98,19 @@ def _init(commands: Commands) -> None:
 
 
 def _check(commands: Commands) -> None:
-    def run(given: argparse.Namespace) -> None:
-        _module("check").main(given.dataset)
+    def action(given: argparse.Namespace) -> None:
+        from transfer import check
+
+        check.main(given.dataset)
         if not given.quick:
-            _module("estimate").main(given.dataset)
+            from transfer import estimate
+
+            estimate.main(given.dataset)
 
     parser = _add(
         commands,
         "check",
-        run,
+        action,
         help="check params.yaml and the dataset's card before any work",
         description="Checks params.yaml, the dataset's card, weights and packages, without running a stage. Then "
         "estimates minutes, disk and memory of each stage that `dvc repro` would run, from a few batches.",
@@ -119,10 +122,15 @@ def _check(commands: Commands) -> None:
 
 
 def _run(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> int:
+        from transfer import run
+
+        return run.main(given.stages)
+
     parser = _add(
         commands,
         "run",
-        lambda given: _module("run").main(given.stages),
+        action,
         help="run the stages that have changed",
         description="Repairs files (see repair), checks params.yaml, then runs the stages that have changed, as `dvc "
         "repro` does.",
@@ -131,10 +139,15 @@ def _run(commands: Commands) -> None:
 
 
 def _preset(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> int:
+        from transfer import preset
+
+        return preset.main(given.file, given.options)
+
     parser = _add(
         commands,
         "preset",
-        lambda given: _module("preset").main(given.file, given.options),
+        action,
         help="run the pipeline with a preset applied to params.yaml",
         description="Runs the pipeline as a DVC experiment with the keys of FILE in place of those in params.yaml; "
         "options for `dvc exp run` go after FILE.",
@@ -146,20 +159,30 @@ def _preset(commands: Commands) -> None:
 
 
 def _report(commands: Commands) -> None:
+    def action(_: argparse.Namespace) -> None:
+        from transfer.results import page
+
+        page.main()
+
     _add(
         commands,
         "report",
-        lambda _: _module("results.page").main(),
+        action,
         help="write the results as one HTML file",
         description="Writes the results to .report/index.html: one file, without scripts, that loads nothing.",
     )
 
 
 def _predict(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> int:
+        from transfer.serving import predict
+
+        return predict.run(given)
+
     parser = _add(
         commands,
         "predict",
-        lambda given: _module("serving.predict").run(given),
+        action,
         help="classify images",
         description="Prints calibrated class probabilities for each image, the most likely class first.",
         epilog=STATUSES_OF_IMAGES,
@@ -180,10 +203,15 @@ def _predict(commands: Commands) -> None:
 
 
 def _explain(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> int:
+        from transfer.serving import explain
+
+        return explain.run(given)
+
     parser = _add(
         commands,
         "explain",
-        lambda given: _module("serving.explain").run(given),
+        action,
         help="show which parts of an image its prediction rests on",
         description="Writes a PNG for each image, with a heat map of how far the log-odds of its most likely class "
         "fall when a part is blurred. It shows what the classifier relies on, not what is in the image.",
@@ -198,10 +226,15 @@ def _explain(commands: Commands) -> None:
 
 
 def _serve(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> int:
+        from transfer.serving import serve
+
+        return serve.run(given)
+
     parser = _add(
         commands,
         "serve",
-        lambda given: _module("serving.serve").run(given),
+        action,
         help="serve predictions over HTTP, with a page to try them",
         description="Serves predictions over HTTP: a page at /, POST /predict and /explain, GET /health, /metrics "
         "(Prometheus) and /openapi.json. No authentication and no TLS: put a reverse proxy in front if others can "
@@ -218,10 +251,15 @@ def _serve(commands: Commands) -> None:
 
 
 def _share(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> None:
+        from transfer import share
+
+        share.main(given.push)
+
     parser = _add(
         commands,
         "share",
-        lambda given: _module("share").main(given.push),
+        action,
         help="keep finished runs in DVC's run cache, and push them",
         description="Adds all up-to-date stages to DVC's run cache, from which others can restore them.",
     )
@@ -230,10 +268,15 @@ def _share(commands: Commands) -> None:
 
 
 def _repair(commands: Commands) -> None:
+    def action(_: argparse.Namespace) -> None:
+        from transfer.run import repair
+
+        repair()
+
     _add(
         commands,
         "repair",
-        lambda _: _module("run").repair(),
+        action,
         help="repair dvc.lock, and add missing keys to params.yaml",
         description="Repairs dvc.lock if DVC was killed while writing it, and adds keys missing from params.yaml, "
         "with their committed values. `run` and `preset` do this first.",
