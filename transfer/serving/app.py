@@ -52,7 +52,7 @@ class _Routes:
             ranking = _ranking(service.contract, threshold)
             with service.places.take(len(uploads) - 1):
                 pixels = await self._pixels(uploads)
-                async with asyncio.timeout(self.limits.seconds):
+                async with _in_time(self.limits.seconds):
                     rows = await asyncio.gather(*(service.probabilities(image) for image in pixels))
         said = []
         for upload, row in zip(uploads, rows, strict=True):
@@ -69,7 +69,7 @@ class _Routes:
             raise HTTPException(422, f"class: expected one of {', '.join(classes)}, received {wanted!r}")
         with service.explanations.take(1):
             (pixels,) = await self._pixels(await read_uploads(request, 1))
-            async with asyncio.timeout(self.limits.seconds):
+            async with _in_time(self.limits.seconds):
                 row = await service.probabilities(pixels)
                 target = int(row.argmax()) if wanted is None else classes.index(wanted)
                 return Response(await service.explanation(pixels, target, float(row[target])), media_type="image/png")
@@ -90,6 +90,16 @@ def _ranking(contract: Contract, threshold: str | None) -> Ranking:
         raise HTTPException(422, str(error)) from None
 
 
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    """Give up after a time, as whoever asked will have, by a BusyError. Any other TimeoutError is a fault of ours."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise BusyError from None
+
+
 def _add_errors(app: FastAPI) -> None:
     """Answer every error with a JSON object that has its reason."""
 
@@ -102,9 +112,8 @@ def _add_errors(app: FastAPI) -> None:
         said = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
         return JSONResponse({"error": said}, 422)
 
-    @app.exception_handler(TimeoutError)
     @app.exception_handler(BusyError)
-    async def put_off(_request: Request, _error: Exception) -> JSONResponse:
+    async def put_off(_request: Request, _error: BusyError) -> JSONResponse:
         return JSONResponse(
             {"error": "too many images at a time; ask again later"}, 503, {"Retry-After": str(RETRY_SECONDS)}
         )
