@@ -278,8 +278,12 @@ def _write(content: Any, folder: Path, split: str, number: int) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what TFDS and urllib3 log of their own steps; what matters of it is in the error."""
-    logging.disable(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
