@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.conftest import ROOT
-from tests.end_to_end.browser import chromium
+from tests.end_to_end.browser import chromium, opened
 
 pytestmark = [
     pytest.mark.slow,
@@ -81,22 +81,22 @@ def test_the_site_has_its_pictures_and_the_index_for_its_search(site: Path) -> N
 def test_pages_open_without_a_fault_and_are_found(
     address: str, browser: Browser, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("request", lambda made: None if made.url.startswith(address) else faults.append(f"request: {made.url}"))
-    page.on("requestfailed", lambda made: faults.append(f"failed: {made.url}"))
-    page.on("console", lambda said: faults.append(f"console: {said.text}") if said.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
     for name in ("parameters.html", "deploy.html", "benchmarks/grids.html", "index.html"):
-        page.goto(f"{address}{name}", wait_until="load")
-        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") == 0, name
-        assert page.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 100)"), name
+        with opened(browser, f"{address}{name}", width, scheme) as found:
+            found.page.wait_for_load_state("networkidle")  # else what it still asks for would fail when it is left
+            assert found.overflow == 0, name
+            images = found.page.locator("img")
+            assert images.evaluate_all("all => all.every(one => one.naturalWidth > 100)"), name
+            if name == "index.html":
+                _search(found.page, width)
+            assert found.faults == [], name
+
+
+def _search(page: Page, width: int) -> None:
+    """Find a heading of another page, as a reader does."""
     if width < 1000:
         page.locator("label[for=__search]").first.click()
     box = page.get_by_role("textbox", name="Search")
     box.click()
     box.press_sequentially("temperature")  # as the index may still be loading at the first key
     page.locator(".md-search-result__link[href*='reading-the-report.html'][href$='#temperature']").wait_for()
-    context.close()
-    assert faults == []

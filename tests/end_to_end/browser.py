@@ -1,4 +1,4 @@
-"""A page in headless Chromium, without a network: what goes wrong there, and what it looks like."""
+"""Pages in headless Chromium: what goes wrong there, and what they ask other hosts for."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
@@ -45,14 +46,20 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, file: Path, width: int, scheme: Literal["light", "dark"]) -> Iterator[Opened]:
-    """Open a file in a window of a width and collect every error, dialog and request for anything that is not here."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+def opened(browser: Browser, page_at: Path | str, width: int, scheme: Literal["light", "dark"]) -> Iterator[Opened]:
+    """Open a file, without a network, or an address of this machine, in a window of a width.
+
+    Collects every error, dialog and request for anything that is not here: in files, or on the server of that address.
+    """
+    served = isinstance(page_at, str)
+    url = page_at if isinstance(page_at, str) else page_at.resolve().as_uri()
+    local = (urljoin(url, "/"),) if served else LOCAL
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=not served)
     result = Opened(context.new_page())
 
-    def request(url: str) -> None:
-        if not url.startswith(LOCAL):
-            result.faults.append(f"request: {url}")
+    def request(asked: str) -> None:
+        if not asked.startswith(local):
+            result.faults.append(f"request: {asked}")
 
     def dismiss(dialog: Dialog) -> None:
         result.faults.append(f"dialog: {dialog.message}")
@@ -64,6 +71,6 @@ def opened(browser: Browser, file: Path, width: int, scheme: Literal["light", "d
     page.on("console", lambda said: result.faults.append(f"console: {said.text}") if said.type == "error" else None)
     page.on("pageerror", lambda error: result.faults.append(f"error: {error}"))
     page.on("dialog", dismiss)
-    page.goto(file.resolve().as_uri(), wait_until="load")
+    page.goto(url, wait_until="load")
     yield result
     context.close()
