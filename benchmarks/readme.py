@@ -423,9 +423,15 @@ def _measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[
     return block
 
 
+def _stages(root: Path) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml, by the names that they have there; what a `foreach` does is beside it."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {name: {**stage, **stage.get("do", {})} for name, stage in stages.items()}
+
+
 def _packages(root: Path) -> str:
     """What a change in a package runs again, by dvc.yaml, and how long that took where each stage was killed once."""
-    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = _stages(root)
     (run,) = read_json(root / "benchmarks/results/killed-default.json")["runs"]
     part = run["parts"][0]  # of a stage's seconds, after which it was killed first
     seconds: dict[str, float] = {}
@@ -433,7 +439,7 @@ def _packages(root: Path) -> str:
         seconds[kill["stage"]] = kill["after_s"] / part
     rows = []
     for package in sorted(path.parent.name for path in root.glob("transfer/*/__init__.py")):
-        declared = [name for name, stage in stages.items() if f"transfer/{package}" in stage.get("do", stage)["deps"]]
+        declared = [name for name, stage in stages.items() if f"transfer/{package}" in stage["deps"]]
         again = round(sum(value for name, value in seconds.items() if name.split("@")[0] in declared))
         said = "all" if len(declared) == len(stages) else ", ".join(declared) or "none"
         rows.append((again, {"a change in": f"`{package}`", "runs again": said, "time of those stages": f"{again} s"}))
@@ -507,8 +513,8 @@ def _parameters(root: Path) -> str:
 def _first_readers(root: Path) -> dict[str, str]:
     """Return the first stage of dvc.yaml that reads each key, or each section that is read as a whole."""
     found: dict[str, str] = {}
-    for name, stage in yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
-        for key in stage.get("do", stage).get("params", []):
+    for name, stage in _stages(root).items():
+        for key in stage.get("params", []):
             for item in stage.get("foreach", [""]):
                 found.setdefault(key.replace("${item}", item), name)
     return found
