@@ -29,13 +29,12 @@ MEASURED_ANEW = ("embed", "finetune", "evaluate@finetuned")
 
 
 def set_way(clone: Path, way: str, epochs: int | None) -> dict[str, Any]:
-    """Write a way into the clone's params.yaml, and return the section finetune. Warm-up shrinks with the epochs."""
+    """Write a way into the clone's params.yaml, and return the section finetune."""
     path = clone / "params.yaml"
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     finetune: dict[str, Any] = params["finetune"]
     finetune |= WAYS[way]
     if epochs is not None:
-        finetune["warmup_epochs"] = round(float(finetune["warmup_epochs"]) * epochs / finetune["epochs"], 3)
         finetune["epochs"] = epochs
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
     return finetune
@@ -52,7 +51,6 @@ def run_way(clone: Path, way: str, epochs: int | None) -> dict[str, object]:
     return {
         **WAYS[way],
         "epochs": finetune["epochs"],
-        "warmup_epochs": finetune["warmup_epochs"],
         "augmentation": finetune["augmentation"] if finetune["augment"] == "on_the_fly" else None,
         "best_epoch": read_json(clone / "metrics/train/finetuned.json")["best_epoch"],
         "seconds_per_epoch": training["seconds_per_epoch"],

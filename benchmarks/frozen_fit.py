@@ -35,7 +35,7 @@ from transfer.records.tfrecords import read_records
 from transfer.records.views import count_views
 from transfer.training.budget import StepClock
 from transfer.training.loop import compiled
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Recipe, planned_epochs
 
 RECORDS, SPEC, BACKBONE = Path("data/records"), Path("data/records/spec.json"), Path("models/backbone.weights.h5")
 STEPS = 25  # training steps that are measured of a setting, where not all are
@@ -133,9 +133,7 @@ def fit(params: Params, spec: Spec, train: Images, validation: Images, epochs: i
     """Train one setting for some epochs of some steps, validate after each, and say what it took."""
     start = time.perf_counter()
     head = params.head
-    recipe = Recipe(
-        epochs=head.epochs, lr=head.lr, weight_decay=head.weight_decay, label_smoothing=head.label_smoothing
-    )
+    recipe = Recipe(epochs, lr=head.lr, weight_decay=head.weight_decay, label_smoothing=head.label_smoothing)
     model = compiled(tutorial_model(params, spec), recipe, _batches(train, params), ["accuracy"])
     clock = FitClock()
     model.fit(
@@ -171,7 +169,8 @@ def measure(settings: list[Params], spec: Spec, full: bool) -> dict[str, Any]:
     if len(sizes := {(params.head.epochs, params.batch_size) for params in settings}) > 1:
         raise UserError(f"expected settings of one number of epochs and batch size, received {sorted(sizes)}")
     train, validation = (read_images(RECORDS / name, spec) for name in ("train", "validation"))
-    epochs, steps = settings[0].head.epochs, _batches(train, settings[0])
+    steps = _batches(train, settings[0])
+    epochs = planned_epochs(settings[0].head.epochs, "head", len(train.pixels))
     start = time.perf_counter()
     if full:
         for params in settings:

@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
     "batch_size": 32,
     "max_images": 240,
     "head": {"units": [32], "dropout": 0.0, "epochs": 12, "lr": 2e-3, "views": 1},
-    "finetune": {"cut": "auto", "augment": "cached", "epochs": 3, "warmup_epochs": 1, "views": 1},
+    "finetune": {"cut": "auto", "augment": "cached", "epochs": 3, "warmup": 0.3, "views": 1},
     "baselines": {
         "views": 1,
         "ann": {"image_size": 16, "units": [16], "epochs": 3},

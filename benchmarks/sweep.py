@@ -29,6 +29,7 @@ from benchmarks.grid_picture import Setting, draw
 from transfer.core.errors import UserError, run
 from transfer.core.files import read_json, write_json
 from transfer.core.spec import Spec
+from transfer.training.recipe import planned_epochs
 
 RESULTS = ROOT / "benchmarks/results/sweep.json"
 PICTURE = ROOT / "benchmarks/results/sweep.png"
@@ -205,7 +206,7 @@ def main() -> None:
         seconds, experiments = run_grid(clone, grid, given.jobs)
         settings = [setting_of(experiment, keys, clone) for experiment in experiments]
         spec = Spec.read(clone / "data/records/spec.json")
-        epochs = int(value_at(params_of(experiments[0]), "head.epochs"))
+        epochs = planned_epochs(value_at(params_of(experiments[0]), "head.epochs"), "head", spec.counts["train"])
         results = summary(grid, spec, {"embed": embed, **seconds}, settings, epochs)
         loop = tutorial_loop(clone, experiments, given.full)
         results = {"commit": commit, "jobs": given.jobs, **compared(results, loop)}

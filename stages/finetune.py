@@ -14,7 +14,7 @@ from transfer.records.views import count_views
 from transfer.training.batches import Batching
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit
-from transfer.training.recipe import Job, Recipe
+from transfer.training.recipe import Job, Recipe, planned_epochs
 from transfer.training.record_batches import training_data
 from transfer.training.strategy import training_on
 
@@ -34,13 +34,13 @@ METRICS = writes("metrics/train/finetuned.json")
 COST = writes("metrics/cost/train-finetuned.json")
 
 
-def recipe_of(params: Params) -> Recipe:
-    """Return how params.yaml has the upper blocks trained."""
+def recipe_of(params: Params, images: int) -> Recipe:
+    """Return how params.yaml has the upper blocks trained on so many images."""
     finetune = params.finetune
     return Recipe(
-        epochs=finetune.epochs,
+        epochs=planned_epochs(finetune.epochs, "finetuned", images),
         lr=params.lr,
-        warmup_epochs=finetune.warmup_epochs,
+        warmup=finetune.warmup,
         weight_decay=finetune.weight_decay,
         label_smoothing=finetune.label_smoothing,
         clip_norm=finetune.clip_norm,
@@ -66,7 +66,8 @@ def main() -> None:
         batching = Batching(params.labels, params.batch_size, params.seed, finetune.augmentation)
         data = partial(training_data, plan, ACTIVATIONS, (TRAIN, VALIDATION), spec, batching)
         around = from_pixels(network) if plan.from_pixels else None
-        job = Job("finetuned", network.top, spec, recipe_of(params), CURVES, around, Checkpoint("finetuned", INPUTS))
+        recipe = recipe_of(params, spec.counts["train"])
+        job = Job("finetuned", network.top, spec, recipe, CURVES, around, Checkpoint("finetuned", INPUTS))
         fit(job, network, data, outputs, may_collapse=params.weights == "none")
 
 

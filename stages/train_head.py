@@ -12,7 +12,7 @@ from transfer.networks.seeds import fix_seeds
 from transfer.training.batches import Batching, view_batches
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit
-from transfer.training.recipe import Job, Recipe
+from transfer.training.recipe import Job, Recipe, planned_epochs
 from transfer.training.strategy import training_on
 
 PARAMS = reads("params.yaml")
@@ -36,11 +36,11 @@ def architecture_of(params: Params, spec: Spec) -> Architecture:
     )
 
 
-def recipe_of(params: Params) -> Recipe:
-    """Return how params.yaml has the head trained."""
+def recipe_of(params: Params, images: int) -> Recipe:
+    """Return how params.yaml has the head trained on so many images."""
     head = params.head
     return Recipe(
-        epochs=head.epochs,
+        epochs=planned_epochs(head.epochs, "head", images),
         lr=head.lr,
         weight_decay=head.weight_decay,
         label_smoothing=head.label_smoothing,
@@ -60,7 +60,8 @@ def main() -> None:
         network.backbone.load_weights(BACKBONE)
         batching = Batching(params.labels, params.batch_size, params.seed)
         data = partial(view_batches, ACTIVATIONS, spec.classes, batching)
-        job = Job("head", network.top, spec, recipe_of(params), CURVES, checkpoint=Checkpoint("head", INPUTS))
+        recipe = recipe_of(params, spec.counts["train"])
+        job = Job("head", network.top, spec, recipe, CURVES, checkpoint=Checkpoint("head", INPUTS))
         fit(job, network, data, outputs, may_collapse=params.weights == "none")
 
 

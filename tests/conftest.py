@@ -78,7 +78,7 @@ SMALL = merged(
             "views": 1,
         },
         "finetune": {
-            "cut": "block1", "epochs": 2, "warmup_epochs": 0.5, "weight_decay": 0.01, "label_smoothing": 0.0,
+            "cut": "block1", "epochs": 2, "warmup": 0.25, "weight_decay": 0.01, "label_smoothing": 0.0,
             "views": 1, "averaging": 0.0,
         },
         "baselines": {

@@ -171,7 +171,7 @@ SEEDED = [
      "undeclared param: lr"),
     ("stages/train_head.py", "    head = params.head", "    print(params.finetune.cut)\n    head = params.head",
      "undeclared param: finetune.cut"),
-    ("stages/train_head.py", "epochs=head.epochs", "epochs=3", "unused param: head.epochs"),
+    ("stages/train_head.py", "(head.epochs,", "(3,", "unused param: head.epochs"),
     ("stages/train_head.py", 'SPEC = reads("data/records/spec.json")', 'SPEC = reads("data/records/other.json")',
      "unused dep: data/records/spec.json"),
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ from dvc.stage import Stage
 from transfer.check import PARAMS, local_folder, read_classes
 from transfer.core.cards import Card, read_card, resolve_symmetry
 from transfer.core.cost import peak_memory
-from transfer.core.params import Params, read_params
+from transfer.core.params import Params, Split, read_params
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import BadImageError, decode
 from transfer.dataset.scan import images_in
@@ -38,7 +38,7 @@ from transfer.records.views import count_views
 from transfer.training.batches import ViewBatches
 from transfer.training.budget import NOT_COUNTED, PROBED, StepClock
 from transfer.training.loop import compiled
-from transfer.training.recipe import Recipe
+from transfer.training.recipe import Recipe, planned_epochs
 from transfer.training.strategy import training_on
 from transfer.workers.threads import in_order
 
@@ -97,51 +97,73 @@ class Cost:
 
 def costs(images: int, params: Params, card: Card, rates: Rates) -> dict[str, Cost]:
     """Estimate what each stage of dvc.yaml costs with so many images of the card's dataset."""
-    test, validation = (round(images * part) for part in (params.split.test, params.split.validation))
-    train, record = images - test - validation, params.image_size**2 * card.channels
+    counts = _Counts.of(images, params.split)
     base, backbone = rates.memory
     size = {name: training.weights for name, training in rates.trainings.items()}
-
-    def trained(name: str, epochs: int, held: int = 0) -> Cost:
-        """`held` is what stays in memory of an image."""
-        of = rates.trainings[name]
-        seconds = of.begin + epochs * (train + validation * FORWARD) * of.image
-        seconds = min(seconds, params.time_budget_s or seconds)
-        return Cost(rates.start + seconds, size[name], of.memory + (train + validation) * held)
-
-    def embedded() -> Cost:
-        """The cuts share a pass, unless that of fine-tuning wants more views."""
-        cached = {
-            "head": {"train": _views(params, card, "head"), "validation": 1},
-            "finetune": _plan(params, card).cached,
-        }
-        views = {part: train * of["train"] + validation * of["validation"] for part, of in cached.items()}
-        passes = views["head"] + (views["finetune"] if views["finetune"] > views["head"] else 0)
-        disk = sum(views[part] * rates.activations[part] for part in views)
-        return Cost(rates.start + rates.build + passes * rates.forward, disk, backbone)
-
-    def judged(forward: float) -> Cost:
-        predicted = (images + TIMED) * _views(params, card, "evaluate") + DRAWN
-        return Cost(2 * rates.start + rates.build + predicted * forward, 0, backbone)
-
-    baselines = {"ann": params.baselines.ann, "cnn": params.baselines.cnn}
-    # While they are read, the images that a baseline holds are there twice.
-    held = {name: 2 * 3 * FLOAT * of.image_size**2 for name, of in baselines.items()}
     formats, winner = len(params.export.formats), max(size["finetuned"], size["ann"])
-    exported = formats * (2 * rates.start + (validation + TIMED_EXPORT) * rates.forward)
+    exported = formats * (2 * rates.start + (counts.validation + TIMED_EXPORT) * rates.forward)
+    record = params.image_size**2 * card.channels
     return {
         "download": Cost(rates.start + 2 * images * rates.read, images * rates.file, base),
         "weights": Cost(rates.start + rates.build, size["finetuned"], base),
         "preprocess": Cost(rates.start + images * (rates.read + rates.decode), images * record, base),
-        "embed": embedded(),
-        **{f"train_baseline@{name}": trained(name, of.epochs, held[name]) for name, of in baselines.items()},
-        "train_head": trained("head", params.head.epochs),
-        "finetune": trained("finetuned", params.finetune.epochs),
-        **{f"evaluate@{name}": judged(rates.trainings[name].image * FORWARD) for name in baselines},
-        **{f"evaluate@{name}": judged(rates.forward) for name in ("head", "finetuned")},
+        "embed": _embedded(counts, params, card, rates),
+        **_trained(counts, params, rates),
+        **{f"evaluate@{name}": _judged(images, params, card, rates, name) for name in rates.trainings},
         "compare": Cost(rates.start, 0, base),
         "export": Cost(rates.start + rates.build + exported, formats * winner, 2 * backbone),
     }
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Images of each split."""
+
+    train: int
+    validation: int
+
+    @classmethod
+    def of(cls, images: int, split: Split) -> "_Counts":
+        test, validation = (round(images * part) for part in (split.test, split.validation))
+        return cls(images - test - validation, validation)
+
+
+def _trained(counts: _Counts, params: Params, rates: Rates) -> dict[str, Cost]:
+    """The stages that train. `held` is what stays in memory of an image: while they are read, those of a baseline are
+    there twice.
+    """
+
+    def cost(name: str, wanted: int | Literal["auto"], held: int = 0) -> Cost:
+        of = rates.trainings[name]
+        seen = planned_epochs(wanted, name, counts.train) * (counts.train + counts.validation * FORWARD)
+        seconds = of.begin + seen * of.image
+        seconds = min(seconds, params.time_budget_s or seconds)
+        return Cost(rates.start + seconds, of.weights, of.memory + (counts.train + counts.validation) * held)
+
+    baselines = {"ann": params.baselines.ann, "cnn": params.baselines.cnn}
+    return {
+        **{
+            f"train_baseline@{name}": cost(name, of.epochs, 2 * 3 * FLOAT * of.image_size**2)
+            for name, of in baselines.items()
+        },
+        "train_head": cost("head", params.head.epochs),
+        "finetune": cost("finetuned", params.finetune.epochs),
+    }
+
+
+def _embedded(counts: _Counts, params: Params, card: Card, rates: Rates) -> Cost:
+    """The cuts share a pass, unless that of fine-tuning wants more views."""
+    cached = {"head": {"train": _views(params, card, "head"), "validation": 1}, "finetune": _plan(params, card).cached}
+    views = {cut: counts.train * of["train"] + counts.validation * of["validation"] for cut, of in cached.items()}
+    passes = views["head"] + (views["finetune"] if views["finetune"] > views["head"] else 0)
+    disk = sum(views[cut] * rates.activations[cut] for cut in views)
+    return Cost(rates.start + rates.build + passes * rates.forward, disk, rates.memory[1])
+
+
+def _judged(images: int, params: Params, card: Card, rates: Rates, name: str) -> Cost:
+    forward = rates.trainings[name].image * FORWARD if name in ("ann", "cnn") else rates.forward
+    predicted = (images + TIMED) * _views(params, card, "evaluate") + DRAWN
+    return Cost(2 * rates.start + rates.build + predicted * forward, 0, rates.memory[1])
 
 
 def _views(params: Params, card: Card, section: str) -> int:
@@ -165,18 +187,14 @@ def measure(params: Params, card: Card, classes: tuple[str, ...], files: Sequenc
         for name, baseline in (("ann", params.baselines.ann), ("cnn", params.baselines.cnn)):
             small = build(baseline_architecture(baseline, params.image_size, classes))
             trainings[name] = _train(small.top, small, params.batch_size)
-        head, plan = params.head, _plan(params, card)
-        architecture = Architecture(
-            "transfer", params.image_size, classes, head.units, head.dropout, params.backbone, head.pooling
-        )
-        building, network = _timed(lambda: build(architecture, plan.cut))
+        building, network = _timed(lambda: _network(params, card, classes))
         converting, engine = _timed(lambda: make_engine(network.whole, params.engine))
         pixels = np.random.default_rng(0).random((SAMPLE, *network.whole.input_shape[1:]), np.float32)
         list(engine.run([pixels[:2]]))
         forward, _ = _timed(lambda: list(engine.run([pixels])))
         backbone, above = peak_memory(), network.whole.get_layer("head")
         trainings["head"] = _train(above, network, params.batch_size)
-        trained = from_pixels(network) if plan.from_pixels else network.top
+        trained = from_pixels(network) if _plan(params, card).from_pixels else network.top
         trainings["finetuned"] = _train(trained, network, params.batch_size, params.finetune.averaging)
     return Rates(
         start=start,
@@ -189,6 +207,14 @@ def measure(params: Params, card: Card, classes: tuple[str, ...], files: Sequenc
         activations={"head": _bytes(above.input_shape), "finetune": _bytes(network.trunk.output_shape)},
         trainings=trainings,
     )
+
+
+def _network(params: Params, card: Card, classes: tuple[str, ...]) -> Network:
+    head = params.head
+    architecture = Architecture(
+        "transfer", params.image_size, classes, head.units, head.dropout, params.backbone, head.pooling
+    )
+    return build(architecture, _plan(params, card).cut)
 
 
 def _timed(work: Callable[[], Result]) -> tuple[float, Result]:

@@ -39,6 +39,7 @@ from transfer.evaluation.scores import Predictions, score
 from transfer.networks.backbones.registry import BACKBONES
 from transfer.networks.backbones.weights import PackagedWeights
 from transfer.records.tfrecords import read_records
+from transfer.training.recipe import SMALL, planned_epochs
 
 RESULTS = ROOT / "benchmarks/results/peers.json"
 SMOKE_RESULTS = SCRATCH / "peers-smoke.json"
@@ -122,11 +123,10 @@ def seed_params(params: dict[str, Any], seed: int, smoke: bool, scale: float) ->
     if smoke:
         return {**small_params(params, params["dataset"], BACKBONE), **SMOKE, "seed": seed}
     result = {**params, "seed": seed}
-    for section in ("head", "finetune"):
-        epochs = max(1, round(params[section]["epochs"] * scale))
-        result[section] = {**params[section], "epochs": epochs}
-    warmup = params["finetune"]["warmup_epochs"] * scale
-    result["finetune"]["warmup_epochs"] = min(warmup, result["finetune"]["epochs"])
+    if scale != 1:
+        for section, model in (("head", "head"), ("finetune", "finetuned")):
+            whole = planned_epochs(params[section]["epochs"], model, SMALL)
+            result[section] = {**params[section], "epochs": max(1, round(whole * scale))}
     return result
 
 

@@ -47,6 +47,8 @@ def _or(expected: str) -> WrapValidator:
     return WrapValidator(read)
 
 
+Epochs = Annotated[Literal["auto"] | Count, _or("auto or a whole number of at least 1")]
+"""`training.recipe.planned_epochs` makes a number of an auto."""
 ImageSize = Annotated[Int, Field(ge=32, le=1024), _or("auto or an integer from 32 to 1,024")]
 """`follow_backbone` has replaced an auto."""
 Weights = Annotated[
@@ -99,7 +101,7 @@ class Head:
     pooling: Pooling
     units: Units
     dropout: Fraction
-    epochs: Count
+    epochs: Epochs
     lr: Rate
     weight_decay: Annotated[Float, Field(ge=0)]
     label_smoothing: Fraction
@@ -136,22 +138,16 @@ class Finetune:
     """
 
     cut: Str
-    augment: Literal["cached", "on_the_fly", "none"]
+    augment: Literal["auto", "cached", "on_the_fly", "none"]
     augmentation: Augmentation
-    epochs: Count
-    warmup_epochs: Annotated[Float, Field(ge=0)]
+    epochs: Epochs
+    warmup: Fraction
     weight_decay: Annotated[Float, Field(ge=0)]
     label_smoothing: Fraction
     clip_norm: Positive
     averaging: Fraction
     patience: Count | None
     views: Views
-
-    @model_validator(mode="after")
-    def _warm_up_in_time(self) -> "Finetune":
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs to be less than epochs, received {self.warmup_epochs} of {self.epochs}")
-        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -160,7 +156,7 @@ class Baseline:
 
     image_size: Annotated[Int, Field(ge=8, le=1024)]
     dropout: Fraction
-    epochs: Count
+    epochs: Epochs
     lr: Rate
 
 

@@ -161,8 +161,7 @@ def _within_budget(job: Job, batches: Batches, validation: Batches, before: Trai
     if recipe.time_budget_s is None:
         return job
     epochs = before.facts["epochs"] if before else epochs_within(job, batches, validation)
-    warmup = recipe.warmup_epochs * epochs / recipe.epochs
-    return replace(job, recipe=replace(recipe, epochs=epochs, warmup_epochs=warmup))
+    return replace(job, recipe=replace(recipe, epochs=epochs))
 
 
 def _resume(

@@ -1,7 +1,9 @@
 """What is to be trained, and how."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import keras
 
@@ -17,10 +19,18 @@ AVERAGED_PARTS = 10
 memory and few steps, the average would be little else than the weights that training began with."""
 
 
+EPOCHS = {"ann": 40, "cnn": 30, "head": 40, "finetuned": 18}
+"""Epochs of each model where params.yaml says auto, of up to `SMALL` training images."""
+SMALL = 4000
+FEWEST = 6
+"""The most that `planned_epochs` divides by."""
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: epochs, peak learning rate of AdamW, its weight decay, warm-up, label smoothing, clipping.
+    """How to train: epochs, peak learning rate of AdamW, its weight decay, label smoothing, clipping.
 
+    `warmup` is the fraction of the training in which the learning rate rises.
     `class_weights` is "none", "balanced" or a weight for each class by its name, for the loss. `averaging` is the
     momentum of the exponential moving average of the weights, 0 for none; a short training has a smaller one (see
     `averaging_within`). `patience` is the number of epochs without a better one, and `time_budget_s` the seconds, after
@@ -29,7 +39,7 @@ class Recipe:
 
     epochs: int
     lr: float
-    warmup_epochs: float = 0.0
+    warmup: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
@@ -67,6 +77,16 @@ class Job:
         return self.top if self.around is None else self.around
 
 
+def planned_epochs(wanted: int | Literal["auto"], model: str, images: int) -> int:
+    """Return the epochs for so many training images. Auto: beyond `SMALL` the more images, the fewer epochs, so that
+    training sees about as many images in all; but no less than a part of `EPOCHS`, as every image is worth some.
+    """
+    if wanted != "auto":
+        return wanted
+    most = EPOCHS[model]
+    return max(math.ceil(most / FEWEST), min(most, round(most * SMALL / images)))
+
+
 def averaging_within(momentum: float, steps: int) -> float:
     """Return the momentum of the moving average that serves a training of so many steps: the one wanted, or less."""
     return min(momentum, max(0.0, 1 - AVERAGED_PARTS / steps))
@@ -75,7 +95,7 @@ def averaging_within(momentum: float, steps: int) -> float:
 def make_optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101): linear warm-up, cosine decay to 0, gradients clipped."""
     total = recipe.epochs * steps
-    warm_up = min(round(recipe.warmup_epochs * steps), total - 1)
+    warm_up = min(round(recipe.warmup * total), total - 1)
     decay = total - warm_up
     if warm_up:
         rate = keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=recipe.lr, warmup_steps=warm_up)

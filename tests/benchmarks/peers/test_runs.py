@@ -73,19 +73,16 @@ def test_the_params_of_a_seed_are_valid(tmp_path: Path, smoke: bool, scale: floa
     read = read_strictly(tmp_path / "params.yaml")
     assert (read.seed, read.backbone, read.weights) == (3, "efficientnet_lite0", "packaged")
     assert (read.image_size, read.max_images) == ((96, 64) if smoke else (224, REAL["max_images"]))
-    assert read.finetune.warmup_epochs <= read.finetune.epochs
+    assert read.finetune.epochs == (2 if scale == 0.1 else REAL["finetune"]["epochs"] if scale == 1 else 1)
 
 
 def test_by_default_the_pipeline_is_that_of_params_yaml_but_for_the_seed() -> None:
     assert seed_params(REAL, 2, smoke=False, scale=1.0) == {**REAL, "seed": 2}
 
 
-def test_a_shortened_pipeline_keeps_the_share_of_its_warm_up() -> None:
-    short = seed_params(REAL, 2, smoke=False, scale=0.5)["finetune"]
-    assert (short["epochs"], short["warmup_epochs"]) == (
-        REAL["finetune"]["epochs"] / 2,
-        REAL["finetune"]["warmup_epochs"] / 2,
-    )
+def test_a_shortened_pipeline_has_a_share_of_the_epochs() -> None:
+    short = seed_params(REAL, 2, smoke=False, scale=0.5)
+    assert (short["head"]["epochs"], short["finetune"]["epochs"]) == (20, 9)
 
 
 @pytest.mark.parametrize(("key", "value"), [("backbone", "vgg16"), ("weights", "none")])

@@ -384,7 +384,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return [path]
 
 
-FULL = Recipe(epochs=7, lr=0.05, warmup_epochs=2.5, weight_decay=0.1, label_smoothing=0.1, class_weights="balanced")
+FULL = Recipe(epochs=7, lr=0.05, warmup=0.36, weight_decay=0.1, label_smoothing=0.1, class_weights="balanced")
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.8])

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from transfer.networks.network import Architecture, build
-from transfer.training.recipe import Recipe, averaging_within, make_optimizer
+from transfer.training.recipe import Recipe, averaging_within, make_optimizer, planned_epochs
 
 
 def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
-    optimizer = make_optimizer(Recipe(epochs=10, lr=0.2, warmup_epochs=2), steps=5)
+    optimizer = make_optimizer(Recipe(epochs=10, lr=0.2, warmup=0.2), steps=5)
     rate = optimizer._learning_rate
     assert float(rate(0)) == 0
     assert float(rate(5)) == pytest.approx(0.1)
@@ -20,7 +20,7 @@ def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
 
 
 def test_a_warm_up_as_long_as_a_short_training_leaves_it_a_step() -> None:
-    rate = make_optimizer(Recipe(epochs=1, lr=0.2, warmup_epochs=0.6), steps=1)._learning_rate
+    rate = make_optimizer(Recipe(epochs=1, lr=0.2, warmup=0.6), steps=1)._learning_rate
     assert float(rate(0)) == pytest.approx(0.2)
 
 
@@ -44,3 +44,11 @@ def test_weights_are_averaged_over_a_tenth_of_a_short_training() -> None:
     assert averaging_within(0.98, 36) ** 35 < 1e-4  # share of the first step in what is kept
     assert averaging_within(0.98, 5) == 0
     assert averaging_within(0.0, 936) == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs"), [(12, 18), (4000, 18), (8000, 9), (10_000, 7), (24_000, 3), (1_000_000, 3)]
+)
+def test_by_auto_more_images_have_fewer_epochs_but_never_less_than_a_sixth(images: int, epochs: int) -> None:
+    assert planned_epochs("auto", "finetuned", images) == epochs
+    assert planned_epochs(5, "finetuned", images) == 5

@@ -26,7 +26,7 @@ from transfer.training.strategy import training_on
 
 SPEC = Spec(("dark", "light"), "light", "none", 8, 3, {})
 RECIPE = Recipe(
-    epochs=4, lr=0.02, warmup_epochs=1, weight_decay=0.1, label_smoothing=0.1, clip_norm=0.5, class_weights="balanced"
+    epochs=4, lr=0.02, warmup=0.25, weight_decay=0.1, label_smoothing=0.1, clip_norm=0.5, class_weights="balanced"
 )
 IN_ANOTHER_PROCESS = """
 import json, sys
