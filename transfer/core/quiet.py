@@ -1,4 +1,4 @@
-"""Keep from the terminal what TensorFlow's libraries print about themselves while it is imported.
+"""Send what TensorFlow's libraries print about themselves while it is imported to a log, and not to the terminal.
 
 They write it to standard error before any of their settings takes effect. TF_CPP_MIN_LOG_LEVEL=0 shows it (see
 `transfer/__init__.py`).
@@ -8,8 +8,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 
 NAME = "tensorflow"
@@ -19,9 +20,15 @@ NOTICE = re.compile(
 """How the lines of information and warnings of absl and LiteRT begin."""
 
 
+LOG = Path(".dvc/tmp/libraries.log")
+"""Where the notices go, in a folder that DVC makes and git ignores; elsewhere they are dropped."""
+MOST_BYTES = 1_000_000
+"""Of the log; then it begins anew."""
+
+
 @contextmanager
 def without_notices() -> Iterator[None]:
-    """Capture standard error, also from C++, and pass on all but the notices; after an error, everything."""
+    """Capture standard error, also from C++: log the notices and pass on all else; after an error, everything."""
     import tempfile  # takes 15 ms, needed with TensorFlow only
 
     with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as terminal:
@@ -35,7 +42,16 @@ def without_notices() -> Iterator[None]:
             _flush()
             os.dup2(terminal.fileno(), 2)
             held.seek(0)
-            terminal.writelines(line for line in held if failed or not NOTICE.match(line))
+            lines = list(held)
+            terminal.writelines(line for line in lines if failed or not NOTICE.match(line))
+            _log([line for line in lines if NOTICE.match(line)])
+
+
+def _log(notices: list[bytes]) -> None:
+    with suppress(OSError), LOG.open("ab") as log:
+        if log.tell() > MOST_BYTES:
+            log.truncate(0)
+        log.writelines(notices)
 
 
 def _flush() -> None:

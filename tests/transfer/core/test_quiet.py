@@ -25,7 +25,9 @@ def _import(folder: Path, ends: str, *before: str) -> subprocess.CompletedProces
         ["import transfer", *before, "import tensorflow", "print(tensorflow.__name__, tensorflow.__file__)"]
     )
     environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("before", ["", "import importlib.util; importlib.util.find_spec('tensorflow')"])
@@ -33,6 +35,17 @@ def test_notices_are_held_back_and_all_else_is_passed_on(tmp_path: Path, before:
     done = _import(tmp_path, "", before)
     assert done.stderr.splitlines() == list(OURS)
     assert done.stdout == f"tensorflow {tmp_path / 'tensorflow.py'}\n"
+
+
+def test_notices_are_logged_where_dvc_keeps_its_scratch_and_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:
+    log = tmp_path / ".dvc/tmp/libraries.log"
+    log.parent.mkdir(parents=True)
+    for _ in range(2):
+        _import(tmp_path, "")
+    assert log.read_text(encoding="utf-8").splitlines() == [*NOISE, *NOISE]
+    log.write_bytes(b"x" * 1_000_001)
+    _import(tmp_path, "")
+    assert log.read_text(encoding="utf-8").splitlines() == list(NOISE)
 
 
 def test_after_an_error_all_is_shown(tmp_path: Path) -> None:
