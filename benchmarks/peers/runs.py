@@ -39,7 +39,7 @@ from transfer.evaluation.scores import Predictions, score
 from transfer.networks.backbones.registry import BACKBONES
 from transfer.networks.backbones.weights import PackagedWeights
 from transfer.records.tfrecords import read_records
-from transfer.training.recipe import SMALL, planned_epochs
+from transfer.training.recipe import FEW, planned_epochs
 
 RESULTS = ROOT / "benchmarks/results/peers.json"
 SMOKE_RESULTS = SCRATCH / "peers-smoke.json"
@@ -125,7 +125,7 @@ def seed_params(params: dict[str, Any], seed: int, smoke: bool, scale: float) ->
     result = {**params, "seed": seed}
     if scale != 1:
         for section, model in (("head", "head"), ("finetune", "finetuned")):
-            whole = planned_epochs(params[section]["epochs"], model, SMALL)
+            whole = planned_epochs(params[section]["epochs"], model, FEW)
             result[section] = {**params[section], "epochs": max(1, round(whole * scale))}
     return result
 

@@ -1,6 +1,5 @@
 """What is to be trained, and how."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,10 +19,9 @@ memory and few steps, the average would be little else than the weights that tra
 
 
 EPOCHS = {"ann": 40, "cnn": 30, "head": 40, "finetuned": 18}
-"""Epochs of each model where params.yaml says auto, of up to `SMALL` training images."""
-SMALL = 4000
-FEWEST = 6
-"""The most that `planned_epochs` divides by."""
+"""Epochs of each model where params.yaml says auto, with few training images."""
+FEW, MANY = 4000, 12_000
+"""Training images up to which, and from which on, their number does not change the epochs."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +76,10 @@ class Job:
 
 
 def planned_epochs(wanted: int | Literal["auto"], model: str, images: int) -> int:
-    """Return the epochs for so many training images. Auto: beyond `SMALL` the more images, the fewer epochs, so that
-    training sees about as many images in all; but no less than a part of `EPOCHS`, as every image is worth some.
+    """Return the epochs for so many training images. Auto: between `FEW` and `MANY` as many as see the same number of
+    images in all; from there on a third of `EPOCHS`, as with less the accuracy falls (docs/training.md).
     """
-    if wanted != "auto":
-        return wanted
-    most = EPOCHS[model]
-    return max(math.ceil(most / FEWEST), min(most, round(most * SMALL / images)))
+    return round(EPOCHS[model] * FEW / min(max(images, FEW), MANY)) if wanted == "auto" else wanted
 
 
 def averaging_within(momentum: float, steps: int) -> float:
