@@ -13,7 +13,7 @@ from transfer.records.views import count_views
 from transfer.training.batches import Batching
 from transfer.training.checkpoints import Checkpoint
 from transfer.training.fit import Outputs, fit, in_float32
-from transfer.training.recipe import Job, Recipe, planned_epochs
+from transfer.training.recipe import Job, Recipe
 from transfer.training.record_batches import small_batches
 from transfer.training.strategy import training_on
 
@@ -40,7 +40,7 @@ def main() -> None:
     fix_seeds(params.seed)
     architecture = baseline_architecture(baseline, spec.image_size, spec.classes)
     recipe = Recipe(
-        epochs=planned_epochs(baseline.epochs, item, spec.counts["train"]),
+        epochs=baseline.epochs,
         lr=baseline.lr,
         class_weights=params.class_weights,
         time_budget_s=params.time_budget_s,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -133,9 +133,9 @@ def _trained(counts: _Counts, params: Params, rates: Rates) -> dict[str, Cost]:
     there twice.
     """
 
-    def cost(name: str, wanted: int | Literal["auto"], held: int = 0) -> Cost:
+    def cost(name: str, epochs: int, held: int = 0) -> Cost:
         of = rates.trainings[name]
-        seen = planned_epochs(wanted, name, counts.train) * (counts.train + counts.validation * FORWARD)
+        seen = epochs * (counts.train + counts.validation * FORWARD)
         seconds = of.begin + seen * of.image
         seconds = min(seconds, params.time_budget_s or seconds)
         return Cost(rates.start + seconds, of.weights, of.memory + (counts.train + counts.validation) * held)
@@ -146,8 +146,8 @@ def _trained(counts: _Counts, params: Params, rates: Rates) -> dict[str, Cost]:
             f"train_baseline@{name}": cost(name, of.epochs, 2 * 3 * FLOAT * of.image_size**2)
             for name, of in baselines.items()
         },
-        "train_head": cost("head", params.head.epochs),
-        "finetune": cost("finetuned", params.finetune.epochs),
+        "train_head": cost("head", planned_epochs(params.head.epochs, "head", counts.train)),
+        "finetune": cost("finetuned", planned_epochs(params.finetune.epochs, "finetuned", counts.train)),
     }
 
 

@@ -157,7 +157,7 @@ class Baseline:
 
     image_size: Annotated[Int, Field(ge=8, le=1024)]
     dropout: Fraction
-    epochs: Epochs
+    epochs: Count
     lr: Rate
 
 
