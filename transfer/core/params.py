@@ -131,15 +131,14 @@ class Finetune:
     """Training of the backbone's blocks above the cut, together with the head.
 
     `augment` says what is trained on: the cached views of each image, changes on the fly (the trunk then runs in every
-    training step), or each image as it is; `records.activations.make_plan` decides for an auto. At the cut "input"
-    nothing is frozen and nothing is cached.
+    training step), or each image as it is. At the cut "input" nothing is frozen and nothing is cached.
 
     `averaging` is the momentum of the exponential moving average of the weights, which is what is judged and kept; 0
     keeps the weights themselves. Training stops after `patience` epochs without a better one; null never stops it.
     """
 
     cut: Str
-    augment: Literal["auto", "cached", "on_the_fly", "none"]
+    augment: Literal["cached", "on_the_fly", "none"]
     augmentation: Augmentation
     epochs: Epochs
     warmup: Fraction

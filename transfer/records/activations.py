@@ -53,14 +53,9 @@ class Plan:
 def make_plan(backbone: str, cut: str, augment: str, views: int) -> Plan:
     """Work out what params.yaml asks for, `views` views of an image if it is augmented.
 
-    By "auto", images of several views are cached, which costs least, and those of a single one are changed on the fly,
-    as they would otherwise not be augmented at all.
-
     Raises:
         UserError: the backbone has no such cut.
     """
-    if augment == "auto":
-        augment = "cached" if views > 1 else "on_the_fly"
     return Plan(resolve_cut(backbone, cut), augment, 1 if augment == "none" else views)
 
 
