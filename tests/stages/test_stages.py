@@ -103,7 +103,7 @@ def _assert_the_export_says_what_the_winner_says() -> None:
         encoding="utf-8"
     )
     assert has_base == (winner in ("head", "finetuned"))
-    images = find_images(["pictures"])
+    images = list(find_images(["pictures"]))
     assert len(images) == 48
     for prediction in predict(classifier, images, batch=10):
         assert prediction.probabilities is not None

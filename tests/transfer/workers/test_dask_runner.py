@@ -7,15 +7,15 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import dask
 import pytest
 
 from tests.conftest import ROOT, colour_images
+from tests.transfer.workers.cluster import PATIENCE_S, Cluster, wait_until
 from tests.transfer.workers.tasks import SmallTrunk, Squares
 from transfer.core.errors import UserError
 from transfer.core.params import Dask, read_params
@@ -28,9 +28,6 @@ from transfer.workers.dask_runner import require_dask
 from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Runner
 
-FLAGS = ("--nthreads", "1", "--memory-limit", "0")
-PATIENCE_S = 60
-
 
 def _squares(runs: list[list[tuple[int, int]]]) -> list[int]:
     return [square for run in runs for square, _ in run]
@@ -38,49 +35,6 @@ def _squares(runs: list[list[tuple[int, int]]]) -> list[int]:
 
 def _processes(runs: list[list[tuple[int, int]]]) -> set[int]:
     return {process for run in runs for _, process in run}
-
-
-class Cluster:
-    """A scheduler, to which workers can be added. `machine` begins the command that runs something elsewhere."""
-
-    def __init__(self, stack: ExitStack, host: str = "127.0.0.1", machine: tuple[str, ...] = ()) -> None:
-        self._stack, file = stack, Path("scheduler.json")
-        options = ["--host", host, "--port", "0", "--scheduler-file", str(file)]
-        self.scheduler = self._start(["scheduler", *options], machine, ROOT, Path())
-        _wait(lambda: file.exists() and file.read_text(encoding="utf-8").endswith("\n}"))  # the last thing in it
-        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
-
-    def worker(
-        self, *options: str, machine: tuple[str, ...] = (), code: Path = ROOT, folder: Path = Path()
-    ) -> "subprocess.Popen[bytes]":
-        """Start a worker."""
-        given = [self.address, "--no-nanny", "--no-dashboard", *(options or FLAGS)]
-        return self._start(["worker", *given], machine, code, folder)
-
-    def runner(self) -> AbstractContextManager[Runner]:
-        """Have the runner that a stage would have."""
-        return make_runner("dask", Dask(self.address, 1))
-
-    def _start(
-        self, arguments: list[str], machine: tuple[str, ...], code: Path, folder: Path
-    ) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(
-            [*machine, sys.executable, "-m", "dask", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(code), str(ROOT)))},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +119,7 @@ def test_a_scheduler_that_is_lost_or_not_there_is_said(cluster: Cluster) -> None
     cluster.worker()
 
     def kill_it() -> None:
-        _wait(lambda: any(Path().glob("tried-*")))
+        wait_until(lambda: any(Path().glob("tried-*")))
         cluster.scheduler.kill()
 
     threading.Thread(target=kill_it, daemon=True).start()
@@ -237,6 +191,7 @@ def _ip(*arguments: str) -> bool:
 
 CLIENT = """
 import json, sys
+from tests.transfer.workers.cluster import PATIENCE_S, Cluster, wait_until
 from tests.transfer.workers.tasks import Squares
 from transfer.core.params import Dask
 from transfer.workers.runners import make_runner
@@ -259,7 +214,7 @@ def test_a_machine_that_stops_answering_is_done_without(machines: list[str], mon
             stderr=subprocess.DEVNULL,
         )
         stack.callback(client.kill)
-        _wait(lambda: all(len(list(Path().glob(f"tried-*-{worker.pid}"))) > 1 for worker in (one, other)))
+        wait_until(lambda: all(len(list(Path().glob(f"tried-*-{worker.pid}"))) > 1 for worker in (one, other)))
         assert _ip("-n", machines[0], "link", "set", "to3", "down")
         output, _ = client.communicate(timeout=PATIENCE_S)
         runs = json.loads(output)
