@@ -24,14 +24,14 @@ class Cluster:
     def __init__(self, stack: ExitStack, host: str = "127.0.0.1", machine: tuple[str, ...] = ()) -> None:
         self._stack, file = stack, Path("scheduler.json")
         options = ["--host", host, "--port", "0", "--scheduler-file", str(file)]
-        self.scheduler = self._start(["scheduler", *options], machine, ROOT, Path())
+        self.scheduler = self._start(["scheduler", *options], machine, None, Path())
         wait_until(lambda: file.exists() and file.read_text(encoding="utf-8").endswith("\n}"))  # the last thing in it
         self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
 
     def worker(
-        self, *options: str, machine: tuple[str, ...] = (), code: Path = ROOT, folder: Path = Path()
+        self, *options: str, machine: tuple[str, ...] = (), code: Path | None = ROOT, folder: Path = Path()
     ) -> "subprocess.Popen[bytes]":
-        """Start a worker."""
+        """Start a worker, which finds no code of ours where `code` is None."""
         given = [self.address, "--no-nanny", "--no-dashboard", *(options or FLAGS.split())]
         return self._start(["worker", *given], machine, code, folder)
 
@@ -40,12 +40,12 @@ class Cluster:
         return make_runner("dask", Dask(self.address, 1))
 
     def _start(
-        self, arguments: list[str], machine: tuple[str, ...], code: Path, folder: Path
+        self, arguments: list[str], machine: tuple[str, ...], code: Path | None, folder: Path
     ) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
             [*machine, sys.executable, "-m", "dask", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(code), str(ROOT)))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(code), str(ROOT))) if code else ""},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -124,13 +125,15 @@ def test_a_scheduler_that_is_lost_or_not_there_is_said(cluster: Cluster) -> None
 
     threading.Thread(target=kill_it, daemon=True).start()
     with (
-        pytest.raises(UserError, match=r"^square: the connection to the Dask scheduler is lost: start .*`dvc repro`"),
+        pytest.raises(
+            UserError, match=r"^square: the connection to the Dask scheduler is lost: start .* repeat the command"
+        ),
         cluster.runner() as runner,
     ):
         runner.run(Squares(seconds=0.5), range(100), 100, "square")
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(UserError, match=r"dask.scheduler: no Dask scheduler answers at tcp://127.*docs/scaling.md"),
+        pytest.raises(UserError, match=r"^no Dask scheduler answers at tcp://127.*docs/scaling.md"),
         cluster.runner(),
     ):
         pass
@@ -159,6 +162,31 @@ def test_a_worker_that_differs_is_refused(cluster: Cluster, project: Path) -> No
     cluster.worker("--nthreads", "2")
     with cluster.runner() as runner, pytest.raises(UserError, match="start it with --nthreads 1 --memory-limit 0"):
         runner.run(Squares(), range(3), 3, "square")
+
+
+def test_a_worker_without_the_code_ends_the_run_with_a_line_within_seconds(cluster: Cluster) -> None:
+    cluster.worker(code=None)
+    begun = time.monotonic()
+    with (
+        pytest.raises(
+            UserError,
+            match=r"^square: the Dask worker at tcp://127\S+ does not find the code of this project \(No module named "
+            r"'transfer'\): start it in the project's folder by `python -m dask` \(docs/scaling.md\)$",
+        ),
+        cluster.runner() as runner,
+    ):
+        runner.run(Squares(), range(3), 3, "square")
+    assert time.monotonic() - begun < 30
+
+
+def test_waiting_for_the_first_worker_is_said(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    said = f"{cluster.address}: no Dask worker yet; waiting for one (docs/scaling.md says how to start it)\n"
+    with cluster.runner() as runner:
+        assert capsys.readouterr().err == said
+        cluster.worker()
+        assert _squares(runner.run(Squares(), range(3), 3, "square")) == [0, 1, 4]
+    with cluster.runner():
+        assert said not in capsys.readouterr().err
 
 
 @pytest.fixture
