@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
 
 import dask
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT, colour_images
@@ -23,11 +26,18 @@ from transfer.core.params import Dask, read_params
 from transfer.dataset import shards as image_shards
 from transfer.dataset.obtain import obtain
 from transfer.dataset.preprocess import Settings, preprocess
+from transfer.evaluation.judge import Evaluator
 from transfer.inference import embed as embedding
 from transfer.inference.embed import EmbedRows, Place, TrunkEngine, embed
+from transfer.networks.model_files import ModelFiles, save
+from transfer.networks.network import Architecture, build
+from transfer.networks.seeds import fix_seeds
+from transfer.records.tfrecords import BATCH
 from transfer.workers.dask_runner import require_dask
 from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Runner
+
+MODEL = ModelFiles(*(Path(f"model.{suffix}") for suffix in ("json", "weights.h5", "validation.npy")))
 
 
 def _squares(runs: list[list[tuple[int, int]]]) -> list[int]:
@@ -69,10 +79,13 @@ def test_workers_write_the_same_bytes(cluster: Cluster, monkeypatch: pytest.Monk
     monkeypatch.setattr(embedding, "BATCHES", 1)
     monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
     monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
-    colour_images(Path("pictures"), {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=20, size=16)
+    colour_images(Path("pictures"), {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=40, size=16)
     obtain(Path("pictures"), Path("raw"))
+    fix_seeds(0)
+    network = build(Architecture("cnn", 8, ("blue", "red"), (), 0.0, inner_size=8, filters=(4,)))
+    save(network, np.zeros((1, 2), np.float32), MODEL)
     local = _written(LocalRunner())
-    assert len(local) == 8
+    assert len(local) == 10
     for _ in range(2):
         cluster.worker()
         with cluster.runner() as runner:
@@ -80,7 +93,7 @@ def test_workers_write_the_same_bytes(cluster: Cluster, monkeypatch: pytest.Monk
 
 
 def _written(runner: Runner) -> dict[str, bytes]:
-    """Return the files that preprocess and embed write."""
+    """Return the files that preprocess and embed write, and what is predicted in two views."""
     folders = {name: Path("out/records", name) for name in ("train", "validation", "test")}
     params = read_params(ROOT / "params.yaml")
     settings = Settings(params.split, 8, None, 0, params.duplicates)
@@ -88,8 +101,11 @@ def _written(runner: Runner) -> dict[str, bytes]:
     engine = TrunkEngine(SmallTrunk(), "auto", folders["train"], spec)
     embed(runner, EmbedRows(engine, folders["train"], (Place(Path("out/activations"), 2),)))
     written = {str(path): path.read_bytes() for path in Path("out").rglob("*.*")}
+    model = Evaluator(MODEL.architecture, MODEL.weights, "auto")
+    views = model.predict(runner, folders["train"], spec, 2)
+    assert len(set(views[0].images)) == spec.counts["train"] > BATCH
     shutil.rmtree("out")
-    return written
+    return written | {f"view {i}": pickle.dumps(astuple(view)) for i, view in enumerate(views)}
 
 
 @pytest.mark.slow
