@@ -177,7 +177,7 @@ def main() -> None:
         if given.images is None:
             with open_shard(shards(RAW)[0]) as shard:
                 shard.extractall(temporary, shard.namelist()[:EACH])
-        found = find_images([str(given.images or temporary)])
+        found = list(find_images([str(given.images or temporary)]))
         images = [Path(image) for image in found if Path(image).suffix.lower() in TYPES][:EACH]
         write_json(measure(given.model, images), given.out)
     print(given.out.read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from transfer.evaluation.pictures import draw_mistakes
 from transfer.evaluation.scores import MOST_MISTAKES, classification_report, curves, predictions_table
 from transfer.networks.seeds import fix_seeds
 from transfer.records.views import count_views
+from transfer.workers.runners import make_runner
 
 PARAMS = reads("params.yaml")
 CARD = reads("data/raw/card.yaml")
@@ -39,9 +40,9 @@ def main() -> None:
     params, spec, card = read_params(PARAMS), Spec.read(SPEC), validate(Card, load_yaml(CARD), CARD)
     views = count_views(params.evaluate.views, spec.symmetry, "evaluate.views")
     fix_seeds(0)
-    with measured(fill(COST, item)) as cost:
+    with measured(fill(COST, item)) as cost, make_runner(params.runner, params.dask) as runner:
         model = Evaluator(fill(ARCHITECTURE, item), fill(WEIGHTS, item), params.engine)
-        by_view = [model.predict(records, spec, views) for records in (TRAIN, VALIDATION, TEST)]
+        by_view = [model.predict(runner, records, spec, views) for records in (TRAIN, VALIDATION, TEST)]
         difference = check_cached_path(by_view[1][0], fill(CACHED, item))
         cost["prediction"] = model.prediction_cost(views)
     train, validation, test = (averaged(predictions) for predictions in by_view)

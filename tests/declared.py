@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PARAMS_FILE = "params.yaml"
 WHERE = {"runner", "dask"}
 """Params that say where a stage computes. They change nothing that it writes (test_workers_write_the_same_bytes
-of two stages), so no stage declares them, and DVC runs nothing again when they change."""
+of three stages), so no stage declares them, and DVC runs nothing again when they change."""
 FOLLOWS = {"image_size": "backbone", "weights": "backbone"}
 """Params that may be auto, and the one that then decides: a stage that reads the one depends on the other."""
 OUR_FOLDERS = ("data/", "models/", "metrics/", "plots/", "params.yaml")

@@ -23,8 +23,7 @@ STATUSES = (
     "read, the others were (predict, explain); 130 Ctrl-C; 141 output pipe closed; 143 SIGTERM."
 )
 STATUSES_OF_IMAGES = (
-    "Exit status 3: some images could not be read; they are listed on standard error, and the others are done. Others: "
-    f"{PROGRAM} --help."
+    f"Exit status 3: some images could not be read; they are listed, and the others are done. Others: {PROGRAM} --help."
 )
 LIMITS = (
     ("batch", 1024, "maximum images per batch"),
@@ -74,7 +73,7 @@ def _add(
     return parser
 
 
-def _add_path(parser: argparse.ArgumentParser, name: str, kind: Any, **how: Any) -> None:
+def _add_path(parser: argparse._ActionsContainer, name: str, kind: Any, **how: Any) -> None:
     """Add an argument that the shell completes as a path: `kind` is shtab.FILE or shtab.DIRECTORY."""
     parser.add_argument(name, **how).complete = kind  # type: ignore[attr-defined]
 
@@ -175,19 +174,26 @@ def _report(commands: Commands) -> None:
 
 def _predict(commands: Commands) -> None:
     def action(given: argparse.Namespace) -> int:
-        from transfer.serving import predict
+        from transfer.serving import predict, prediction_shards
 
-        return predict.run(given)
+        if not given.images and not given.list:
+            parser.error("give images, folders or --list FILE")
+        if given.scheduler and not given.out:
+            parser.error("--scheduler needs --out FOLDER")
+        return prediction_shards.run(given) if given.out else predict.run(given)
 
     parser = _add(
         commands,
         "predict",
         action,
         help="classify images",
-        description="Prints calibrated class probabilities for each image, the most likely class first.",
+        description="Prints calibrated class probabilities for each image, the most likely class first. With --out, "
+        "writes them and a list of unreadable images in shards; run again, it predicts only the missing shards.",
         epilog=STATUSES_OF_IMAGES,
     )
-    _add_images(parser)
+    _add_images(parser, "*")
+    words = "file with the path of an image on each line"
+    _add_path(parser, "--list", shtab.FILE, type=Path, metavar="FILE", help=words)
     _add_classifier(parser)
     words = "images per batch (default: 32)"
     parser.add_argument("--batch", type=whole_number, default=32, metavar="N", help=words)
@@ -200,6 +206,13 @@ def _predict(commands: Commands) -> None:
     output.add_argument("--json", dest="write", action="store_const", const="json", help="write JSON")
     output.add_argument("--csv", dest="write", action="store_const", const="csv", help="write CSV")
     parser.set_defaults(write="text")
+    many = parser.add_argument_group("for very many images")
+    words = "write shards (CSV, or JSON with --json) and manifest.json here instead of printing"
+    _add_path(many, "--out", shtab.DIRECTORY, type=Path, metavar="FOLDER", help=words)
+    words = "images per shard (default: 10000)"
+    many.add_argument("--shard", type=whole_number, default=10_000, metavar="N", help=words)
+    words = "Dask scheduler, such as tcp://HOST:8786, whose workers predict the shards (default: this process)"
+    many.add_argument("--scheduler", metavar="ADDRESS", help=words)
 
 
 def _explain(commands: Commands) -> None:
@@ -295,9 +308,9 @@ def _completion(commands: Commands) -> None:
     parser.add_argument("shell", choices=("bash", "zsh"))
 
 
-def _add_images(parser: argparse.ArgumentParser) -> None:
+def _add_images(parser: argparse.ArgumentParser, number: str = "+") -> None:
     words = "image files, or folders to search for images"
-    _add_path(parser, "images", shtab.FILE, nargs="+", metavar="IMAGE|FOLDER", help=words)
+    _add_path(parser, "images", shtab.FILE, nargs=number, metavar="IMAGE|FOLDER", help=words)
 
 
 def _add_classifier(parser: argparse.ArgumentParser) -> None:

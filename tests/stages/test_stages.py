@@ -31,6 +31,7 @@ from transfer.networks.model_files import load
 from transfer.serving.arguments import find_images
 from transfer.serving.predict import predict
 from transfer.training.checkpoints import Checkpoint, TrainingState
+from transfer.workers.runners import LocalRunner
 
 CHAIN = [
     ("download",), ("weights",), ("preprocess",), ("embed",), ("train_baseline", "ann"),
@@ -103,7 +104,7 @@ def _assert_the_export_says_what_the_winner_says() -> None:
         encoding="utf-8"
     )
     assert has_base == (winner in ("head", "finetuned"))
-    images = find_images(["pictures"])
+    images = list(find_images(["pictures"]))
     assert len(images) == 48
     for prediction in predict(classifier, images, batch=10):
         assert prediction.probabilities is not None
@@ -265,8 +266,8 @@ def test_fine_tuning_learns_above_the_cut_whatever_it_is_fed(
     before, after = (_json(f"metrics/train/{model}.json")["validation"] for model in ("head", "finetuned"))
     assert after["loss"] < 0.8 * before["loss"], (before, after)  # type: ignore[index]
     model = Evaluator(Path("models/finetuned.json"), Path("models/finetuned.weights.h5"), "tensorflow")
-    (whole,) = model.predict(Path("data/records/validation"), Spec.read(spec), views=1)
-    one, other = model.predict(Path("data/records/validation"), Spec.read(spec), views=2)
+    (whole,) = model.predict(LocalRunner(), Path("data/records/validation"), Spec.read(spec), views=1)
+    one, other = model.predict(LocalRunner(), Path("data/records/validation"), Spec.read(spec), views=2)
     np.testing.assert_array_equal(one.probabilities, whole.probabilities)
     assert not np.array_equal(one.probabilities, other.probabilities)
     assert whole.accuracy() == other.accuracy() == 1.0

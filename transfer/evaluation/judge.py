@@ -3,27 +3,34 @@
 import dataclasses
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 import pandas as pd
 from numpy.typing import NDArray
 
-from transfer.core.arrays import Pixels
+from transfer.core.arrays import Floats, Pixels
 from transfer.core.cards import Card
 from transfer.core.errors import UserError
-from transfer.core.progress import progress_bar
+from transfer.core.files import sha256_of
+from transfer.core.packages import require_sha256
 from transfer.core.spec import Spec
 from transfer.evaluation.calibration import calibrate, temper
 from transfer.evaluation.occlusion import Classify, occlusion_map
 from transfer.evaluation.pictures import Mistake
 from transfer.evaluation.prediction_cost import measure
 from transfer.evaluation.scores import DIGITS, Predictions, operating_point, score
+from transfer.inference.embed import in_runs
 from transfer.inference.engines import EngineName, check_agreement, choose_engine, make_engine, to_openvino
 from transfer.networks.model_files import load
+from transfer.networks.seeds import fix_seeds
 from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, normalise, read_records
+from transfer.workers.work import Progress, Runner
 
 CACHED_PATH_TOLERANCE = 0.02
 """Largest difference of a probability between the whole network from pixels and its top on cached activations, which
@@ -42,38 +49,43 @@ def predictions_of(batches: Sequence[Batch], probabilities: NDArray[np.float32])
 
 
 class Evaluator:
-    """A model ready to predict, on the engine that params.yaml names.
+    """A model ready to predict, on the engine that params.yaml names. Pickled, it is made anew of the same files.
 
     Raises:
         UserError: the model's weights are damaged.
     """
 
     def __init__(self, architecture: Path, weights: Path, engine: EngineName) -> None:
-        self._files = [architecture, weights]
+        self._files, self._engine = [architecture, weights], engine
+        self._digests = [sha256_of(path) for path in self._files]
         self._network = load(architecture, weights)
         whole, self.engine = self._network.whole, choose_engine(engine)
         self._converted = to_openvino(whole) if self.engine == "openvino" else None
         self._run = make_engine(whole, self.engine, self._converted)
         self._checked = False
 
-    def predict(self, records: Path, spec: Spec, views: int) -> list[Predictions]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _evaluator, (*self._files, self._engine, *self._digests)
+
+    def predict(self, runner: Runner, records: Path, spec: Spec, views: int) -> list[Predictions]:
         """Predict all images of a split, once for each of the first `views` views (see `records.views`).
 
         Raises:
             UserError: the engine does not agree with TensorFlow on the first batch, or records are damaged.
         """
+        count = spec.counts[records.name]
+        work = PredictRows(self, records, spec, views)
+        done = runner.run(work, in_runs(count), count * views, f"predict {records.name}")
+        seen = [batch for batches, _ in done for batch in batches]
+        return [predictions_of(seen, np.concatenate([by_view[view] for _, by_view in done])) for view in range(views)]
+
+    def run(self, inputs: Iterable[Floats], records: Path, spec: Spec) -> Iterator[Floats]:
+        """Predict batches of some records, once the engine is known to agree with TensorFlow on the first of them."""
         if not self._checked:
             first = next(network_inputs(read_records(records, spec, BATCH), 1))
             check_agreement(self._run, self._network.whole, first)
             self._checked = True
-        seen: list[Batch] = []
-        inputs = network_inputs(collecting(read_records(records, spec, BATCH), seen), views)
-        outputs = []
-        with progress_bar(spec.counts[records.name] * views, f"predict {records.name}") as progress:
-            for output in self._run.run(inputs):
-                outputs.append(output)
-                progress.update(len(output))
-        return [predictions_of(seen, np.concatenate(outputs[view::views])) for view in range(views)]
+        return self._run.run(inputs)
 
     def classify(self, images: Pixels) -> NDArray[np.float32]:
         """Return probabilities (n, classes) of images, uint8 (n, S, S, channels)."""
@@ -93,6 +105,39 @@ class Evaluator:
             file = Path(folder) / "model.xml"
             openvino.save_model(self._converted, file, compress_to_fp16=False)
             return {**measure(self.engine, [file], views), **size}
+
+
+@lru_cache(maxsize=1)  # for the next rows
+def _evaluator(architecture: Path, weights: Path, engine: EngineName, *digests: str) -> Evaluator:
+    """Make an evaluator, on a worker."""
+    for path, digest in zip((architecture, weights), digests, strict=True):
+        require_sha256(path, digest)
+    fix_seeds(0)
+    return Evaluator(architecture, weights, engine)
+
+
+@dataclass(frozen=True)
+class PredictRows:
+    """Predict some rows of a split, which are whole batches, or end with the split (see `inference.embed.EmbedRows`).
+
+    Gives what the records say of them, without pixels, and for each view their probabilities (rows, classes).
+    """
+
+    model: Evaluator
+    records: Path
+    spec: Spec
+    views: int
+
+    def __call__(self, runs: Iterable[range], progress: Progress) -> tuple[list[Batch], list[Floats]]:
+        """Do so."""
+        given = list(runs)
+        rows = range(given[0].start, given[-1].stop)
+        seen, outputs = list[Batch](), list[Floats]()
+        inputs = network_inputs(collecting(read_records(self.records, self.spec, BATCH, rows), seen), self.views)
+        for output in self.model.run(inputs, self.records, self.spec):
+            outputs.append(output)
+            progress(len(output))
+        return seen, [np.concatenate(outputs[view :: self.views]) for view in range(self.views)]
 
 
 def averaged(views: Sequence[Predictions]) -> Predictions:

@@ -190,27 +190,47 @@ def choose_format(folder: Path, wanted: Format | None = None) -> Format:
     return wanted or can_run[0]
 
 
-def open_classifier(path: Path, wanted: Format | None = None, latency: bool = False, fast: bool = False) -> Classifier:
-    """Read an exported classifier.
+def find_classifier(path: Path, wanted: Format | None = None) -> Path:
+    """Return the file, or for a SavedModel the folder, that `open_classifier` reads.
 
-    Args:
-        path: the folder that the stage export wrote, or one format in it, wherever that lies now.
-        wanted: which format of the folder; None takes the fastest.
-        latency: prepare for single images that have to be quick, and not for many.
-        fast: compute in bfloat16, with errors of percents, which OpenVINO does where the processor can.
+    `path` is the folder that the stage export wrote, or one format in it, wherever that lies now; `wanted` says which
+    format of the folder, and None takes the fastest.
 
     Raises:
-        UserError: no such file, one that is damaged, or a runtime that is not installed.
+        UserError: no such file, none that was exported, or not in the format that is wanted.
     """
     if not path.exists():
         raise UserError(f"{path}: no exported classifier; run dvc repro export")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         path = _place(path, choose_format(path, wanted))
+    package = _package(path)
+    if wanted is not None and FORMATS[wanted].package != package:
+        raise UserError(f"{path}: not in the format {wanted}; {package} runs this file")
+    return path
+
+
+def _package(path: Path) -> str:
+    """Return the package that runs an exported file or folder; a UserError says that it is none."""
     package = SUFFIXES.get(path.suffix) if path.is_file() else "tensorflow"
     if package is None:
         raise UserError(f"{path}: not an exported file; give a folder, .xml, .onnx or .tflite")
-    if wanted is not None and FORMATS[wanted].package != package:
-        raise UserError(f"{path}: not in the format {wanted}; {package} runs this file")
+    return package
+
+
+def open_classifier(path: Path, wanted: Format | None = None, latency: bool = False, fast: bool = False) -> Classifier:
+    """Read an exported classifier.
+
+    Args:
+        path: see `find_classifier`.
+        wanted: likewise.
+        latency: prepare for single images that have to be quick, and not for many.
+        fast: compute in bfloat16, with errors of percents, which OpenVINO does where the processor can.
+
+    Raises:
+        UserError: see `find_classifier`; or the file is damaged, or a runtime is not installed.
+    """
+    path = find_classifier(path, wanted)
+    package = _package(path)
     if not is_installed(package):
         raise UserError(f"{path}: the package that runs it is not installed; pip install {package}")
     if fast and package != "openvino":

@@ -1,6 +1,7 @@
 """The formats that a classifier is exported in, where they lie below models/export, and how exact they have to be."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from transfer.core.params import Format
 
@@ -35,3 +36,9 @@ METADATA_NAME = "transfer"
 """Under which the contract stands where a format keeps other metadata beside it."""
 CONTRACT_ASSET = "contract.json"
 """Of a SavedModel, in its folder assets."""
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of a format: of its folder, if it has one to itself, or else its file and what goes with it."""
+    found = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path, *sorted(path.rglob("*"))]
+    return [file for file in found if file.is_file()]

@@ -17,7 +17,7 @@ from transfer.core.spec import Spec
 from transfer.evaluation.calibration import Probabilities, temper
 from transfer.export.classifiers import Classifier
 from transfer.export.contract import Contract
-from transfer.export.formats import FORMATS
+from transfer.export.formats import FORMATS, files_of
 from transfer.inference.engines import TensorFlowEngine
 from transfer.records.tfrecords import BATCH, network_inputs, read_records
 
@@ -110,9 +110,8 @@ def compare(classifier: Classifier, path: Path, expected: Reference) -> Parity:
 
 
 def size(path: Path) -> int:
-    """Return the bytes of a format: of its folder, if it has one to itself, or else of its file."""
-    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path, *path.rglob("*")]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Return the bytes of a format."""
+    return sum(file.stat().st_size for file in files_of(path))
 
 
 def _resize_difference(classifier: Classifier, images: Pixels) -> float:

@@ -5,7 +5,7 @@ Several cuts share a pass: on its way to the highest, an image comes by the othe
 
 import math
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -219,6 +219,12 @@ def to_stored(output: NDArray[np.float32], records: Path) -> NDArray[np.float16]
     return stored
 
 
+def in_runs(count: int) -> Iterator[range]:
+    """Divide the rows of a split into items of work, each of whole batches but the last."""
+    step = BATCH * BATCHES
+    return (range(start, min(start + step, count)) for start in range(0, count, step))
+
+
 def embed(runner: Runner, work: EmbedRows) -> list[Embedded]:
     """Compute the trunk's activations for all images of a split and the first views, and write them.
 
@@ -233,9 +239,7 @@ def embed(runner: Runner, work: EmbedRows) -> list[Embedded]:
             np.lib.format.open_memmap(view_file(place.folder, view), "w+", STORED, (count, *shape))
     if not work.views:
         return []
-    step = BATCH * BATCHES
-    runs = (range(start, min(start + step, count)) for start in range(0, count, step))
-    done = runner.run(work, runs, count * work.views, f"embed {work.records.name}")
+    done = runner.run(work, in_runs(count), count * work.views, f"embed {work.records.name}")
     for place in work.places:
         if place.views:
             np.save(place.folder / "labels.npy", np.concatenate([part.labels for part in done]))

@@ -3,7 +3,8 @@
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from transfer.core.arrays import Pixels
@@ -16,25 +17,38 @@ SOME_BAD = 3
 """Exit status where images could not be read. The others are predicted."""
 
 
-def find_images(given: Sequence[str]) -> list[str]:
-    """Return the files given, whatever their names, and the images in the folders given, by their suffixes, in order.
+def find_images(given: Iterable[str]) -> Iterator[str]:
+    """Yield the files given, whatever their names, and the images in the folders given, by their suffixes, in order.
 
     Folders in them that cannot be listed, and links that lead nowhere, are among them, so that they are reported.
 
     Raises:
         UserError: a folder has none.
     """
-    found: list[str] = []
     for path in given:
         if not Path(path).is_dir():
-            found.append(path)
+            yield path
             continue
-        inside = [str(Path(path, entry.path)) for entry in scan(path) if entry.error or is_image_name(entry.path)]
-        if not inside:
+        inside = (entry for entry in scan(path) if entry.error or is_image_name(entry.path))
+        if (first := next(inside, None)) is None:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise UserError(f"{path}: no images in it ({kinds}): give a folder that has some")
-        found += inside
-    return found
+        yield from (str(Path(path, entry.path)) for entry in chain([first], inside))
+
+
+def read_list(path: Path) -> Iterator[str]:
+    """Yield the lines of a file, each the path of an image.
+
+    Raises:
+        UserError: there is none.
+    """
+    empty = True
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        for name in filter(None, (line.rstrip("\r\n") for line in file)):
+            empty = False
+            yield name
+    if empty:
+        raise UserError(f"{path}: no images in it; write the path of one on each line")
 
 
 def _content(path: Path) -> bytes:

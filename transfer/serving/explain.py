@@ -37,7 +37,7 @@ def run(given: argparse.Namespace) -> int:
         draw_explanation,  # matplotlib takes a second to come, and predict needs none
     )
 
-    images = find_images(given.images)
+    images = list(find_images(given.images))
     classifier = open_classifier(given.model, given.format)
     contract, bad = classifier.contract, []
     wanted = _number(given.wanted, contract.classes)

@@ -6,8 +6,9 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
@@ -19,8 +20,9 @@ from transfer.core.progress import progress_bar
 from transfer.dataset.decode import BadImageError
 from transfer.export.classifiers import Classifier, open_classifier
 from transfer.export.contract import Contract
-from transfer.serving.arguments import find_images, list_bad, read_image, shown
+from transfer.serving.arguments import find_images, list_bad, read_image, read_list, shown
 from transfer.workers.threads import in_order
+from transfer.workers.work import Progress
 
 AHEAD = 3  # batches that are decoded while one is computed
 
@@ -139,31 +141,33 @@ def print_csv(predictions: Iterable[Prediction], ranking: Ranking, out: TextIO) 
 WRITERS: dict[str, Writer] = {"text": print_text, "json": print_json, "csv": print_csv}
 
 
-def _watched(predictions: Iterable[Prediction], total: int, bad: list[Prediction], bar: bool) -> Iterator[Prediction]:
-    """Hand predictions on, collect those of images that cannot be read, and show how far it is."""
-    progress = progress_bar(total, "predict") if bar else None
+def watched(predictions: Iterable[Prediction], bad: list[Prediction], progress: Progress) -> Iterator[Prediction]:
+    """Hand predictions on, collect those of images that cannot be read, and tell how far it is."""
     for prediction in predictions:
         if prediction.probabilities is None:
             bad.append(prediction)
         yield prediction
-        if progress is not None:
-            progress.update()
-    if progress is not None:
-        progress.close()
+        progress(1)
+
+
+def images_of(given: argparse.Namespace) -> Iterator[str]:
+    """Yield the images that a command line names: files, folders, and a list of them."""
+    return chain(find_images(given.images), read_list(given.list) if given.list else ())
 
 
 def run(given: argparse.Namespace) -> int:
     """Predict what the command line asks for, and return the exit status."""
     if sys.stdout is None:
         raise UserError("predict: standard output is closed; send it to a file: predict … > predictions.txt")
-    images = find_images(given.images)
+    images = list(images_of(given))
     classifier = open_classifier(given.model, given.format, latency=len(images) == 1, fast=given.fast)
     ranking = Ranking.of(classifier.contract, given.top, given.threshold)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are bytes, and need not be UTF-8
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     bad: list[Prediction] = []
-    with_bar = any(Path(path).is_dir() for path in given.images)
-    predictions = _watched(predict(classifier, images, given.batch), len(images), bad, with_bar)
-    WRITERS[given.write](predictions, ranking, sys.stdout)
+    many = given.list or any(Path(path).is_dir() for path in given.images)
+    with progress_bar(len(images), "predict") if many else nullcontext() as bar:
+        progress = (lambda _: None) if bar is None else bar.update
+        WRITERS[given.write](watched(predict(classifier, images, given.batch), bad, progress), ranking, sys.stdout)
     sys.stdout.flush()
     return list_bad([(prediction.image, prediction.error) for prediction in bad], len(images))

@@ -1,6 +1,6 @@
 """Work done by the workers of a Dask cluster, on one machine or many.
 
-The scheduler and its workers are started in the project's folder, which all machines share, and in its environment.
+Workers are started in the project's folder, which all machines share, and in its environment.
 A task is one item of work. Dask gives the task of a lost worker to another one, and new workers get a share of what is
 left. What a worker must have in common with this process is compared before each task, so that one that joins in the
 middle is no exception.
@@ -42,7 +42,7 @@ def require_dask() -> None:
     """
     if importlib.util.find_spec("distributed") is None:
         raise UserError(
-            "params.yaml: runner: dask needs the Python package distributed, which is not installed: "
+            "runner: dask needs the Python package distributed, which is not installed: "
             "pip install -r requirements/dask.txt"
         )
 
@@ -101,6 +101,20 @@ def do(payload: bytes, expected: dict[str, str], mark: str) -> Any:
     return work([item], lambda _: None)
 
 
+class _Done:
+    """An item that is done as it is unpickled.
+
+    Dask is given `pickle.loads`, and this as bytes: a worker ends without a word where it does not find the function
+    that it is given, while what goes wrong in that function is an error that comes back.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        self._given = given
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return do, self._given
+
+
 class DaskRunner:
     """Has each item done by a worker of a Dask cluster."""
 
@@ -110,12 +124,12 @@ class DaskRunner:
     def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
         from distributed import as_completed
 
-        tasks = [pickle.dumps((work, item)) for item in items]
         done: dict[Any, Result] = {}
         with progress_bar(images, title) as progress, tempfile.NamedTemporaryFile(dir=".", prefix=".dask-") as mark:
-            name = Path(mark.name).name
-            futures = self._client.map(do, tasks, expected=_expected(), mark=name, pure=False, key=title)
-            with _explained(title):
+            common = _expected(), Path(mark.name).name
+            tasks = [pickle.dumps(_Done(pickle.dumps((work, item)), *common)) for item in items]
+            futures = self._client.map(pickle.loads, tasks, pure=False, key=title)
+            with _explained(title, self._client):
                 for future in as_completed(futures, loop=self._client.loop):
                     done[future.key] = future.result()
                     progress.update(images * len(done) // len(tasks) - progress.n)
@@ -123,7 +137,7 @@ class DaskRunner:
 
 
 @contextmanager
-def _explained(title: str) -> Iterator[None]:
+def _explained(title: str, client: "Client") -> Iterator[None]:
     """Say in a line what went wrong with the cluster; what went wrong with the work says it itself."""
     from distributed import CancelledError, KilledWorker
     from distributed.comm import CommClosedError
@@ -135,17 +149,18 @@ def _explained(title: str) -> Iterator[None]:
             f"{title}: {error.allowed_failures + 1} Dask workers died of the same task, the last one at "
             f"{error.last_worker.address}: its log may say why; workers may need more memory"
         ) from None
-    except RuntimeError as error:
-        if not isinstance(error.__cause__, ModuleNotFoundError):
+    except ModuleNotFoundError as error:
+        specs = client.run(importlib.util.find_spec, __package__.partition(".")[0])
+        if not (without := [address for address, spec in specs.items() if spec is None]):
             raise
         raise UserError(
-            f"{title}: the Dask scheduler does not find the code of this project ({error.__cause__}): start it and "
-            "its workers in the project's folder, by `python -m dask` (docs/scaling.md)"
+            f"{title}: the Dask worker at {without[0]} does not find the code of this project ({error}): start it in "
+            "the project's folder by `python -m dask` (docs/scaling.md)"
         ) from None
     except (CancelledError, CommClosedError):
         raise UserError(
-            f"{title}: the connection to the Dask scheduler is lost: start scheduler and workers again, then run "
-            "`dvc repro`, which goes on from the last stage that was done"
+            f"{title}: the connection to the Dask scheduler is lost: start scheduler and workers again, then repeat "
+            "the command, which goes on from what was done"
         ) from None
 
 
@@ -177,7 +192,11 @@ def dask_runner(settings: Dask) -> Iterator[DaskRunner]:
             client = stack.enter_context(Client(address, set_as_default=False))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"params.yaml: dask.scheduler: no Dask scheduler answers at {address} ({one_line(error)}); "
-                "docs/scaling.md says how to start one"
+                f"no Dask scheduler answers at {address} ({one_line(error)}); docs/scaling.md says how to start one"
             ) from None
+        if not client.scheduler_info()["workers"]:
+            print(
+                f"{address}: no Dask worker yet; waiting for one (docs/scaling.md says how to start it)",
+                file=sys.stderr,
+            )
         yield DaskRunner(client)

@@ -99,7 +99,7 @@ def test_images_of_every_suffix_are_found_and_decoded(suffix: str, tmp_path: Pat
         path.unlink()
         image.convert("1" if suffix == ".pbm" else "RGB").save(path.with_suffix(suffix.upper()), format=kind)
     assert obtain(tmp_path / "set", tmp_path / "raw").images == 2
-    assert len(find_images([str(tmp_path / "set")])) == 2
+    assert len(list(find_images([str(tmp_path / "set")]))) == 2
     for content in _packed(tmp_path / "raw").values():
         assert decode(content, 8, 3, Conversion()).pixels.shape == (8, 8, 3)
 

@@ -86,7 +86,7 @@ def test_predict_lists_what_cannot_be_read_among_the_images(public: Path) -> Non
     (public / "set/gone.png").symlink_to("nowhere")
     contract = Contract("m", ("a", "b"), 8, 3, True, "look at it", 1, 1.0, "d", "l", "c")
     with _as_a_user():
-        found = find_images([str(public / "set")])
+        found = list(find_images([str(public / "set")]))
         read = [read_image(name, contract) for name in found]
     assert found == [str(public / "set" / name) for name in ("gone.png", "blue/000.png", "red")]
     assert [str(image) for image in read if isinstance(image, BadImageError)] == [

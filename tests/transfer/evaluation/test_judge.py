@@ -15,6 +15,7 @@ from transfer.evaluation.calibration import temper
 from transfer.evaluation.judge import Evaluator, averaged, judge, predictions_of, worst_mistakes
 from transfer.evaluation.scores import Predictions
 from transfer.records.tfrecords import BATCH, Example, read_records
+from transfer.workers.runners import LocalRunner
 
 TABLE = Table(
     file="t", image="i", soft_label="p", alternative_threshold=0.0, confidence=((0.0, 1.0), (0.25, 0.5), (1.0, 1.0))
@@ -86,7 +87,7 @@ def test_each_view_is_predicted_apart_in_the_order_of_the_records(tmp_path: Path
     spec = Spec(("a", "b"), None, "mirror", 4, 3, {"test": count})
     model = Evaluator.__new__(Evaluator)
     model._run, model._checked = _Mirrored(), True
-    first, mirrored = model.predict(tmp_path / "test", spec, views=2)
+    first, mirrored = model.predict(LocalRunner(), tmp_path / "test", spec, views=2)
     np.testing.assert_allclose(first.probabilities[:, 0], np.arange(count) * 5 / 255, atol=1e-6)
     np.testing.assert_array_equal(mirrored.probabilities[:, 0], 0)
     assert first.images == mirrored.images == [f"{i}.png" for i in range(count)]

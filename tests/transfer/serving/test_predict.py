@@ -225,7 +225,7 @@ def test_what_the_pipeline_leaves_out_is_left_out(folder: Path) -> None:
     for name in ("._plain.png", ".ipynb_checkpoints/plain.png", "__MACOSX/._plain.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"")
-    assert find_images([str(folder)]) == _in_order(folder)
+    assert list(find_images([str(folder)])) == _in_order(folder)
 
 
 def test_a_file_is_tried_whatever_it_is_called(run: Run, folder: Path) -> None:
@@ -273,7 +273,7 @@ def test_exif_and_sixteen_bits_are_read_as_the_pipeline_does(run: Run, tmp_path:
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     with pytest.raises(UserError, match=r": no images in it \(.*\.bmp, .*\): give a folder that has some"):
-        find_images([str(tmp_path)])
+        list(find_images([str(tmp_path)]))
 
 
 def test_no_more_than_a_few_batches_are_held_in_memory(exported: Exported, folder: Path) -> None:

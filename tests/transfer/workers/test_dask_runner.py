@@ -3,33 +3,41 @@
 import importlib.util
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
 
 import dask
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT, colour_images
+from tests.transfer.workers.cluster import PATIENCE_S, Cluster, wait_until
 from tests.transfer.workers.tasks import SmallTrunk, Squares
 from transfer.core.errors import UserError
 from transfer.core.params import Dask, read_params
 from transfer.dataset import shards as image_shards
 from transfer.dataset.obtain import obtain
 from transfer.dataset.preprocess import Settings, preprocess
+from transfer.evaluation.judge import Evaluator
 from transfer.inference import embed as embedding
 from transfer.inference.embed import EmbedRows, Place, TrunkEngine, embed
+from transfer.networks.model_files import ModelFiles, save
+from transfer.networks.network import Architecture, build
+from transfer.networks.seeds import fix_seeds
+from transfer.records.tfrecords import BATCH
 from transfer.workers.dask_runner import require_dask
 from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Runner
 
-FLAGS = ("--nthreads", "1", "--memory-limit", "0")
-PATIENCE_S = 60
+MODEL = ModelFiles(*(Path(f"model.{suffix}") for suffix in ("json", "weights.h5", "validation.npy")))
 
 
 def _squares(runs: list[list[tuple[int, int]]]) -> list[int]:
@@ -38,49 +46,6 @@ def _squares(runs: list[list[tuple[int, int]]]) -> list[int]:
 
 def _processes(runs: list[list[tuple[int, int]]]) -> set[int]:
     return {process for run in runs for _, process in run}
-
-
-class Cluster:
-    """A scheduler, to which workers can be added. `machine` begins the command that runs something elsewhere."""
-
-    def __init__(self, stack: ExitStack, host: str = "127.0.0.1", machine: tuple[str, ...] = ()) -> None:
-        self._stack, file = stack, Path("scheduler.json")
-        options = ["--host", host, "--port", "0", "--scheduler-file", str(file)]
-        self.scheduler = self._start(["scheduler", *options], machine, ROOT, Path())
-        _wait(lambda: file.exists() and file.read_text(encoding="utf-8").endswith("\n}"))  # the last thing in it
-        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
-
-    def worker(
-        self, *options: str, machine: tuple[str, ...] = (), code: Path = ROOT, folder: Path = Path()
-    ) -> "subprocess.Popen[bytes]":
-        """Start a worker."""
-        given = [self.address, "--no-nanny", "--no-dashboard", *(options or FLAGS)]
-        return self._start(["worker", *given], machine, code, folder)
-
-    def runner(self) -> AbstractContextManager[Runner]:
-        """Have the runner that a stage would have."""
-        return make_runner("dask", Dask(self.address, 1))
-
-    def _start(
-        self, arguments: list[str], machine: tuple[str, ...], code: Path, folder: Path
-    ) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(
-            [*machine, sys.executable, "-m", "dask", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(code), str(ROOT)))},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -114,10 +79,13 @@ def test_workers_write_the_same_bytes(cluster: Cluster, monkeypatch: pytest.Monk
     monkeypatch.setattr(embedding, "BATCHES", 1)
     monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
     monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
-    colour_images(Path("pictures"), {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=20, size=16)
+    colour_images(Path("pictures"), {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=40, size=16)
     obtain(Path("pictures"), Path("raw"))
+    fix_seeds(0)
+    network = build(Architecture("cnn", 8, ("blue", "red"), (), 0.0, inner_size=8, filters=(4,)))
+    save(network, np.zeros((1, 2), np.float32), MODEL)
     local = _written(LocalRunner())
-    assert len(local) == 8
+    assert len(local) == 10
     for _ in range(2):
         cluster.worker()
         with cluster.runner() as runner:
@@ -125,7 +93,7 @@ def test_workers_write_the_same_bytes(cluster: Cluster, monkeypatch: pytest.Monk
 
 
 def _written(runner: Runner) -> dict[str, bytes]:
-    """Return the files that preprocess and embed write."""
+    """Return the files that preprocess and embed write, and what is predicted in two views."""
     folders = {name: Path("out/records", name) for name in ("train", "validation", "test")}
     params = read_params(ROOT / "params.yaml")
     settings = Settings(params.split, 8, None, 0, params.duplicates)
@@ -133,8 +101,11 @@ def _written(runner: Runner) -> dict[str, bytes]:
     engine = TrunkEngine(SmallTrunk(), "auto", folders["train"], spec)
     embed(runner, EmbedRows(engine, folders["train"], (Place(Path("out/activations"), 2),)))
     written = {str(path): path.read_bytes() for path in Path("out").rglob("*.*")}
+    model = Evaluator(MODEL.architecture, MODEL.weights, "auto")
+    views = model.predict(runner, folders["train"], spec, 2)
+    assert len(set(views[0].images)) == spec.counts["train"] > BATCH
     shutil.rmtree("out")
-    return written
+    return written | {f"view {i}": pickle.dumps(astuple(view)) for i, view in enumerate(views)}
 
 
 @pytest.mark.slow
@@ -165,18 +136,20 @@ def test_a_scheduler_that_is_lost_or_not_there_is_said(cluster: Cluster) -> None
     cluster.worker()
 
     def kill_it() -> None:
-        _wait(lambda: any(Path().glob("tried-*")))
+        wait_until(lambda: any(Path().glob("tried-*")))
         cluster.scheduler.kill()
 
     threading.Thread(target=kill_it, daemon=True).start()
     with (
-        pytest.raises(UserError, match=r"^square: the connection to the Dask scheduler is lost: start .*`dvc repro`"),
+        pytest.raises(
+            UserError, match=r"^square: the connection to the Dask scheduler is lost: start .* repeat the command"
+        ),
         cluster.runner() as runner,
     ):
         runner.run(Squares(seconds=0.5), range(100), 100, "square")
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(UserError, match=r"dask.scheduler: no Dask scheduler answers at tcp://127.*docs/scaling.md"),
+        pytest.raises(UserError, match=r"^no Dask scheduler answers at tcp://127.*docs/scaling.md"),
         cluster.runner(),
     ):
         pass
@@ -205,6 +178,31 @@ def test_a_worker_that_differs_is_refused(cluster: Cluster, project: Path) -> No
     cluster.worker("--nthreads", "2")
     with cluster.runner() as runner, pytest.raises(UserError, match="start it with --nthreads 1 --memory-limit 0"):
         runner.run(Squares(), range(3), 3, "square")
+
+
+def test_a_worker_without_the_code_ends_the_run_with_a_line_within_seconds(cluster: Cluster) -> None:
+    cluster.worker(code=None)
+    begun = time.monotonic()
+    with (
+        pytest.raises(
+            UserError,
+            match=r"^square: the Dask worker at tcp://127\S+ does not find the code of this project \(No module named "
+            r"'transfer'\): start it in the project's folder by `python -m dask` \(docs/scaling.md\)$",
+        ),
+        cluster.runner() as runner,
+    ):
+        runner.run(Squares(), range(3), 3, "square")
+    assert time.monotonic() - begun < 30
+
+
+def test_waiting_for_the_first_worker_is_said(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    said = f"{cluster.address}: no Dask worker yet; waiting for one (docs/scaling.md says how to start it)\n"
+    with cluster.runner() as runner:
+        assert capsys.readouterr().err == said
+        cluster.worker()
+        assert _squares(runner.run(Squares(), range(3), 3, "square")) == [0, 1, 4]
+    with cluster.runner():
+        assert said not in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -237,6 +235,7 @@ def _ip(*arguments: str) -> bool:
 
 CLIENT = """
 import json, sys
+from tests.transfer.workers.cluster import PATIENCE_S, Cluster, wait_until
 from tests.transfer.workers.tasks import Squares
 from transfer.core.params import Dask
 from transfer.workers.runners import make_runner
@@ -259,7 +258,7 @@ def test_a_machine_that_stops_answering_is_done_without(machines: list[str], mon
             stderr=subprocess.DEVNULL,
         )
         stack.callback(client.kill)
-        _wait(lambda: all(len(list(Path().glob(f"tried-*-{worker.pid}"))) > 1 for worker in (one, other)))
+        wait_until(lambda: all(len(list(Path().glob(f"tried-*-{worker.pid}"))) > 1 for worker in (one, other)))
         assert _ip("-n", machines[0], "link", "set", "to3", "down")
         output, _ = client.communicate(timeout=PATIENCE_S)
         runs = json.loads(output)
