@@ -83,6 +83,17 @@ def test_padding_and_strides_belong_to_the_layer_above(pixels: keras.KerasTensor
     assert found["stage1"] is end
 
 
+def test_a_cut_is_below_an_expansion_even_where_nothing_narrows_before_it(pixels: keras.KerasTensor) -> None:
+    """As in MobileNetV3Small, whose first block is as wide as the stem."""
+    x = stem = _convolve(pixels, 8, 2)
+    x = end = _convolve(x, 8, 2)
+    x = _convolve(_convolve(x, 48, kernel=1), 48, 2)
+    found = _found(pixels, layers.Conv2D(12, 1)(x))
+    assert list(found) == ["stem", "stage1", "top"]
+    assert found["stem"] is stem
+    assert found["stage1"] is end
+
+
 def test_concatenated_blocks_are_of_one_stage_while_the_size_stays(pixels: keras.KerasTensor) -> None:
     """As in DenseNet, where each block adds channels, until a narrow one in between halves the size."""
     x = stem = _convolve(pixels, 8, 2)
