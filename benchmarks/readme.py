@@ -5,6 +5,7 @@ What a page has between <!-- NAME --> and <!-- end --> comes from a file, and a 
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -16,7 +17,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from transfer.command_line import make_parser
-from transfer.core.cuts import CUTS, DEFAULT_CUTS, TRAINED_SIZES
+from transfer.core.cuts import CUTS, FACTS, KERAS
 from transfer.core.files import read_json
 from transfer.core.params import WEIGHTS, Format, Params
 from transfer.evaluation.markdown import markdown_table
@@ -130,14 +131,34 @@ def _backbones(_: Path) -> str:
     rows = [
         {
             "backbone": f"`{name}`",
-            "trained at": f"{TRAINED_SIZES[name]} px",
+            "trained at": f"{FACTS[name].trained_size} px",
             "weights that can be had: licence": ", ".join(
-                f"`{kind}`: {source.licence}" for kind, source in backbone.weights.items()
+                f"`{kind}`: {source.licence}" for kind, source in BACKBONES[name].weights.items()
             ),
-            "cuts (**auto**)": " ".join(f"**{cut}**" if cut == DEFAULT_CUTS[name] else cut for cut in CUTS[name]),
+            "cuts (**auto**)": " ".join(f"**{cut}**" if cut == FACTS[name].default else cut for cut in cuts),
         }
-        for name, backbone in BACKBONES.items()
+        for name, cuts in CUTS.items()
     ]
+    return markdown_table(rows)
+
+
+def _keras_backbones(_: Path) -> str:
+    from transfer.networks.backbones.registry import BACKBONES
+
+    rows = []
+    for name, facts in FACTS.items():
+        if name.startswith(KERAS):
+            stages = Counter(cut.split(".")[0] for cut in facts.cuts if cut not in ("stem", "top"))
+            rows.append(
+                {
+                    "backbone": f"`{name}`",
+                    "parameters": f"{facts.parameters / 1e6:.1f} million",
+                    "trained at": f"{facts.trained_size} px",
+                    "licence": BACKBONES[name].weights["imagenet"].licence,
+                    "blocks to cut at in stage 1, 2, …": ", ".join(map(str, stages.values())) or "none",
+                    "auto": f"`{facts.default}`",
+                }
+            )
     return markdown_table(rows)
 
 
@@ -581,6 +602,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "accelerator": _measured("accelerator", accelerator_markdown),
     "preprocess": _measured("preprocess", _preprocess),
     "backbones": _backbones,
+    "keras-backbones": _keras_backbones,
     "matrix": _measured("matrix", matrix_markdown),
     "augment": _measured("augment", _augment),
     "sweep": _measured("sweep", _sweep),

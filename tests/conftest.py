@@ -25,6 +25,7 @@ with warnings.catch_warnings():  # what third parties warn of while they are imp
     import tensorflow as tf  # noqa: F401
     import tf2onnx  # noqa: F401
 
+    from transfer.core.cuts import CUTS
     from transfer.core.strict import load_yaml
     from transfer.overrides import merged
     from transfer.records.tfrecords import Example, records_in_shard, write_shard
@@ -138,7 +139,7 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     layer_names = {"stem": "block1_out", "block1": "block1_out", "top": "top_out"}
     tiny = registry.Backbone(
         build=build,
-        cuts={cut: layer_names.get(cut, "block2_out") for cut in original.cuts},
+        cuts={cut: layer_names.get(cut, "block2_out") for cut in CUTS["efficientnet_lite0"]},
         weights={"packaged": replace(packaged, load=lambda *_: None)},
     )
     monkeypatch.setitem(registry.BACKBONES, "efficientnet_lite0", tiny)

@@ -13,7 +13,7 @@ from shutil import disk_usage
 from tempfile import TemporaryDirectory
 
 from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card, resolve_symmetry
-from transfer.core.cuts import MOST_VALUES_A_PIXEL, VALUES_A_PIXEL
+from transfer.core.cuts import FACTS
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
@@ -75,7 +75,8 @@ def _tight(params: Params, symmetry: str, channels: int, files: list[Path]) -> l
     sizes = [file.stat().st_size for file in files]
     tuned, size, images = params.finetune, params.image_size, min(len(sizes), params.max_images or len(sizes))
     plan = make_plan(params.backbone, tuned.cut, tuned.augment, count_views(tuned.views, symmetry, "finetune.views"))
-    values = VALUES_A_PIXEL[params.backbone] if tuned.cut == "auto" else MOST_VALUES_A_PIXEL
+    facts = FACTS[params.backbone]
+    values = facts.values_a_pixel if tuned.cut == "auto" else facts.most_values
     cached = max(plan.cached.values()) * values * STORED().itemsize
     needed = sum(sizes) + images * size**2 * (2 * channels + cached)
     free = disk_usage(Path()).free

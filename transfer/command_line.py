@@ -47,7 +47,8 @@ def make_parser(program: str = PROGRAM) -> tuple[argparse.ArgumentParser, dict[s
     version = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"]
     parser.add_argument("--version", action="version", version=f"transfer {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for add in (_init, _check, _run, _preset, _report, _predict, _explain, _serve, _share, _repair, _completion):
+    prepare, use = (_init, _check, _backbones), (_predict, _explain, _serve)
+    for add in (*prepare, _run, _preset, _report, *use, _share, _repair, _completion):
         add(commands)
     return parser, commands.choices
 
@@ -118,6 +119,24 @@ def _check(commands: Commands) -> None:
     _add_path(parser, "dataset", shtab.FILE, nargs="?", metavar="FOLDER", help=words)
     words = "skip the estimate, which takes about a minute"
     parser.add_argument("--quick", action="store_true", help=words)
+
+
+def _backbones(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> None:
+        from transfer import backbones
+
+        backbones.main(given.pattern)
+
+    parser = _add(
+        commands,
+        "backbones",
+        action,
+        help="list the backbones",
+        description="Lists the names that `backbone` in params.yaml can have, with the number of parameters (without "
+        "the classifier), the image size that each was trained at, and whether its weights are on this machine.",
+    )
+    words = "list only names with this in them, in any case, such as resnet; * stands for anything"
+    parser.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help=words)
 
 
 def _run(commands: Commands) -> None:

@@ -22,7 +22,7 @@ from benchmarks.matrix import (
 )
 from benchmarks.readme import matrix_markdown
 from tests.conftest import ROOT
-from transfer.core.cuts import CUTS, SIZE_MULTIPLES
+from transfer.core.cuts import CUTS, FACTS
 from transfer.core.errors import UserError
 from transfer.core.files import write_json
 from transfer.core.params import read_params
@@ -72,7 +72,7 @@ def test_the_small_params_are_valid_for_every_backbone(tmp_path: Path, backbone:
     assert (params.dataset, params.backbone) == ("pictures/digits", backbone)
     assert params.weights == ("packaged" if "lite" in backbone else "none")
     assert params.finetune.cut == "auto"
-    assert params.image_size % SIZE_MULTIPLES.get(backbone, 1) == 0
+    assert params.image_size % FACTS[backbone].multiple == 0
     assert params.max_images == 240
 
 

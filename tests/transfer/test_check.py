@@ -251,7 +251,7 @@ def test_weights_that_are_not_there(project: Path) -> None:
         main()
 
 
-@pytest.mark.parametrize("backbone", CUTS)
+@pytest.mark.parametrize("backbone", [*CUTS, "keras:DenseNet121"])
 def test_the_backbone_alone_may_be_changed(project: Path, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
     real = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     Path("params.yaml").write_text(yaml.safe_dump(real | {"dataset": "pictures", "backbone": backbone}), "utf-8")
@@ -259,7 +259,7 @@ def test_the_backbone_alone_may_be_changed(project: Path, backbone: str, capsys:
     assert capsys.readouterr().out.endswith("check: no problems found in params.yaml and pictures\n")
 
 
-@pytest.mark.parametrize(("backbone", "weights"), [("vgg16", "packaged"), ("efficientnet_lite0", "imagenet")])
+@pytest.mark.parametrize(("backbone", "weights"), [("keras:VGG19", "packaged"), ("efficientnet_lite0", "imagenet")])
 def test_weights_that_a_backbone_has_none_of(project: Path, backbone: str, weights: str) -> None:
     _set(backbone=backbone, weights=weights)
     _set(finetune=yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["finetune"] | {"cut": "auto"})

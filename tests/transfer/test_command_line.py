@@ -15,7 +15,10 @@ from transfer.command_line import STATUSES, make_parser
 from transfer.core.errors import UserError
 from transfer.serving.arguments import SOME_BAD
 
-COMMANDS = ("init", "check", "run", "preset", "report", "predict", "explain", "serve", "share", "repair", "completion")
+COMMANDS = (
+    *("init", "check", "backbones", "run", "preset", "report"),
+    *("predict", "explain", "serve", "share", "repair", "completion"),
+)
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:

@@ -1,10 +1,16 @@
 """The backbones' names and cuts. Apart from the networks, so that params.yaml is checked without loading Keras."""
 
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
 from transfer.core.errors import UserError
 
+KERAS = "keras:"
+"""Begins the name of a backbone that is a network of keras.applications."""
+KERAS_NETWORKS = Path(__file__).with_name("keras_networks.csv")
 LITE_REPEATS = {
     "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
     "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1),
@@ -19,63 +25,94 @@ def _lite_cuts(repeats: tuple[int, ...]) -> tuple[str, ...]:
     return ("stem", *blocks, "top")
 
 
-def _cuts(blocks: int) -> tuple[str, ...]:
-    return ("stem", *(f"block{number}" for number in range(1, blocks + 1)), "top")
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a backbone without building it.
+
+    `cuts` are named from the pixels upwards, each after the last block that stays frozen: "stem" is what stands before
+    the first block, "block3" or "stage3" the end of the third stage (of the third encoder block in a Vision
+    Transformer), "stage3.block2" that of the second block in it, and "top" the end of the backbone. Where the last
+    stage ends at the top, "top" names the place. `default` is the cut that "auto" means, behind about two thirds of the
+    layers. Images are square: `trained_size` is what the backbone was trained at, `smallest_size` what it takes at
+    least, in pixels, and each size is a multiple of `multiple`. `values_a_pixel` is the number of activations at the
+    default cut for each pixel of an image, rounded up, and `most_values` that at any. `parameters` are without the
+    classifier. `url` and `hash` (MD5 or SHA-256, if there is one) are those of the file of weights that
+    keras.applications downloads.
+    """
+
+    cuts: tuple[str, ...]
+    default: str
+    trained_size: int
+    parameters: int
+    values_a_pixel: float = 0.6
+    most_values: float = 16.0  # 64 channels of the first block of VGG16 at half the size, or 256 at a quarter
+    smallest_size: int = 32
+    multiple: int = 1
+    url: str = ""
+    hash: str = ""
 
 
-CUTS: dict[str, tuple[str, ...]] = {
-    **{name: _lite_cuts(repeats) for name, repeats in LITE_REPEATS.items()},
-    "vgg16": ("block1", "block2", "block3", "block4", "top"),
-    "resnet50": _cuts(3),
-    "resnet50v2": _cuts(4),
-    "mobilenetv2": _cuts(7),
-    "mobilenetv3_large": _cuts(6),
-    "efficientnetb0": _cuts(7),
-    "efficientnetb1": _cuts(7),
-    "efficientnetb2": _cuts(7),
-    "efficientnetb3": _cuts(7),
-    "efficientnetv2b0": _cuts(6),
-    "convnext_tiny": _cuts(3),
-    "vit_base_patch16": _cuts(12),
+def _read_keras_networks() -> dict[str, Facts]:
+    """Read what `benchmarks.keras_networks` found out about the networks of keras.applications."""
+    with KERAS_NETWORKS.open(encoding="utf-8", newline="") as file:
+        return {
+            row["name"]: Facts(
+                cuts=tuple(row["cuts"].split()),
+                default=row["default"],
+                trained_size=int(row["trained_size"]),
+                parameters=int(row["parameters"]),
+                values_a_pixel=float(row["values_a_pixel"]),
+                most_values=float(row["most_values"]),
+                smallest_size=int(row["smallest_size"]),
+                url=row["url"],
+                hash=row["hash"],
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def _in_blocks(facts: Facts) -> Facts:
+    """Give the ends of the stages, and no other cuts, the names that they have in a backbone with a short name."""
+    cuts = tuple(cut.replace("stage", "block") for cut in facts.cuts if "." not in cut)
+    return replace(facts, cuts=cuts, default=facts.default.replace("stage", "block"))
+
+
+SHORT_NAMES = {
+    "vgg16": "VGG16",
+    "resnet50": "ResNet50",
+    "resnet50v2": "ResNet50V2",
+    "mobilenetv2": "MobileNetV2",
+    "mobilenetv3_large": "MobileNetV3Large",
+    "efficientnetb0": "EfficientNetB0",
+    "efficientnetb1": "EfficientNetB1",
+    "efficientnetb2": "EfficientNetB2",
+    "efficientnetb3": "EfficientNetB3",
+    "efficientnetv2b0": "EfficientNetV2B0",
+    "convnext_tiny": "ConvNeXtTiny",
 }
-"""Name of a backbone: its cuts from the pixels upwards. A cut is named after the last block that stays frozen.
+"""Networks of keras.applications that also have a name without `KERAS`, with the stages called blocks."""
 
-"stem" is what stands before the first block, "block3" the end of the third stage (of the third encoder block in a
-Vision Transformer) and "top" the end of the backbone. Where the last stage ends at the top, "top" names the place.
-"""
-
-DEFAULT_CUTS = dict.fromkeys(CUTS, "block5") | {
-    "vgg16": "block4",
-    "resnet50": "block3",
-    "resnet50v2": "block3",
-    "convnext_tiny": "block3",
-    "vit_base_patch16": "block8",
+_KERAS_NETWORKS = _read_keras_networks()
+FACTS = {
+    **{
+        name: Facts(_lite_cuts(LITE_REPEATS[name]), "block5", size, parameters)
+        for name, size, parameters in (
+            ("efficientnet_lite0", 224, 3_413_024),
+            ("efficientnet_lite1", 240, 4_189_344),
+            ("efficientnet_lite2", 260, 4_869_168),
+        )
+    },
+    **{name: _in_blocks(_KERAS_NETWORKS[network]) for name, network in SHORT_NAMES.items()},
+    "vit_base_patch16": Facts(
+        ("stem", *(f"block{number}" for number in range(1, 13)), "top"), "block8", 224, 85_798_656, 4.0, multiple=16
+    ),
+    **{f"{KERAS}{network}": facts for network, facts in _KERAS_NETWORKS.items()},
 }
-"""The cut that "auto" means: the end of a stage, behind about two thirds of the layers or somewhat more."""
+"""All backbones, by the name that params.yaml gives them. The sizes of EfficientNet-Lite are those of its authors
+(tensorflow/tpu, models/official/efficientnet/lite)."""
 
-TRAINED_SIZES = dict.fromkeys(CUTS, 224) | {
-    "efficientnet_lite1": 240,
-    "efficientnet_lite2": 260,
-    "efficientnetb1": 240,
-    "efficientnetb2": 260,
-    "efficientnetb3": 300,
-}
-"""Height and width in pixels of the images that a backbone was trained on, by the documentation of keras.applications
-and KerasHub, and for the Lite ones by their authors (tensorflow/tpu, models/official/efficientnet/lite)."""
-
-VALUES_A_PIXEL = dict.fromkeys(CUTS, 0.6) | {
-    "vgg16": 2.0,
-    "resnet50": 4.0,
-    "resnet50v2": 1.0,
-    "convnext_tiny": 1.5,
-    "vit_base_patch16": 4.0,
-}
-"""Most activations at the default cut for each pixel of an image."""
-MOST_VALUES_A_PIXEL = 16
-"""At any cut: 64 channels of the first block of VGG16 at half the size, or 256 of ResNet50 at a quarter."""
-
-SIZE_MULTIPLES: dict[str, int] = {"vit_base_patch16": 16}
-"""Backbones that take only images whose size is a multiple of a number, and that number."""
+CUTS = {name: facts.cuts for name, facts in FACTS.items() if not name.startswith(KERAS)}
+"""The backbones with short names, and their cuts."""
 
 
 def follow_backbone(values: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +122,7 @@ def follow_backbone(values: dict[str, Any]) -> dict[str, Any]:
     """
     backbone = str(values.get("backbone"))
     own = {
-        "image_size": TRAINED_SIZES.get(backbone, 224),
+        "image_size": FACTS[backbone].trained_size if backbone in FACTS else 224,
         "weights": "packaged" if backbone in LITE_REPEATS else "imagenet",
     }
     return values | {key: value for key, value in own.items() if values.get(key) == "auto"}
@@ -97,7 +134,8 @@ def resolve_cut(backbone: str, cut: str) -> str:
     Raises:
         UserError: the backbone has no such cut.
     """
-    cut = DEFAULT_CUTS[backbone] if cut == "auto" else cut
-    if cut != "input" and cut not in CUTS[backbone]:
-        raise UserError(f"expected a cut of {backbone} (input, {', '.join(CUTS[backbone])}), received {cut!r}")
+    facts = FACTS[backbone]
+    cut = facts.default if cut == "auto" else cut
+    if cut != "input" and cut not in facts.cuts:
+        raise UserError(f"expected a cut of {backbone} (input, {', '.join(facts.cuts)}), received {cut!r}")
     return cut

@@ -1,5 +1,6 @@
 """params.yaml, read strictly into frozen dataclasses: a section of the file is a class, and a key a field."""
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, mod
 from pydantic.dataclasses import dataclass
 
 from transfer.core.cards import Symmetry
-from transfer.core.cuts import CUTS, SIZE_MULTIPLES, follow_backbone
+from transfer.core.cuts import CUTS, FACTS, KERAS, follow_backbone
 from transfer.core.strict import STRICT, Float, Int, Sha256, Str, load_yaml, validate
 
 Positive = Annotated[Float, Field(gt=0)]
@@ -253,17 +254,27 @@ class Params:
 
     @model_validator(mode="after")
     def _known_names(self) -> "Params":
-        if self.backbone not in CUTS:
-            raise ValueError(f"backbone to be one of {', '.join(CUTS)}, received {self.backbone!r}")
-        multiple = SIZE_MULTIPLES.get(self.backbone, 1)
-        if self.image_size % multiple:
-            raise ValueError(
-                f"image_size to be a multiple of {multiple} for {self.backbone}, received {self.image_size}"
-            )
-        if self.finetune.cut not in ("auto", "input", *CUTS[self.backbone]):
-            cuts = ", ".join(("auto", "input", *CUTS[self.backbone]))
+        if self.backbone not in FACTS:
+            raise ValueError(_unknown_backbone(self.backbone))
+        facts = FACTS[self.backbone]
+        if self.image_size < facts.smallest_size or self.image_size % facts.multiple:
+            bound = f"at least {facts.smallest_size}" if facts.multiple == 1 else f"a multiple of {facts.multiple}"
+            raise ValueError(f"image_size to be {bound} for {self.backbone}, received {self.image_size}")
+        if self.finetune.cut not in ("auto", "input", *facts.cuts):
+            cuts = ", ".join(("auto", "input", *facts.cuts))
             raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), received {self.finetune.cut!r}")
         return self
+
+
+def _unknown_backbone(name: str) -> str:
+    """Say which backbones there are: of those of Keras only one that is meant, as they are many."""
+    folded = {known.lower(): known for known in FACTS if known.startswith(KERAS)}
+    close = difflib.get_close_matches(name.lower(), folded, n=1) if name.lower().startswith(KERAS) else []
+    meant = f"; did you mean {folded[close[0]]}?" if close else ""
+    return (
+        f"backbone to be one of {', '.join(CUTS)} or {KERAS}NAME (python -m transfer backbones lists them), "
+        f"received {name!r}{meant}"
+    )
 
 
 def read_params(path: Path) -> Params:

@@ -12,7 +12,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.transfer.core.faults import FAULT
-from transfer.core.cuts import CUTS, TRAINED_SIZES
+from transfer.core.cuts import FACTS
 from transfer.core.errors import UserError
 from transfer.core.params import Params, WeightsFile, read_params
 from transfer.core.strict import load_yaml, validate
@@ -96,6 +96,8 @@ WRONG = [
     ("symmetry: auto", "symmetry: round", ["symmetry", "'auto', 'none', 'mirror' or 'dihedral'", "'round'"]),
     ("image_size: auto", "image_size: 16", ["image_size", "from 32 to 1,024", "16"]),
     ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
+    ("backbone: efficientnet_lite0", "backbone: keras:resnet50", ["'keras:resnet50'; did you mean keras:ResNet50?"]),
+    ("backbone: efficientnet_lite0", "backbone: ResNet50", ["keras:NAME (python -m transfer backbones lists them)"]),
     ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),
     ("warmup: 0.1", "warmup: 2", ["finetune.warmup", "less than 1", "2"]),
     ("units:\n  - 128", "units: 128", ["head.units", "a list", "128"]),
@@ -237,12 +239,36 @@ def test_class_weights_may_be_given_by_name(tmp_path: Path) -> None:
     assert read.class_weights == {"intact": 1.0, "7": 0.1}
 
 
-@pytest.mark.parametrize("name", CUTS)
+@pytest.mark.parametrize("name", FACTS)
 def test_every_backbone_can_be_chosen_without_another_edit(tmp_path: Path, name: str) -> None:
     read = _read(tmp_path, _replaced("backbone: efficientnet_lite0", f"backbone: {name}"))
-    assert (read.backbone, read.image_size) == (name, TRAINED_SIZES[name])
+    assert (read.backbone, read.image_size) == (name, FACTS[name].trained_size)
     require_known(name, str(read.weights))
     assert read.weights != "none"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            {"backbone": "keras:Xception", "image_size": 70},
+            "image_size to be at least 71 for keras:Xception, received 70",
+        ),
+        (
+            {"backbone": "vit_base_patch16", "image_size": 230},
+            "image_size to be a multiple of 16 for vit_base_patch16, received 230",
+        ),
+        (
+            {"backbone": "keras:VGG19", "finetune": yaml.safe_load(REAL)["finetune"] | {"cut": "block4"}},
+            r"finetune.cut to be a cut of keras:VGG19 \(auto, input, stage1, stage2, .*, top\), received 'block4'",
+        ),
+    ],
+)
+def test_what_a_backbone_does_not_take_is_known_without_building_it(
+    tmp_path: Path, keys: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        _read(tmp_path, yaml.safe_dump(yaml.safe_load(REAL) | keys))
 
 
 def test_what_is_given_does_not_follow_the_backbone(tmp_path: Path) -> None:

@@ -1,21 +1,19 @@
-"""The networks of keras.applications, from pixels in 0–1: their preprocessing, and where their cuts lie.
+"""The networks of keras.applications, from pixels in 0–1.
 
 `keras.applications` has each network take other pixels: blue first and the mean subtracted, -1 to 1, or standardised.
 Here each takes the same, float32 (n, S, S, 3) in 0–1, and its preprocessing is its first layer.
 """
 
 import math
+import sys
 from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from transfer.core.cuts import CUTS
-
 MEAN = (0.485, 0.456, 0.406)  # of the training images of ImageNet: red, green, blue in 0–1
 DEVIATION = (0.229, 0.224, 0.225)
-CAFFE_MEAN = (103.939, 116.779, 123.68)  # the same, blue, green, red in 0–255, as VGG and ResNet were trained
 
 Preprocessing = Callable[[keras.KerasTensor], keras.KerasTensor]
 
@@ -26,14 +24,40 @@ class BlueFirst(layers.Layer):
     Takes and gives (n, height, width, 3).
     """
 
+    def __init__(self, mean: tuple[float, ...], name: str) -> None:
+        super().__init__(name=name)
+        self.mean = mean
+
     def call(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
         """Turn the channels round, scale, subtract."""
-        return pixels[..., ::-1] * 255.0 - ops.convert_to_tensor(CAFFE_MEAN, pixels.dtype)
+        return pixels[..., ::-1] * 255.0 - ops.convert_to_tensor(self.mean, pixels.dtype)
 
 
-def blue_first(pixels: keras.KerasTensor) -> keras.KerasTensor:
-    """Preprocess for VGG and ResNet ("caffe" in keras.applications.imagenet_utils)."""
-    return BlueFirst(name="preprocess")(pixels)
+def family(network: Callable[..., keras.Model]) -> str:
+    """Return the name of the module of keras.applications that a network is in."""
+    return network.__module__.rsplit(".", 1)[-1]
+
+
+def found_preprocessing(network: Callable[..., keras.Model]) -> Preprocessing:
+    """Find out what a network's `preprocess_input` does, and return the same for pixels in 0–1.
+
+    It takes pixels in 0–255, and scales and shifts each channel, or turns the channels round and subtracts. A network
+    that preprocesses by itself takes them as they are.
+
+    Raises:
+        ValueError: it does something else.
+    """
+    black_and_colours = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)])[:, None, None]  # (4, 1, 1, 3)
+    black, *colours = sys.modules[network.__module__].preprocess_input(black_and_colours)[:, 0, 0].round(9)
+    gains = (colours - black).round(9)  # of each channel given in each that comes out
+    if np.array_equal(gains, np.diag(np.diag(gains))):
+        scale, offset = (float(v[0]) if np.ptp(v) == 0 else v.tolist() for v in (np.diag(gains), black))
+        rescale: Preprocessing = layers.Rescaling(scale, offset, name="preprocess")
+        return rescale
+    if np.array_equal(gains[:, ::-1], 255 * np.eye(3)):
+        blue_first: Preprocessing = BlueFirst(tuple((-black).tolist()), name="preprocess")
+        return blue_first
+    raise ValueError(f"{network.__name__}: its preprocess_input does not scale and shift channels")
 
 
 def around_0(pixels: keras.KerasTensor) -> keras.KerasTensor:
@@ -60,17 +84,18 @@ def before_efficientnet(pixels: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def builder(
-    network: Callable[..., keras.Model], preprocessing: Preprocessing, **options: object
+    network: Callable[..., keras.Model], preprocessing: Preprocessing | None = None, **options: object
 ) -> Callable[[int], keras.Model]:
     """Make the function that builds a network of keras.applications without its classifier.
 
     That takes the image size S and gives a model from float32 pixels (n, S, S, 3) in 0–1 to activations, with random
-    weights.
+    weights. Without a preprocessing, it is found out.
     """
 
     def build(image_size: int) -> keras.Model:
         pixels = keras.Input((image_size, image_size, 3), name="pixels")
-        model = network(include_top=False, weights=None, input_tensor=preprocessing(pixels), **options)
+        preprocessed = (preprocessing or found_preprocessing(network))(pixels)
+        model = network(include_top=False, weights=None, input_tensor=preprocessed, **options)
         return keras.Model(pixels, model.output, name=model.name)  # one input, where Keras makes a list of one
 
     return build
@@ -95,37 +120,19 @@ def efficientnet(network: Callable[..., keras.Model]) -> Callable[[int], keras.M
     return build
 
 
-def _at(backbone: str, *layers_below: str) -> dict[str, str]:
-    """Say which layer (see `registry.Backbone`) lies below each cut of a backbone, from the pixels upwards."""
-    return dict(zip(CUTS[backbone], layers_below, strict=True))
+def build_of(network: Callable[..., keras.Model]) -> Callable[[int], keras.Model]:
+    """Make the function that builds a network of keras.applications, its own preprocessing included: see `builder`."""
+    if family(network) == "efficientnet":
+        return efficientnet(network)
+    if family(network) == "convnext":
+        return builder(network, pooling="avg")  # it pools, and then normalises
+    return builder(network)
 
 
-def _efficientnet_cuts(backbone: str, repeats: tuple[int, ...], lone_end: str = "project_bn") -> dict[str, str]:
-    """Cuts of an EfficientNet whose stages have so many blocks: a stage of one block does not end in an addition."""
-    ends = [f"block{i}{'abcdefgh'[n - 1]}_{'add' if n > 1 else lone_end}" for i, n in enumerate(repeats, 1)]
-    return _at(backbone, "stem_activation", *ends, "top_activation")
-
-
-VGG16_CUTS = _at("vgg16", *(f"block{i}_pool" for i in range(1, 6)))
-_RESNET_STAGES = ("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
-RESNET50_CUTS = _at("resnet50", *_RESNET_STAGES)
-RESNET50V2_CUTS = _at("resnet50v2", *_RESNET_STAGES, "post_relu")
-MOBILENETV2_CUTS = _at(
-    "mobilenetv2",
-    *("Conv1_relu", "expanded_conv_project_BN"),
-    *(f"block_{i}_add" for i in (2, 5, 9, 12, 15)),
-    *("block_16_project_BN", "out_relu"),
-)
-MOBILENETV3_LARGE_CUTS = _at(
-    "mobilenetv3_large",
-    "<expanded_conv_depthwise",
-    *(f"expanded_conv{number}_add" for number in ("", "_2", "_5", "_9", "_11", "_14")),
-    "",
-)
-EFFICIENTNETB0_CUTS = _efficientnet_cuts("efficientnetb0", (1, 2, 2, 3, 3, 4, 1))
-EFFICIENTNETB1_CUTS = _efficientnet_cuts("efficientnetb1", (2, 3, 3, 4, 4, 5, 2))  # B2 has as many, but wider ones
-EFFICIENTNETB3_CUTS = _efficientnet_cuts("efficientnetb3", (2, 3, 3, 5, 5, 6, 2))
-EFFICIENTNETV2B0_CUTS = _efficientnet_cuts("efficientnetv2b0", (1, 2, 2, 3, 5, 8), "project_activation")
-CONVNEXT_TINY_CUTS = _at(
-    "convnext_tiny", "convnext_tiny_stem", *(f"<convnext_tiny_downsampling_block_{i}" for i in range(3)), ""
-)
+WITHOUT_PREPROCESSING = {
+    "mobilenetv3_large": builder(keras.applications.MobileNetV3Large, around_0, include_preprocessing=False),
+    "efficientnetv2b0": builder(keras.applications.EfficientNetV2B0, standardised, include_preprocessing=False),
+    "convnext_tiny": builder(keras.applications.ConvNeXtTiny, standardised, include_preprocessing=False, pooling="avg"),
+}
+"""Backbones with short names that were always preprocessed by one layer, where Keras' own preprocessing rounds
+otherwise."""

@@ -3,9 +3,11 @@
 Apart from the networks, so that it is checked without loading Keras.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from transfer.core.cuts import FACTS
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find, require_sha256
 from transfer.core.params import WeightsFile
@@ -46,6 +48,24 @@ PACKAGED = {
     }.items()
 }
 """Backbones whose weights come with a package; those of the others are downloaded."""
+
+
+def downloaded_file(url: str) -> Path:
+    """Return where Keras puts the file of weights that it downloads from a URL, and looks for it first."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / url.rsplit("/", 1)[1]
+
+
+def at_hand(backbone: str) -> str:
+    """Say in words which weights a backbone has, and whether they are on this machine."""
+    if url := FACTS[backbone].url:
+        return "imagenet, downloaded" if downloaded_file(url).is_file() else "imagenet, to download"
+    if backbone not in PACKAGED:
+        return "imagenet, from Kaggle"  # whose client knows what it keeps
+    try:
+        find(PACKAGED[backbone].package, PACKAGED[backbone].version)
+    except UserError:
+        return "packaged, not installed"
+    return "packaged, installed"
 
 
 def require_known(backbone: str, weights: str) -> None:

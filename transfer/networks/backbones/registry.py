@@ -1,17 +1,19 @@
 """One entry for each backbone: how it is built, cut and filled with weights."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import keras
 from keras import layers
 
-from transfer.core.cuts import CUTS, resolve_cut
+from transfer.core.cuts import CUTS, FACTS, KERAS, LITE_REPEATS, SHORT_NAMES, resolve_cut
 from transfer.core.params import Pooling, WeightsFile
 from transfer.networks.backbones import applications, efficientnet_lite, vit
 from transfer.networks.backbones.available import PACKAGED, own_file, require_known
+from transfer.networks.backbones.graph import find_places
 from transfer.networks.backbones.random_weights import build_random
 from transfer.networks.backbones.weights import (
     DownloadedWeights,
@@ -22,8 +24,6 @@ from transfer.networks.backbones.weights import (
     load_file,
 )
 
-STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications"
-EFFICIENTNETS = "https://storage.googleapis.com/keras-applications"
 HUB_PAGE = "https://www.kaggle.com/models/keras/vit/keras/vit_base_patch16_224_imagenet"
 
 
@@ -41,14 +41,14 @@ class Backbone:
 
     `build` takes the image size S, and gives a model from float32 pixels
     (n, S, S, 3) in 0–1, the input "pixels", to activations, with random weights; preprocessing is its first layers.
-    `own_pool` is how a network that was trained with features (n, channels) of its own gets them. `cuts` names for each
-    cut the layer that gives all that the network above needs; "<layer" stands for what that layer takes, and "" for the
-    model's output. `weights` are the trained weights that can be had, by the name that params.yaml gives them.
+    `weights` are the trained weights that can be had, by the name that params.yaml gives them. `cuts` names for each
+    cut the layer that gives all that the network above needs, and "" for the model's output; without it, they are found
+    in the graph. `own_pool` is how a network that was trained with features (n, channels) of its own gets them.
     """
 
     build: Callable[[int], keras.Model]
-    cuts: Mapping[str, str]
     weights: Mapping[str, WeightsSource]
+    cuts: Mapping[str, str] | None = None
     own_pool: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None
     load_file: Callable[[keras.Model, Path], object] | None = None
 
@@ -61,12 +61,11 @@ class Backbone:
 
     def activations(self, model: keras.Model, cut: str) -> keras.KerasTensor:
         """Return what a model of `build` gives at a cut; "input" is its pixels."""
-        place = {**self.cuts, "input": "pixels"}[cut]
-        if not place:
-            return model.output
-        # Keras has no public name for what a layer was called with first where that layer is itself a model.
-        node = model.get_layer(place.removeprefix("<"))._inbound_nodes[0]
-        return node.input_tensors[0] if place.startswith("<") else node.output_tensors[0]
+        if cut == "input":
+            return model.input
+        if self.cuts is None:
+            return find_places(model)[re.sub("^block", "stage", cut)].tensor
+        return model.get_layer(self.cuts[cut]).output if self.cuts[cut] else model.output
 
 
 def _lite(name: str) -> Backbone:
@@ -81,94 +80,52 @@ def _lite(name: str) -> Backbone:
     )
 
 
-def _keras(
-    build: Callable[[int], keras.Model], cuts: Mapping[str, str], file: str, hash_: str | None, licence: str
-) -> Backbone:
+LICENCES = {
+    "convnext": "MIT (Meta)",
+    "densenet": "BSD-3-Clause (Zhuang Liu)",
+    "efficientnet": "Apache-2.0 (Google)",
+    "efficientnet_v2": "Apache-2.0 (Google)",
+    "inception_resnet_v2": "Apache-2.0 (Google)",
+    "inception_v3": "Apache-2.0 (Google)",
+    "mobilenet": "Apache-2.0 (Google)",
+    "mobilenet_v2": "Apache-2.0 (Google)",
+    "mobilenet_v3": "Apache-2.0 (Google)",
+    "nasnet": "Apache-2.0 (Google)",
+    "resnet": "MIT (Kaiming He)",
+    "resnet_v2": "BSD (Facebook)",
+    "vgg16": "CC-BY-4.0 (VGG, University of Oxford)",
+    "vgg19": "CC-BY-4.0 (VGG, University of Oxford)",
+    "xception": "MIT (Keras)",
+}
+"""Of the weights, by the module of keras.applications. Sources: the older documentation of keras.applications
+(docs/templates/applications.md in keras-team/keras), which of MobileNet names the first versions only; the LICENSE
+files of google/automl for EfficientNet, of facebookresearch/ConvNeXt and, for the Vision Transformer, of
+google-research/vision_transformer."""
+
+
+def _keras(name: str, network: str) -> Backbone:
     """A network of keras.applications, with the file that it downloads."""
-    return Backbone(build, cuts, {"imagenet": DownloadedWeights(f"{STORAGE}/{file}", hash_, licence)})
-
-
-def _efficientnet(number: str, cuts: Mapping[str, str], md5: str) -> Backbone:
-    build = applications.efficientnet(getattr(keras.applications, f"EfficientNet{number.upper()}"))
-    source = DownloadedWeights(f"{EFFICIENTNETS}/efficientnet{number}_notop.h5", md5, "Apache-2.0 (Google)")
-    return Backbone(build, cuts, {"imagenet": source})
+    function, facts = getattr(keras.applications, network), FACTS[name]
+    family = applications.family(function)
+    return Backbone(
+        build=applications.WITHOUT_PREPROCESSING.get(name) or applications.build_of(function),
+        weights={"imagenet": DownloadedWeights(facts.url, facts.hash or None, LICENCES[family])},
+        own_pool=(lambda features: features) if family == "convnext" else None,
+    )
 
 
 BACKBONES = {
-    "efficientnet_lite0": _lite("efficientnet_lite0"),
-    "efficientnet_lite1": _lite("efficientnet_lite1"),
-    "efficientnet_lite2": _lite("efficientnet_lite2"),
-    "vgg16": _keras(
-        applications.builder(keras.applications.VGG16, applications.blue_first),
-        applications.VGG16_CUTS,
-        "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "6d6bbae143d832006294945121d1f1fc",
-        "CC-BY-4.0 (VGG, University of Oxford)",
-    ),
-    "resnet50": _keras(
-        applications.builder(keras.applications.ResNet50, applications.blue_first),
-        applications.RESNET50_CUTS,
-        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626",
-        "MIT (Kaiming He)",
-    ),
-    "resnet50v2": _keras(
-        applications.builder(keras.applications.ResNet50V2, applications.around_0),
-        applications.RESNET50V2_CUTS,
-        "resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "fac2f116257151a9d068a22e544a4917",
-        "BSD (Facebook)",
-    ),
-    "mobilenetv2": _keras(
-        applications.builder(keras.applications.MobileNetV2, applications.around_0),
-        applications.MOBILENETV2_CUTS,
-        "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-        None,  # Keras has none for it
-        "Apache-2.0 (Google)",
-    ),
-    "mobilenetv3_large": _keras(
-        applications.builder(keras.applications.MobileNetV3Large, applications.around_0, include_preprocessing=False),
-        applications.MOBILENETV3_LARGE_CUTS,
-        "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
-        "07fb09a5933dd0c8eaafa16978110389",
-        "Apache-2.0 (Google)",
-    ),
-    "efficientnetb0": _efficientnet("b0", applications.EFFICIENTNETB0_CUTS, "50bc09e76180e00e4465e1a485ddc09d"),
-    "efficientnetb1": _efficientnet("b1", applications.EFFICIENTNETB1_CUTS, "74c4e6b3e1f6a1eea24c589628592432"),
-    "efficientnetb2": _efficientnet("b2", applications.EFFICIENTNETB1_CUTS, "111f8e2ac8aa800a7a99e3239f7bfb39"),
-    "efficientnetb3": _efficientnet("b3", applications.EFFICIENTNETB3_CUTS, "af6d107764bb5b1abb91932881670226"),
-    "efficientnetv2b0": _keras(
-        applications.builder(
-            keras.applications.EfficientNetV2B0, applications.standardised, include_preprocessing=False
-        ),
-        applications.EFFICIENTNETV2B0_CUTS,
-        "efficientnet_v2/efficientnetv2-b0_notop.h5",
-        "893217f2bb855e2983157299931e43ff",
-        "Apache-2.0 (Google)",
-    ),
-    "convnext_tiny": replace(
-        _keras(
-            applications.builder(
-                keras.applications.ConvNeXtTiny, applications.standardised, include_preprocessing=False, pooling="avg"
-            ),
-            applications.CONVNEXT_TINY_CUTS,
-            "convnext/convnext_tiny_notop.h5",
-            "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
-            "MIT (Meta)",
-        ),
-        own_pool=lambda features: features,  # the network pools, and then normalises
-    ),
+    **{name: _lite(name) for name in LITE_REPEATS},
+    **{name: _keras(name, network) for name, network in SHORT_NAMES.items()},
     "vit_base_patch16": Backbone(
         build=vit.build,
-        cuts=vit.CUTS,
         weights={"imagenet": HubWeights(vit.PRESET, HUB_PAGE, "Apache-2.0 (Google)", vit.load_preset)},
+        cuts=vit.CUTS,
         own_pool=vit.class_token,
         load_file=vit.load_hub_weights,
     ),
+    **{name: _keras(name, name.removeprefix(KERAS)) for name in FACTS if name.startswith(KERAS)},
 }
-"""Sources of the licences: the older documentation of keras.applications (docs/templates/applications.md in
-keras-team/keras) for VGG, ResNet and, of which it names the first version only, MobileNet; the LICENSE files of
-google/automl for EfficientNet, of facebookresearch/ConvNeXt and of google-research/vision_transformer."""
 
 
 def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int) -> tuple[keras.Model, Origin]:

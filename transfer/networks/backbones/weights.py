@@ -1,6 +1,5 @@
 """Where the weights of a backbone come from: a Python package, a download, a file of the user."""
 
-import os
 import socket
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import keras
 
 from transfer.core.errors import UserError, one_line
 from transfer.core.files import require_space, written_whole
-from transfer.networks.backbones.available import PackagedFile
+from transfer.networks.backbones.available import PackagedFile, downloaded_file
 
 TIMEOUT = 20  # seconds without an answer after which a host counts as out of reach
 OTHER_FILE = (OSError, ValueError, KeyError, RuntimeError, TypeError, UserWarning)  # what Keras raises of a wrong file
@@ -60,10 +59,9 @@ class DownloadedWeights:
         Raises:
             UserError: the host does not answer, or the file is not the one that Keras expects.
         """
-        name = self.url.rsplit("/", 1)[1]
-        place = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / name
+        place = downloaded_file(self.url)
         with _downloading(self.url, f"{self.url} and put it at {place}, or give it as"):
-            path = keras.utils.get_file(name, self.url, cache_subdir="models", file_hash=self.hash)
+            path = keras.utils.get_file(place.name, self.url, cache_subdir="models", file_hash=self.hash)
         load_file(model, Path(path), keras.Model.load_weights)
         return Origin(self.url, self.licence)
 

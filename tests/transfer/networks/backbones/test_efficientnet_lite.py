@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from transfer.core.cuts import CUTS, TRAINED_SIZES
+from transfer.core.cuts import CUTS, FACTS
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find
 from transfer.networks.backbones import efficientnet_lite
@@ -33,7 +33,7 @@ def _packaged(name: str) -> PackagedWeights:
     ],
 )
 def test_the_weights_see_what_is_there(name: str, building: int, flower: int) -> None:
-    size = TRAINED_SIZES[name]
+    size = FACTS[name].trained_size
     model = efficientnet_lite.build(name, size)
     packaged = _packaged(name)
     classifier = efficientnet_lite.load_packaged(

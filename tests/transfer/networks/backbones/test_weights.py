@@ -3,9 +3,9 @@
 import hashlib
 import re
 import socket
+import sys
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,29 +17,16 @@ import scipy.ndimage
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from transfer.core.cuts import LITE_REPEATS
+from transfer.core.cuts import FACTS, KERAS, SHORT_NAMES
 from transfer.core.errors import UserError
 from transfer.core.params import WeightsFile
 from transfer.networks.backbones import vit, weights
-from transfer.networks.backbones.available import require_known
+from transfer.networks.backbones.available import downloaded_file, require_known
 from transfer.networks.backbones.registry import BACKBONES, frozen_output, pretrained, trained_backbone
 from transfer.networks.backbones.weights import DownloadedWeights, HubWeights
 
 SIZE = 32
 BYTES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
-NETWORKS: dict[str, tuple[Callable[..., keras.Model], Callable[..., np.ndarray]]] = {
-    "vgg16": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input),
-    "resnet50": (keras.applications.ResNet50, keras.applications.resnet50.preprocess_input),
-    "resnet50v2": (keras.applications.ResNet50V2, keras.applications.resnet_v2.preprocess_input),
-    "mobilenetv2": (keras.applications.MobileNetV2, keras.applications.mobilenet_v2.preprocess_input),
-    "mobilenetv3_large": (keras.applications.MobileNetV3Large, keras.applications.mobilenet_v3.preprocess_input),
-    "efficientnetb0": (keras.applications.EfficientNetB0, keras.applications.efficientnet.preprocess_input),
-    "efficientnetb1": (keras.applications.EfficientNetB1, keras.applications.efficientnet.preprocess_input),
-    "efficientnetb2": (keras.applications.EfficientNetB2, keras.applications.efficientnet.preprocess_input),
-    "efficientnetb3": (keras.applications.EfficientNetB3, keras.applications.efficientnet.preprocess_input),
-    "efficientnetv2b0": (keras.applications.EfficientNetV2B0, keras.applications.efficientnet_v2.preprocess_input),
-    "convnext_tiny": (keras.applications.ConvNeXtTiny, keras.applications.convnext.preprocess_input),
-}
 
 
 def _write_as_published(model: keras.Model, path: Path) -> WeightsFile:
@@ -49,7 +36,13 @@ def _write_as_published(model: keras.Model, path: Path) -> WeightsFile:
     return WeightsFile(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-QUICK = ("vgg16", "mobilenetv2", "efficientnetb0", "convnext_tiny")
+FAMILIES = (
+    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB4", "EfficientNetV2B1", "EfficientNetV2S", "InceptionResNetV2"),
+    *("InceptionV3", "MobileNet", "MobileNetV3Small", "NASNetMobile", "ResNet101", "ResNet101V2", "VGG19", "Xception"),
+)
+"""Of each family of keras.applications, one without a short name, or one that preprocesses by itself here only."""
+NETWORKS = (*SHORT_NAMES, *(f"{KERAS}{family}" for family in FAMILIES))
+QUICK = ("vgg16", "mobilenetv2", "efficientnetb0", "convnext_tiny", "keras:MobileNetV3Small")
 """One of each way of preprocessing; the others are left to `make test-all`."""
 
 
@@ -58,8 +51,9 @@ QUICK = ("vgg16", "mobilenetv2", "efficientnetb0", "convnext_tiny")
 )
 def test_it_sees_an_image_as_keras_own_network_does(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras builds its network as it does with weights of ImageNet, and gets our file where it asks for its own."""
-    assert set(NETWORKS) == {name for name in BACKBONES if name not in (*LITE_REPEATS, "vit_base_patch16")}
-    ours = pretrained(name, "none", SIZE, seed=1)[0]
+    size = FACTS[name].smallest_size
+    images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3)).astype(np.float32)
+    ours = pretrained(name, "none", size, seed=1)[0]
     file = _write_as_published(ours, tmp_path / "published.h5")
     asked: dict[str, object] = {}
 
@@ -68,18 +62,21 @@ def test_it_sees_an_image_as_keras_own_network_does(name: str, tmp_path: Path, m
         return file.file
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
-    network, preprocess_input = NETWORKS[name]
-    options = {"pooling": "avg"} if name == "convnext_tiny" else {}
+    network = getattr(keras.applications, SHORT_NAMES.get(name, name.removeprefix(KERAS)))
+    preprocess_input = sys.modules[network.__module__].preprocess_input
+    options = {"pooling": "avg"} if "convnext" in name.lower() else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MobileNets say that the weights are those for 224 pixels
-        theirs = network(include_top=False, weights="imagenet", input_shape=(SIZE, SIZE, 3), **options)
-    expected = theirs(preprocess_input(BYTES.astype(np.float32)), training=False).numpy()
-    received = ours(BYTES.astype(np.float32) / 255, training=False).numpy()
+        theirs = network(include_top=False, weights="imagenet", input_shape=(size, size, 3), **options)
+    received = ours(images / 255, training=False).numpy()
+    expected = theirs(preprocess_input(images), training=False).numpy()
     assert np.mean(np.std(expected, axis=0)) > 0.01
     np.testing.assert_allclose(received, expected, atol=1e-3 * np.abs(expected).max())
     source = BACKBONES[name].weights["imagenet"]
     assert isinstance(source, DownloadedWeights)
-    assert asked == {"url": source.url, "hash": source.hash, "name": source.url.rsplit("/", 1)[1]}
+    assert (asked["url"], asked["hash"]) == (source.url, source.hash)
+    if "NASNet" not in name:  # whose file Keras keeps by another name, so that it may be downloaded twice
+        assert asked["name"] == downloaded_file(source.url).name
     assert theirs.count_params() == ours.count_params()
 
 
