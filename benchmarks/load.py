@@ -6,6 +6,9 @@ both; and on the images as files, which is what it would take without packing (m
 in proportion to the number, the split in less than a minute, `dvc status` in less than 10 s.
 
 Results: benchmarks/results/load.json. The images are made below .bench/load, and removed.
+
+`python -m benchmarks.load rows=COUNT` measures what preprocess does between decoding and writing, for which one process
+holds all names and hashes, on generated ones: seconds, and bytes of its peak memory for each image.
 """
 
 import json
@@ -18,11 +21,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from benchmarks.clones import environment
 from benchmarks.preprocess import SMALL, apart, small_images
 from transfer.core.cost import peak_memory
 from transfer.core.files import write_json
 from transfer.core.params import Params, read_params
+from transfer.dataset.decode import THUMBNAIL
+from transfer.dataset.duplicates import find_same
+from transfer.dataset.groups import follow_copies, leaks, mark_same, merged_groups
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.obtain import obtain
 from transfer.dataset.preprocess import Settings, preprocess, read_raw
@@ -54,8 +63,25 @@ def _preprocess(params: Params) -> None:
     preprocess(RAW, records, settings, LocalRunner(), RECORDS / "quarantine.csv")
 
 
+def rows(count: int) -> None:
+    """Find the same images among generated names and hashes, join groups, and print what it took."""
+    random, before, start = np.random.default_rng(0), peak_memory(), time.perf_counter()
+    names = [f"class{i % 10}/{i:08}.jpg" for i in range(count)]
+    labels = pd.DataFrame({"image": names, "group": "", "split": ""})
+    hashes, contents = random.integers(0, 2**64, count, np.uint64), np.frombuffer(random.bytes(16 * count), "S16")
+    thumbnails = np.broadcast_to(np.uint8(0), (count, THUMBNAIL, THUMBNAIL, 1))
+    same = find_same(contents, hashes, thumbnails, read_params(Path("params.yaml")).duplicates)
+    marked = follow_copies(mark_same(labels, names, same))
+    merged_groups(marked), leaks(marked)
+    taken = {"images": count, "seconds": round(time.perf_counter() - start, 2)}
+    print(json.dumps({**taken, "bytes_an_image": round((peak_memory() - before) / count)}))
+
+
 def in_this_process(step: str) -> None:
     """Do one step and print what it took."""
+    if step.startswith("rows="):
+        rows(int(step.removeprefix("rows=")))
+        return
     params = read_params(Path("params.yaml"))
     steps: dict[str, Callable[[], object]] = {
         "download": _download,

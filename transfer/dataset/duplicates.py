@@ -21,7 +21,7 @@ the correlation lets through, also as JPEG of quality 30; of 100 digits on a bla
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,10 @@ BLOCK = 4096  # pairs whose thumbnails are compared at a time
 AXES = (1, 2, 3)  # of one thumbnail among many
 AROUND = (1, 3, 3, 1)  # a pixel and its neighbours
 
+MANY = 200_000
+"""Images from which on the buckets of a single band take longer than the sorting by more."""
+
+Contents = NDArray[np.bytes_]
 Bits = NDArray[np.uint64]
 Pairs = NDArray[np.int64]  # (pairs, 2): numbers of two images
 
@@ -77,17 +81,17 @@ class Same:
     alike: NDArray[np.int64]
 
 
-def find_same(contents: Sequence[bytes], perceptual: Bits, thumbnails: Pixels, params: Duplicates) -> Same:
+def find_same(contents: Sequence[bytes] | Contents, perceptual: Bits, thumbnails: Pixels, params: Duplicates) -> Same:
     """Find identical images and near-duplicates.
 
     Args:
-        contents: hashes of the files.
+        contents: hashes of the files, all of one length.
         perceptual: perceptual hashes (n,).
         thumbnails: (n, 32, 32, channels); may lie on disk, of which little is read.
         params: when two images count as near-duplicates.
     """
-    first: dict[bytes, int] = {}
-    identical = np.array([first.setdefault(content, i) for i, content in enumerate(contents)], np.int64)
+    _, first, number = np.unique(np.asarray(contents), return_index=True, return_inverse=True)
+    identical = first[number]
     alike = identical.copy()
     if params.distance is not None:
         different = np.unique(identical)
@@ -115,26 +119,33 @@ def _close_pairs(hashes: Bits, distance: int) -> Iterator[Pairs]:
     """Yield blocks of pairs whose hashes differ in at most `distance` bits.
 
     Cut into distance + 1 bands, two such hashes have at least one band in common (Manku et al. 2007,
-    doi:10.1145/1242572.1242592), so that only images that share a band are compared. A pair may come more than once.
+    doi:10.1145/1242572.1242592), so that only images that share a band are compared. Where there are many images, one
+    more band is cut, and those that share two are compared: more sorting, for buckets so small that the time grows
+    with the number of images and not with its square. A pair may come more than once.
     """
-    edges = np.linspace(0, HASH_BITS, distance + 2).astype(int)
-    for low, high in pairwise(edges):
-        band = (hashes >> np.uint64(low)) & np.uint64(2 ** int(high - low) - 1)
-        order = np.argsort(band, kind="stable")
-        starts = np.flatnonzero(np.diff(band[order], prepend=band[order][:1] + np.uint64(1)))
-        for rows in np.split(order, starts[1:]):
-            yield from _close_in(rows, hashes, distance)
+    shared = 1 if len(hashes) < MANY else 2
+    edges = np.linspace(0, HASH_BITS, distance + 1 + shared).astype(int)
+    bands = [((1 << int(high)) - (1 << int(low))) for low, high in pairwise(edges)]
+    for together in combinations(bands, shared):
+        keys = hashes & np.uint64(sum(together))
+        order = np.argsort(keys, kind="stable")
+        for rows, step in _same_keys(keys[order]):
+            one, other = order[rows], order[rows + step]
+            close = np.flatnonzero(np.bitwise_count(hashes[one] ^ hashes[other]) <= distance)
+            for block in range(0, len(close), BLOCK):
+                some = close[block : block + BLOCK]
+                yield np.stack([one[some], other[some]], axis=1)
 
 
-def _close_in(rows: NDArray[np.int64], hashes: Bits, distance: int) -> Iterator[Pairs]:
-    """Compare every image of `rows` with all behind it, in blocks."""
-    for start in range(len(rows) - 1):
-        behind = rows[start + 1 :]
-        bits = np.bitwise_count(hashes[behind] ^ hashes[rows[start]])
-        close = behind[bits <= distance]
-        for block in range(0, len(close), BLOCK):
-            others = close[block : block + BLOCK]
-            yield np.stack([np.full(len(others), rows[start]), others], axis=1)
+def _same_keys(keys: Bits) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Yield, for each step, the rows of sorted keys that are equal to the one that many rows on."""
+    rows = np.arange(len(keys))
+    for step in range(1, len(keys)):
+        rows = rows[: np.searchsorted(rows, len(keys) - step)]
+        rows = rows[keys[rows] == keys[rows + step]]  # what is equal to a row farther on is equal to those between
+        if not len(rows):
+            return
+        yield rows, step
 
 
 def _correlated(pairs: Pairs, thumbnails: Pixels, limit: float) -> NDArray[np.bool_]:

@@ -14,16 +14,17 @@ from transfer.dataset.labels import SPLITS
 
 
 def mark_same(labels: pd.DataFrame, images: list[str], same: Same) -> pd.DataFrame:
-    """Add the columns `identical` and `same` to `labels`; `images` are those that `same` has numbers of."""
+    """Add the columns `identical` and `same` to `labels`, and `place`, the number that an image has among `images`.
+
+    `images` are those that `same` has numbers of; others, which could not be decoded, have the place -1.
+    """
+    place = pd.Index(images, dtype=labels["image"].dtype).get_indexer(pd.Index(labels["image"]))
     alone = -1 - np.arange(len(labels))  # an image that could not be decoded is like no other
-    numbers = pd.Series(range(len(images)), images)
-    found = labels["image"].map(numbers)
-    rows = found.notna().to_numpy()
-    columns = {}
-    for name, values in (("identical", same.identical), ("same", same.alike)):
-        columns[name] = alone.copy()
-        columns[name][rows] = values[found[rows].to_numpy(np.int64)]
-    return labels.assign(**columns)
+    columns = {
+        name: np.where(place < 0, alone, values[place]) if len(values) else alone
+        for name, values in (("identical", same.identical), ("same", same.alike))
+    }
+    return labels.assign(place=place, **columns)
 
 
 def follow_copies(marked: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +34,7 @@ def follow_copies(marked: pd.DataFrame) -> pd.DataFrame:
     What has a split keeps it.
     """
     result = marked["split"].copy()
-    for name in reversed(SPLITS):
+    for name in sorted(set(result) - {""}, key=SPLITS.index, reverse=True):
         free = marked[result.isin(["", name])]
         groups = pd.Series(merged_groups(free), free.index)
         held = set(groups[result[free.index] == name]) - {""}
@@ -63,17 +64,19 @@ def leaks(marked: pd.DataFrame) -> pd.DataFrame:
 
 def merged_groups(marked: pd.DataFrame) -> list[str]:
     """Join groups that share the same images. A group is called by its first image; "" is an image by itself."""
-    count = len(marked)
-    alike = pd.factorize(marked["same"])[0]
-    given = pd.factorize(marked["group"].where(marked["group"] != "", "/" + marked["image"]))[0]
+    together = (marked["group"] != "") | marked["same"].duplicated(keep=False)
+    some = marked[together]  # mostly a few of many
+    count = len(some)
+    alike = pd.factorize(some["same"])[0]
+    given = pd.factorize(some["group"].where(some["group"] != "", "/" + some["image"]))[0]
     nodes = np.arange(count)
     ends = np.concatenate([count + alike, count + count + given])
     graph = coo_array((np.ones(2 * count), (np.concatenate([nodes, nodes]), ends)), shape=(3 * count, 3 * count))
-    component = connected_components(graph, directed=False)[1][:count]
-    frame = pd.DataFrame({"component": component, "image": marked["image"].to_numpy()})
-    first = frame.groupby("component")["image"].transform("min")
-    several = frame["component"].duplicated(keep=False)
-    return list(first.where(several, ""))
+    component = pd.Series(connected_components(graph, directed=False)[1][:count], some.index)
+    several = some[component.duplicated(keep=False)]
+    groups = pd.Series("", marked.index)
+    groups[several.index] = several["image"].groupby(component[several.index]).transform("min")
+    return list(groups)
 
 
 def duplicates_table(marked: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:

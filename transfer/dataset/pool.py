@@ -17,7 +17,7 @@ from transfer.core.files import written_whole
 from transfer.core.params import Duplicates
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import THUMBNAIL, BadImageError, Decoded, Facts, decode
-from transfer.dataset.duplicates import Bits, Same, find_same, perceptual_hashes
+from transfer.dataset.duplicates import Bits, Contents, Same, find_same, perceptual_hashes
 from transfer.dataset.shards import open_shard, read_image
 from transfer.records.tfrecords import Example, records_in_shard, write_shard
 from transfer.workers.threads import in_order
@@ -45,7 +45,7 @@ class Part:
 
     folder: Path
     images: list[str]
-    contents: list[bytes]
+    contents: Contents
     perceptual: Bits
     bad: list[tuple[str, str]]
     facts: Facts
@@ -89,7 +89,7 @@ class DecodeShards:
         mapped = _mapped(folder / "thumbnails", self.channels)
         hashes = [perceptual_hashes(mapped[start : start + HASHED]) for start in range(0, len(mapped), HASHED)]
         perceptual = np.concatenate([np.empty(0, np.uint64), *hashes])
-        return Part(folder, images, contents, perceptual, bad, facts, flat, modes)
+        return Part(folder, images, np.array(contents, np.bytes_), perceptual, bad, facts, flat, modes)
 
     def _decoded(self, path: Path, images: list[str]) -> Iterator[tuple[str, Decoded | BadImageError]]:
         """Decode in order; for a bad image comes the reason."""
@@ -143,12 +143,12 @@ def write_records(shards: Iterable[RecordShard], progress: Progress) -> int:
 
 
 class Pool:
-    """The parts, as one list of images; `places` has the file of each one's pixels, and its row there, from 0."""
+    """The parts, as one list of images."""
 
     def __init__(self, parts: Sequence[Part], size: int, channels: int) -> None:
         self._parts, self._shape = parts, (size, size, channels)
-        files = ((part.folder / "pixels", part.images) for part in parts)
-        self.places = {image: (file, row) for file, images in files for row, image in enumerate(images)}
+        self.images = [image for part in parts for image in part.images]
+        self._starts = np.cumsum([0, *(len(part.images) for part in parts)])
         self.bad = [found for part in parts for found in part.bad]
         self.facts = sum((part.facts for part in parts), Facts())
         self.flat = sum(part.flat for part in parts)
@@ -161,14 +161,19 @@ class Pool:
             for other in others:
                 with other.open("rb") as source:
                     shutil.copyfileobj(source, joined)
-        contents = [content for part in self._parts for content in part.contents]
+        contents = np.concatenate([part.contents for part in self._parts])
         hashes = np.concatenate([part.perceptual for part in self._parts])
         return find_same(contents, hashes, _mapped(first, self._shape[-1]), params)
 
     def shards(self, labels: pd.DataFrame, folder: Path) -> Iterator[RecordShard]:
-        """Plan shards 00000.tfrecord, 00001.tfrecord, … of the images in a table: see `RecordShard`."""
+        """Plan shards 00000.tfrecord, 00001.tfrecord, … of the images in a table: see `RecordShard`.
+
+        The column `place` has the number of an image in the pool.
+        """
         in_shard = records_in_shard(math.prod(self._shape))
         for number, start in enumerate(range(0, len(labels), in_shard)):
             chosen = labels.iloc[start : start + in_shard]
-            pixels = [self.places[image] for image in chosen["image"]]
+            parts = np.searchsorted(self._starts, chosen["place"], side="right") - 1
+            rows = chosen["place"] - self._starts[parts]
+            pixels = [(self._parts[part].folder / "pixels", row) for part, row in zip(parts, rows, strict=True)]
             yield RecordShard(folder / f"{number:05}.tfrecord", self._shape, chosen, pixels)

@@ -50,14 +50,14 @@ class Settings:
 class Raw:
     """What data/raw holds: the card, the labelled images that are there, and what does not fit together.
 
-    `classes` has the class of every image with a label, there or not; `shards` are the files that images are packed in,
-    each with the names in it.
+    `classes` has the class of every image with a label, there or not, by its name; `shards` are the files that images
+    are packed in, each with the names in it.
     """
 
     card: Card
     labels: pd.DataFrame
     mismatches: list[tuple[str, str]]
-    classes: dict[str, str]
+    classes: pd.Series
     shards: list[ShardImages]
 
 
@@ -74,11 +74,10 @@ def read_raw(folder: Path) -> Raw:
         with open_shard(path) as shard:
             packed.append(ShardImages(path, shard.namelist()))
     present = {name for _, names in packed for name in names}
-    labelled = set(labels["image"])
-    mismatches = [(image, "labelled, but missing") for image in labelled - present]
-    mismatches += [(image, "it has no label") for image in present - labelled]
-    classes = dict(zip(labels["image"], labels["label"], strict=True))
-    return Raw(card, labels[labels["image"].isin(present)], sorted(mismatches), classes, packed)
+    there = labels["image"].isin(present)
+    mismatches = [(image, "labelled, but missing") for image in labels["image"][~there]]
+    mismatches += [(image, "it has no label") for image in present.difference(labels["image"])]
+    return Raw(card, labels[there], sorted(mismatches), labels.set_index("image")["label"], packed)
 
 
 CONVERTED = {"CMYK": "CMYK", "P": "with a palette"}
@@ -94,7 +93,7 @@ class LeftOut:
 
     table: pd.DataFrame
     bad: int
-    classes: dict[str, str]
+    classes: pd.Series
     path: Path
 
     @property
@@ -248,11 +247,11 @@ def preprocess(
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
         pool, conversion = _decode(labels, raw, (settings.image_size, resize), runner, Path(scratch))
-        marked = follow_copies(mark_same(labels, list(pool.places), pool.find_same(settings.duplicates)))
+        marked = follow_copies(mark_same(labels, pool.images, pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
         write_csv(left_out.table, quarantine)
         try:
-            used = _split(marked, left_out, pool, raw.card, settings)
+            used = _split(marked, left_out, raw.card, settings)
         except UserError as error:
             raise UserError(f"{error}{left_out.by_class()}") from error
         _write(used, raw.card.classes, pool, records, runner)
@@ -269,13 +268,13 @@ def preprocess(
     )
 
 
-def _split(marked: pd.DataFrame, left_out: LeftOut, pool: Pool, card: Card, settings: Settings) -> pd.DataFrame:
+def _split(marked: pd.DataFrame, left_out: LeftOut, card: Card, settings: Settings) -> pd.DataFrame:
     """Divide the images that are no removed copies, and return those of them that could be decoded."""
     used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
     used = used.assign(group=merged_groups(used))
     fractions = settings.split
     used = used.assign(split=split(used, card.classes, fractions.test, fractions.validation, settings.seed))
-    used = used[used["image"].isin(set(pool.places))]
+    used = used[used["place"] >= 0]
     require_classes(used, card.classes, "bad images left out; fix them, or add others")
     return used
 
@@ -304,7 +303,7 @@ def _write(used: pd.DataFrame, classes: tuple[str, ...], pool: Pool, records: di
         clear(folder, MADE)
         folder.mkdir(exist_ok=True)
     numbers = {name: number for number, name in enumerate(classes)}
-    labels = used[["image", "label", "soft_label", "confidence"]].assign(label=used["label"].map(numbers))
+    labels = used[["image", "label", "soft_label", "confidence", "place"]].assign(label=used["label"].map(numbers))
     planned = (shard for name in SPLITS for shard in pool.shards(labels[used["split"] == name], records[name]))
     runner.run(write_records, planned, len(used), "write")
 

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits, load_sample_image
 from transfer.core.packages import file_in, find
 from transfer.core.params import Duplicates
 from transfer.core.spec import Conversion
+from transfer.dataset import duplicates
 from transfer.dataset.decode import decode
 from transfer.dataset.duplicates import Same, _close_pairs, find_same, perceptual_hashes
 
@@ -162,11 +163,15 @@ HASHES = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40)
 
 
 @settings(max_examples=100, deadline=None)
-@given(HASHES, st.integers(0, 16), st.data())
-def test_all_close_pairs_are_found_and_no_others(values: list[int], distance: int, data: st.DataObject) -> None:
+@given(HASHES, st.integers(0, 16), st.sampled_from([0, 1000]), st.data())
+def test_all_close_pairs_are_found_and_no_others(
+    values: list[int], distance: int, many: int, data: st.DataObject
+) -> None:
     near = [value ^ (1 << data.draw(st.integers(0, 63))) for value in values[:10]]
     hashes: NDArray[np.uint64] = np.array(values + near, np.uint64)
-    found = {tuple(sorted(pair)) for pairs in _close_pairs(hashes, distance) for pair in pairs.tolist()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "MANY", many)
+        found = {tuple(sorted(pair)) for pairs in _close_pairs(hashes, distance) for pair in pairs.tolist()}
     expected = {
         (i, j)
         for j in range(len(hashes))

@@ -27,6 +27,8 @@ def test_an_image_that_could_not_be_decoded_is_like_no_other() -> None:
     marked = mark_same(labels, ["0.png", "2.png"], Same(np.array([0, 1]), np.array([0, 0])))
     assert marked["same"].tolist() == [0, -2, 0]
     assert marked["identical"].tolist() == [0, -2, 1]
+    assert marked["place"].tolist() == [0, -1, 1]
+    assert mark_same(labels, [], Same(np.array([], int), np.array([], int)))["same"].tolist() == [-1, -2, -3]
 
 
 def test_groups_that_share_an_image_become_one() -> None:
