@@ -19,7 +19,7 @@ EXPANDED = 2
 """A place with more than so many times the channels of the narrowest of its resolution lies inside a block."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself
 class Place:
     """A place to cut, just below a kernel or below branches.
 
