@@ -216,8 +216,8 @@ class Dask:
 class Params:
     """All of params.yaml. Where that says auto, `image_size` and `weights` are those of the backbone.
 
-    `runner` and `dask` say where preprocess, embed and evaluate compute, and change nothing that these write: so no stage
-    declares them in dvc.yaml, and a change runs nothing again.
+    `runner` and `dask` say where preprocess, embed and evaluate compute, and change nothing that these write: so no
+    stage declares them in dvc.yaml, and a change runs nothing again.
     """
 
     dataset: Annotated[Str, Field(min_length=1)]
