@@ -128,14 +128,17 @@ def _require_same(settings: dict[str, Any], folder: Path) -> None:
     try:
         before = read_json(folder / MANIFEST)["settings"]
     except FileNotFoundError:
-        if (folder / SHARDS).exists():
-            raise UserError(f"{folder}: holds {SHARDS}, but no {MANIFEST}; remove it, or give another --out") from None
+        others = (path.name for path in folder.iterdir() if path.name != IMAGES and not path.name.startswith("."))
+        if (other := next(others, None)) is not None:
+            raise UserError(
+                f"{folder}: has {other}, but no {MANIFEST} of earlier predictions; give another --out, or empty it"
+            ) from None
         return
     for name, value in settings.items():
         if before.get(name) != value:
             raise UserError(
-                f"{folder}: it was begun with {name} {before.get(name)}, now it is {value}; go on as it was begun, "
-                "give another --out, or remove the folder to predict all again"
+                f"{folder}: begun with {name} {before.get(name)}, now {value}; use the same again, give another --out, "
+                "or remove the folder to predict all again"
             )
 
 
@@ -171,9 +174,10 @@ def run(given: argparse.Namespace) -> int:
         unreadable = _unreadable(folder)
         done = [f"{SHARDS}/{work.place(shard).name}" for shard in shards if work.place(shard).exists()]
         write_json({**manifest, "unreadable": unreadable, "done": done}, folder / MANIFEST)
-    for left in folder.glob("*/.*"):  # by a process that was killed
+    for left in (*folder.glob(f"{SHARDS}/.*"), *folder.glob(f"{UNREADABLE}/.*")):  # by a process that was killed
         left.unlink(missing_ok=True)
-    print(f"wrote  {folder}: {total} images in {len(shards)} shards, of which {len(shards) - len(missing)} were there")
+    there = f", {len(shards) - len(missing)} of them already there" if len(missing) < len(shards) else ""
+    print(f"wrote  {folder}: {total} images in {len(shards)} shards{there}")
     if unreadable:
         sys.stderr.write(f"could not be read: {unreadable} of {total} images, listed in {folder / UNREADABLE}\n")
     return SOME_BAD if unreadable else 0

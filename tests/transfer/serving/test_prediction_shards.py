@@ -70,7 +70,7 @@ def _written(folder: Path) -> dict[str, bytes]:
 
 def test_shards_hold_what_predict_prints_of_their_images(run: Run, exported: Exported) -> None:
     status, out, _ = run("pictures", "--out", "out", "--shard", "3", "--csv")
-    assert (status, out) == (0, "wrote  out: 7 images in 3 shards, of which 0 were there\n")
+    assert (status, out) == (0, "wrote  out: 7 images in 3 shards\n")
     found = []
     for number, count in enumerate((3, 3, 1)):
         head, *rows = _rows(Path(f"out/shards/{number:05}.csv"))
@@ -130,13 +130,29 @@ def test_run_again_it_goes_on_with_what_is_missing(run: Run, pictures: Path) -> 
     Path("out/shards/00001.csv").unlink()
     stays = Path("out/shards/00000.csv").stat().st_mtime_ns
     status, out, _ = run("pictures", "--out", "out", "--shard", "3")
-    assert (status, out) == (3, "wrote  out: 8 images in 3 shards, of which 2 were there\n")
+    assert (status, out) == (3, "wrote  out: 8 images in 3 shards, 2 of them already there\n")
     assert _written(Path("out")) == before
     assert Path("out/shards/00000.csv").stat().st_mtime_ns == stays
     shutil.copy(pictures / "a.png", pictures / "c.png")
     Path("out/shards/00000.csv").unlink()
     assert run("pictures", "--out", "out", "--shard", "3")[0] == 0
     assert list(Path("out/unreadable").iterdir()) == []
+
+
+def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(run: Run) -> None:
+    hidden = Path("mine/notes/.draft")
+    hidden.parent.mkdir(parents=True)
+    hidden.write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match=r"^mine: has notes, but no manifest.json of earlier predictions; give another"):
+        run("pictures", "--out", "mine")
+    assert [path for path in Path("mine").rglob("*") if path.is_file()] == [hidden]
+    hidden.unlink()
+    hidden.parent.rmdir()
+    assert run("pictures", "--out", "mine")[0] == 0
+    hidden.parent.mkdir()
+    hidden.write_text("mine", encoding="utf-8")
+    assert run("pictures", "--out", "mine")[0] == 0
+    assert hidden.exists()
 
 
 def test_what_changed_is_an_error_and_leaves_all_as_it_was(run: Run, pictures: Path, exported_grey: Exported) -> None:
@@ -147,20 +163,20 @@ def test_what_changed_is_an_error_and_leaves_all_as_it_was(run: Run, pictures: P
         (
             lambda: (pictures / "g.png").write_bytes(image),
             {},
-            "images 7, now it is 8; go on as it was begun, give anot",
+            "images 7, now 8; use the same again, give another --out",
         ),
         (lambda: (pictures / "g.png").replace(pictures / "a.png"), {"model": exported_grey.folder}, "model_sha256 "),
     ):
         change()
-        with pytest.raises(UserError, match=f"^out: it was begun with {said}"):
+        with pytest.raises(UserError, match=f"^out: begun with {said}"):
             run("pictures", "--out", "out", "--shard", "3", **model)
         assert _written(Path("out")) == before
     (pictures / "a.png").rename(pictures / "aa.png")
-    with pytest.raises(UserError, match=r"begun with images_sha256 \w{64}, now it is \w{64}; "):
+    with pytest.raises(UserError, match=r"begun with images_sha256 \w{64}, now \w{64}; "):
         run("pictures", "--out", "out", "--shard", "3")
     (pictures / "aa.png").rename(pictures / "a.png")
     with pytest.raises(
-        UserError, match=r"begun with shard 3, now it is 4; .*, or remove the folder to predict all again$"
+        UserError, match=r"begun with shard 3, now 4; .*, or remove the folder to predict all again$"
     ):
         run("pictures", "--out", "out", "--shard", "4")
     Path("out/manifest.json").unlink()
