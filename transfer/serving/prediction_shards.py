@@ -129,7 +129,7 @@ def _require_same(settings: dict[str, Any], folder: Path) -> None:
         before = read_json(folder / MANIFEST)["settings"]
     except FileNotFoundError:
         others = (path.name for path in folder.iterdir() if path.name != IMAGES and not path.name.startswith("."))
-        if (other := next(others, None)) is not None:
+        if other := min(others, default=""):
             raise UserError(
                 f"{folder}: has {other}, but no {MANIFEST} of earlier predictions; give another --out, or empty it"
             ) from None
