@@ -73,7 +73,7 @@ def test_the_params_of_a_seed_are_valid(tmp_path: Path, smoke: bool, scale: floa
     read = read_strictly(tmp_path / "params.yaml")
     assert (read.seed, read.backbone, read.weights) == (3, "efficientnet_lite0", "packaged")
     assert (read.image_size, read.max_images) == ((96, 64) if smoke else (224, REAL["max_images"]))
-    assert read.finetune.epochs == (2 if scale == 0.1 else REAL["finetune"]["epochs"] if scale == 1 else 1)
+    assert read.finetune.epochs == {1.0: "auto", 0.1: 2, 0.01: 3}[scale]
 
 
 def test_by_default_the_pipeline_is_that_of_params_yaml_but_for_the_seed() -> None:
