@@ -45,16 +45,17 @@ def run_way(clone: Path, way: str, epochs: int | None) -> dict[str, object]:
     finetune = set_way(clone, way, epochs)
     for stage in MEASURED_ANEW:
         subprocess.run(["dvc", "repro", "-s", "-f", stage], cwd=clone, check=True, stdout=sys.stderr)
-    training = read_json(clone / "metrics/cost/train-finetuned.json")
+    cost = read_json(clone / "metrics/cost/train-finetuned.json")
+    trained = read_json(clone / "metrics/train/finetuned.json")
     scores = read_json(clone / "metrics/evaluate/finetuned.json")
     stored = [file for file in (clone / "data/activations/finetune").rglob("*") if file.is_file()]
     return {
         **WAYS[way],
-        "epochs": finetune["epochs"],
+        "epochs": trained["epochs"],  # params.yaml may say auto
         "augmentation": finetune["augmentation"] if finetune["augment"] == "on_the_fly" else None,
-        "best_epoch": read_json(clone / "metrics/train/finetuned.json")["best_epoch"],
-        "seconds_per_epoch": training["seconds_per_epoch"],
-        "training_seconds": training["seconds"],
+        "best_epoch": trained["best_epoch"],
+        "seconds_per_epoch": cost["seconds_per_epoch"],
+        "training_seconds": cost["seconds"],
         "embed_seconds": read_json(clone / "metrics/cost/embed.json")["seconds"],
         "cached_bytes": sum(file.stat().st_size for file in stored),
         "val_accuracy": scores["val_accuracy"],
