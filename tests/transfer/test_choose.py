@@ -56,7 +56,8 @@ def test_it_judges_on_the_training_images_alone(preprocessed: Path, capsys: pyte
     assert list(table["accuracy"]) == list(table["accuracy_low"]) == [1.0, 1.0]
     assert (table["log_loss"] < 0.1).all()
     assert (table["image_size"] == 32).all()
-    assert Image.open("plots/choose.png").size == (800, 450)
+    with Image.open("plots/choose.png") as picture:
+        assert picture.size == (800, 450)
 
 
 def test_a_second_call_computes_only_what_is_new(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,8 +140,8 @@ def test_what_is_shown_and_how_to_go_on(project: Path) -> None:
     file = yaml.safe_dump(SMALL | {"weights": "packaged"})
     Path("params.yaml").write_text(file, encoding="utf-8")
     assert advice(judged, pairs) == [
-        "to go on with the best: dvc exp run -S backbone=vgg16 -S weights=auto -S finetune.cut=auto",
-        "cheaper, and not shown to be worse: dvc exp run -S backbone=resnet50 -S weights=auto -S finetune.cut=auto",
+        "to go on with the best: dvc exp run -S backbone=vgg16 -S finetune.cut=auto -S weights=auto",
+        "cheaper, and not shown to be worse: dvc exp run -S backbone=resnet50 -S finetune.cut=auto -S weights=auto",
     ]
     assert advice({"efficientnet_lite0": judged["efficientnet_lite0"]}, []) == [
         "to go on with the best: dvc exp run -S backbone=efficientnet_lite0"

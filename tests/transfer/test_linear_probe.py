@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tests.conftest import ROOT, SMALL, RunStage
+from tests.conftest import SMALL, RunStage
 from transfer.core.errors import UserError
 from transfer.core.params import Params
 from transfer.core.spec import Spec
@@ -75,10 +74,8 @@ def test_other_images_are_neither_read_nor_part_of_the_hash(preprocessed: Path) 
 
 def test_copies_and_the_groups_of_the_dataset_are_one(preprocessed: Path) -> None:
     names = list(_read().groups)
-    copies = pd.DataFrame(
-        {"same": [names[0]] * 2, "identical": names[:2], "image": names[:2], "label": "", "split": ""}
-    )
-    copies.to_csv("data/duplicates.csv", index=False)
+    rows = {"same": [names[0]] * 2, "identical": names[:2], "image": names[:2], "label": "blue", "split": "train"}
+    pd.DataFrame(rows).to_csv("data/duplicates.csv", index=False)
     labels = pd.read_csv("data/raw/labels.csv", keep_default_na=False)
     labels.loc[labels["image"].isin(names[1:3]), "group"] = "mine"
     labels.to_csv("data/raw/labels.csv", index=False)
@@ -147,7 +144,7 @@ def test_features_are_computed_once_for_the_same_weights_size_and_pooling(
     again, was_there = cached_features(_params(lr=0.5), images, folder)
     assert was_there
     np.testing.assert_array_equal(again.values, first.values)
-    assert replace(again, values=first.values) == first
+    assert vars(again) | {"values": 0} == vars(first) | {"values": 0}
     changes: tuple[dict[str, object], ...] = (
         {"image_size": 48},
         {"weights": "none"},
@@ -194,11 +191,3 @@ def test_trained_weights_beat_random_ones(backbone: str, tmp_path: Path) -> None
     assert right["packaged"].mean() > 0.9
     assert pair.low > 0.2
     assert pair.p_holm < 1e-6
-
-
-def test_the_test_split_is_not_named() -> None:
-    """Neither file opens the records, nor anything of the test split."""
-    for name in ("choose", "linear_probe"):
-        source = (ROOT / f"transfer/{name}.py").read_text(encoding="utf-8")
-        assert "records/test" not in source
-        assert "read_records" not in source
