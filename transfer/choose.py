@@ -34,6 +34,7 @@ SPLITS, DUPLICATES = Path("data/splits.csv"), Path("data/duplicates.csv")
 CACHE = Path(".dvc/tmp/choose")
 TABLE, PICTURE = Path("plots/choose.csv"), Path("plots/choose.png")
 BLUE, GREY = "#3b6ea5", "#999999"
+CHEAPER = 0.9  # of the best one's cost, at most: timings differ by some percent
 WIDE = 10  # times the least cost: where a picture of costs is logarithmic
 HERE = ("packaged, installed", "imagenet, downloaded")
 """What `at_hand` says of weights that are on this machine."""
@@ -187,10 +188,12 @@ def verdict(pair: Comparison) -> str:
 def advice(judged: dict[str, Judged], pairs: list[Comparison]) -> list[str]:
     """Say how to go on: with the best, or with a cheaper one that is not shown to be worse, if there is any."""
     best = next(iter(judged))
-    equal = [best, *(pair.first for pair in pairs if pair.p_holm >= SIGNIFICANCE)]
-    cheapest = min(equal, key=lambda name: judged[name].features.image_seconds)
     said = [f"to go on with the best: {_command(best)}"]
-    return said if cheapest == best else [*said, f"cheaper, and not shown to be worse: {_command(cheapest)}"]
+    costs = {name: of.features.image_seconds for name, of in judged.items()}
+    equal = [pair.first for pair in pairs if pair.p_holm >= SIGNIFICANCE and costs[pair.first] < CHEAPER * costs[best]]
+    if equal:
+        said.append(f"cheaper, and not shown to be worse: {_command(min(equal, key=lambda name: costs[name]))}")
+    return said
 
 
 def _command(name: str) -> str:

@@ -164,7 +164,7 @@ def _letters(each: int, size: int) -> Iterator[tuple[str, Image.Image]]:
     random = np.random.default_rng(0)
     for name in (f"{letter}/{i:03}.png" for letter in "ABC" for i in range(each)):
         image = Image.new("L", (size, size))
-        font = ImageFont.load_default(random.integers(24, 44))
+        font = ImageFont.load_default(float(random.integers(24, 44)))
         ImageDraw.Draw(image).text((size / 2, size / 2), name[0], fill=255, font=font, anchor="mm")
         moved = image.rotate(random.uniform(-40, 40), translate=tuple(random.integers(-10, 11, 2).tolist()))
         pixels = np.asarray(moved) * random.uniform(0.4, 0.8) + random.normal(60, 30, (size, size))
