@@ -20,7 +20,7 @@ from transfer.command_line import make_parser
 from transfer.core.cuts import CUTS, FACTS, KERAS
 from transfer.core.files import read_json
 from transfer.core.params import WEIGHTS, Format, Params
-from transfer.evaluation.markdown import markdown_table
+from transfer.evaluation.markdown import interval, markdown_table
 from transfer.export.formats import FORMATS
 from transfer.export.table import exported_markdown
 from transfer.results.performance import MODELS
@@ -159,6 +159,21 @@ def _keras_backbones(_: Path) -> str:
                     "auto": f"`{facts.default}`",
                 }
             )
+    return markdown_table(rows)
+
+
+def _choose(root: Path) -> str:
+    """What `transfer choose` wrote on the solar cells, less its times: other programs ran beside it."""
+    rows = [
+        {
+            "backbone": f"`{row['backbone']}`",
+            "size": f"{row['image_size']} px",
+            "accuracy (95 % interval)": interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"]),
+            "log loss": f"{row['log_loss']:.3f}",
+            "parameters": f"{row['parameters']:,}",
+        }
+        for row in pd.read_csv(root / "benchmarks/results/choose.csv").to_dict("records")
+    ]
     return markdown_table(rows)
 
 
@@ -603,6 +618,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "preprocess": _measured("preprocess", _preprocess),
     "backbones": _backbones,
     "keras-backbones": _keras_backbones,
+    "choose": _choose,
     "matrix": _measured("matrix", matrix_markdown),
     "augment": _measured("augment", _augment),
     "sweep": _measured("sweep", _sweep),

@@ -47,7 +47,7 @@ def make_parser(program: str = PROGRAM) -> tuple[argparse.ArgumentParser, dict[s
     version = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"]
     parser.add_argument("--version", action="version", version=f"transfer {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    prepare, use = (_init, _check, _backbones), (_predict, _explain, _serve)
+    prepare, use = (_init, _check, _backbones, _choose), (_predict, _explain, _serve)
     for add in (*prepare, _run, _preset, _report, *use, _share, _repair, _completion):
         add(commands)
     return parser, commands.choices
@@ -137,6 +137,25 @@ def _backbones(commands: Commands) -> None:
     )
     words = "list only names with this in them, in any case, such as resnet; * stands for anything"
     parser.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help=words)
+
+
+def _choose(commands: Commands) -> None:
+    def action(given: argparse.Namespace) -> None:
+        from transfer import choose
+
+        choose.main(given.names)
+
+    parser = _add(
+        commands,
+        "choose",
+        action,
+        help="compare backbones on the training images",
+        description="Runs each backbone, frozen, over the training images, cross-validates a logistic regression on "
+        "its features, and prints which is best, how surely, and at what cost. Writes plots/choose.csv and "
+        "plots/choose.png. Needs the output of `dvc repro preprocess`; never opens the test split.",
+    )
+    words = "backbones, as in params.yaml; their weights are downloaded if need be (default: those with weights here)"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=words)
 
 
 def _run(commands: Commands) -> None:

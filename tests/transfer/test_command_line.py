@@ -16,7 +16,7 @@ from transfer.core.errors import UserError
 from transfer.serving.arguments import SOME_BAD
 
 COMMANDS = (
-    *("init", "check", "backbones", "run", "preset", "report"),
+    *("init", "check", "backbones", "choose", "run", "preset", "report"),
     *("predict", "explain", "serve", "share", "repair", "completion"),
 )
 
