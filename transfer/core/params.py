@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, mod
 from pydantic.dataclasses import dataclass
 
 from transfer.core.cards import Symmetry
-from transfer.core.cuts import CUTS, FACTS, FOLDERS, HUB, KERAS, SOURCE, follow_backbone
+from transfer.core.cuts import CUTS, FACTS, FOLDERS, HUB, KERAS, SOURCE, follow_backbone, read_hub_presets
 from transfer.core.strict import STRICT, Float, Int, Sha256, Str, load_yaml, validate
 
 Positive = Annotated[Float, Field(gt=0)]
@@ -254,7 +254,9 @@ class Params:
 
     @model_validator(mode="after")
     def _known_names(self) -> "Params":
-        if SOURCE.fullmatch(self.backbone):
+        if SOURCE.fullmatch(self.backbone) and (
+            not self.backbone.startswith(HUB) or self.backbone in read_hub_presets()
+        ):
             return self  # whose cuts and sizes are not known before it is loaded
         if self.backbone not in FACTS:
             raise ValueError(_unknown_backbone(self.backbone))
@@ -269,9 +271,9 @@ class Params:
 
 
 def _unknown_backbone(name: str) -> str:
-    """Say which backbones there are: of those of Keras only one that is meant, as they are many."""
-    folded = {known.lower(): known for known in FACTS if known.startswith(KERAS)}
-    close = difflib.get_close_matches(name.lower(), folded, n=1) if name.lower().startswith(KERAS) else []
+    """Say which backbones there are: of those of Keras and KerasHub only one that is meant, as they are many."""
+    folded = {known.lower(): known for known in (*FACTS, *read_hub_presets()) if known.startswith((KERAS, HUB))}
+    close = difflib.get_close_matches(name.lower(), folded, n=1) if name.lower().startswith((KERAS, HUB)) else []
     meant = f"; did you mean {folded[close[0]]}?" if close else ""
     return (
         f"backbone to be one of {', '.join(CUTS)}, {KERAS}NAME or {HUB}PRESET (python -m transfer backbones lists "

@@ -103,6 +103,13 @@ WRONG = [
     ("backbone: efficientnet_lite0", "backbone: keras:resnet50", ["'keras:resnet50'; did you mean keras:ResNet50?"]),
     (
         "backbone: efficientnet_lite0",
+        "backbone: hub:vit_base_patch16_224",
+        ["did you mean hub:vit_base_patch16_224_imagenet?"],
+    ),
+    ("backbone: efficientnet_lite0", "backbone: data/backbones/../raw", ["data/backbones/NAME, received"]),
+    ("backbone: efficientnet_lite0", "backbone: hf://owner", ["hf://OWNER/NAME", "'hf://owner'"]),
+    (
+        "backbone: efficientnet_lite0",
         "backbone: ResNet50",
         ["keras:NAME or hub:PRESET (python -m transfer backbones lists them)"],
     ),
@@ -277,6 +284,22 @@ def test_what_a_backbone_does_not_take_is_known_without_building_it(
 ) -> None:
     with pytest.raises(UserError, match=said):
         _read(tmp_path, yaml.safe_dump(yaml.safe_load(REAL) | keys))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("hub:vit_base_patch16_384_imagenet", 384),
+        ("hub:dinov2_small", 224),
+        ("hf://timm/resnet18.a1_in1k", 224),
+        ("kaggle://keras/vit/keras/vit_base_patch16_224_imagenet/4", 224),
+        ("data/backbones/mine", 224),
+    ],
+)
+def test_a_source_of_kerashub_can_be_chosen_with_any_cut(tmp_path: Path, name: str, size: int) -> None:
+    text = _replaced("backbone: efficientnet_lite0", f"backbone: {name}").replace("cut: auto", "cut: block7")
+    read = _read(tmp_path, text)
+    assert (read.backbone, read.image_size, read.weights, read.finetune.cut) == (name, size, "preset", "block7")
 
 
 def test_what_is_given_does_not_follow_the_backbone(tmp_path: Path) -> None:
