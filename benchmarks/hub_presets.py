@@ -23,7 +23,7 @@ IN_NAME = re.compile(rf"_r?({'|'.join(map(str, SIZES))})(_|$)")
 IN_WORDS = re.compile(r"(\d{3,4}) ?x ?\d{3,4}")
 
 
-def families() -> list[type]:
+def families() -> list[Any]:
     """Return the backbones of KerasHub that take one image, or one and a text."""
     found = []
     for name in dir(keras_hub.models):

@@ -59,9 +59,8 @@ class Inference(layers.Layer):
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return self.inner(x, training=False)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        shape: tuple[int | None, ...] = self.inner.compute_output_shape(input_shape)
-        return shape
+    def compute_output_spec(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return self.inner.compute_output_spec(x)
 
 
 def _can_fuse(convolution: layers.Layer, normalisation: layers.BatchNormalization) -> bool:

@@ -103,8 +103,8 @@ WRONG = [
     ("backbone: efficientnet_lite0", "backbone: keras:resnet50", ["'keras:resnet50'; did you mean keras:ResNet50?"]),
     (
         "backbone: efficientnet_lite0",
-        "backbone: hub:vit_base_patch16_224",
-        ["did you mean hub:vit_base_patch16_224_imagenet?"],
+        "backbone: hub:dinov2_tiny",
+        ["did you mean hub:dinov2_giant?"],
     ),
     ("backbone: efficientnet_lite0", "backbone: data/backbones/../raw", ["data/backbones/NAME, received"]),
     ("backbone: efficientnet_lite0", "backbone: hf://owner", ["hf://OWNER/NAME", "'hf://owner'"]),

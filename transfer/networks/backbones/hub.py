@@ -28,6 +28,8 @@ TOWERS = ("vision_encoder", "image_encoder")
 """What a network for more than images, or for segmentation or detection, calls the part that sees the image."""
 CLASS_TOKENS = ("class_token", "cls_token", "class_embedding")
 """Names of the variable that begins the token that a classifier reads."""
+PREPROCESSOR = (("image_mean", np.zeros(3)), ("image_std", np.ones(3)))
+"""Keys of Transformers' preprocessor_config.json, and what they are where it does not normalise."""
 CLOSE = 1e-4  # of the largest activation
 
 
@@ -75,10 +77,20 @@ def _load(source: str, trained: bool) -> tuple[keras.Model, NDArray[np.float64],
     for tower in TOWERS:
         network = getattr(network, tower, network)
     converter = keras_hub.layers.ImageConverter.from_preset(source)
-    if converter is None:
-        raise ValueError("nothing there says how pixels are scaled (no preprocessor_config.json or pretrained_cfg)")
-    scale, offset = (np.broadcast_to(value, 3) for value in (converter.scale or 1.0, converter.offset or 0.0))
-    return network, 255.0 * scale, offset * 1.0
+    pixels = (converter.scale or 1.0, converter.offset or 0.0) if converter is not None else _preprocessor(source)
+    scale, offset = (np.broadcast_to(np.asarray(value, np.float64), 3) for value in pixels)
+    return network, 255.0 * scale, offset
+
+
+def _preprocessor(source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scale and offset of pixels in 0–255 from Transformers' file, where KerasHub makes no converter of it."""
+    from keras_hub.src.utils.preset_utils import load_json
+
+    config = load_json(source, "preprocessor_config.json")
+    rescale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
+    normalised = config.get("do_normalize", True)
+    mean, deviation = (np.array(config[key]) if normalised else other for key, other in PREPROCESSOR)
+    return rescale / deviation, -mean / deviation
 
 
 def _serialised(network: keras.Model, image_size: int) -> dict[str, Any]:
