@@ -10,6 +10,7 @@ Results: benchmarks/results/backbones.json; families that are not named keep wha
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -73,7 +74,7 @@ def _openvino(model: keras.Model) -> NDArray[np.float32]:
     return np.concatenate(list(make_engine(model, "openvino").run([IMAGES])))
 
 
-def _attempt(work: Callable[[], float]) -> Any:
+def _attempt(work: Callable[[], object]) -> Any:
     """Return a figure, or why there is none."""
     try:
         return work()
@@ -113,7 +114,7 @@ def main() -> None:
         raise UserError(f"expected families, of {', '.join(FAMILIES)}, received {', '.join(unknown)}")
     results: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"image_size": SIZE, "families": {}}
     for family in wanted:
-        results["families"][family] = _attempt(lambda family=family: measure(family))
+        results["families"][family] = _attempt(partial(measure, family))
         print(family, results["families"][family], flush=True)
         results["families"] = {name: results["families"][name] for name in FAMILIES if name in results["families"]}
         write_json(results, RESULTS)

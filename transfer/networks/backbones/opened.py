@@ -43,6 +43,20 @@ def _give_tensors_only(block: layers.Layer) -> None:
     block.call = with_zeros
 
 
+class _Shaped(layers.Layer):
+    """Activations as they come, of a shape (n, …) that the layer below gives wrongly: SigLIP counts one too many."""
+
+    def __init__(self, shape: tuple[int, ...], name: str) -> None:
+        super().__init__(name=name)
+        self.given = shape
+
+    def call(self, x: Any) -> Any:
+        return x
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], *self.given)
+
+
 class _Opening:
     """Calls each layer of a network once more on new tensors, as `keras.models.clone_model` asks for it, and opens it.
 
@@ -64,6 +78,9 @@ class _Opening:
         result = layer(*inputs, **options)
         if all(None not in tensor.shape for tensor in tree.flatten(result)):  # of no image: the same for all of them
             return layer(*tree.map_structure(_zeros, inputs), **options)
+        if isinstance(result, keras.KerasTensor) and len(result.shape) == 3 and len(inputs[0].shape) == 4:
+            shape = tuple(layer(_zeros(inputs[0]), **options).shape[1:])
+            return result if shape == tuple(result.shape[1:]) else _Shaped(shape, name=f"{layer.name}_shaped")(result)
         return result
 
     def _opened(self, layer: layers.Layer, *inputs: Any, **options: Any) -> Any:
@@ -84,7 +101,9 @@ def opened(network: keras.Model) -> keras.Model:
     It shares its variables, and gives what it gave.
     """
     call = _Opening()
-    while any(call.hides(layer) for layer in network.operations):
+    hidden = True
+    while hidden:  # the last time nothing is: then all layers have been called one by one
+        hidden = any(call.hides(layer) for layer in network.operations)
         entry = keras.Input(network.input.shape[1:], name=network.input.name)
         copy = keras.models.clone_model(network, entry, clone_function=lambda layer: layer, call_function=call)
         network = keras.Model(copy.input, copy.output, name=network.name)
