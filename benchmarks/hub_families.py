@@ -115,7 +115,7 @@ FAMILIES: dict[str, Callable[[], keras.Model]] = {
     "VGG": lambda: hub.VGGBackbone([2, 2, 2], [8, 16, 16], image_shape=SHAPE),
     "ViT": lambda: hub.ViTBackbone(SHAPE, 16, mlp_dim=32, **TOKENS),
     "Xception": lambda: hub.XceptionBackbone(
-        [[8, 16], [16, 16], [16, 16, 24], [24, 24]], [False, True, True, False], image_shape=SHAPE
+        [[8, 16], [16, 24], [24, 24, 24], [24, 32], [32, 32]], [False, True, False, True, False], image_shape=SHAPE
     ),
 }  # fmt: skip
 """By the names in transfer/core/hub_presets.csv."""

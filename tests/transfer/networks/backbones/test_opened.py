@@ -96,8 +96,11 @@ def test_blocks_come_out_and_what_is_the_same_for_all_images_is_a_constant() -> 
     assert not [layer for layer in model.layers if isinstance(layer, Positions)]
     expected = closed(PIXELS)
     np.testing.assert_array_equal(model(PIXELS), expected)
-    above = keras.Model(blocks[1].input, model.output)  # needs nothing of the pixels any more
-    below = keras.Model(model.input, blocks[0].output[0])
+    (between,) = (
+        node.outputs[0] for nodes in model._nodes_by_depth.values() for node in nodes if node.operation is blocks[0]
+    )
+    above = keras.Model(between, model.output)  # needs nothing of the pixels any more
+    below = keras.Model(model.input, between)
     np.testing.assert_array_equal(above(below(PIXELS)), expected)
 
 
