@@ -39,7 +39,7 @@ define pipeline
 endef
 
 # Benchmarks, by their modules in benchmarks/; what they need beyond $(VENV)/run, and options that they always get.
-BENCHES := speed preprocess load dask predict serving exports augment matrix seeds sweep learning_curve peers kills
+BENCHES := backbones speed preprocess load dask predict serving exports augment matrix seeds sweep learning_curve peers kills
 needs_dask := $(VENV)/dask
 needs_serving := $(VENV)/serve
 needs_peers := $(VENV)/test $(PEERS_VENV)/run

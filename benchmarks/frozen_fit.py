@@ -101,7 +101,7 @@ def augmentation(views: int) -> keras.Sequential:
 
 def tutorial_model(params: Params, spec: Spec) -> keras.Model:
     """Return the network with frozen backbone: float32 pixels (n, S, S, 3) in 0–1 to logits (n, classes)."""
-    network = build(train_head.architecture_of(params, spec))
+    network = build(train_head.architecture_of(params, spec, params.backbone))
     network.backbone.load_weights(BACKBONE)
     network.backbone.trainable = False
     pixels = keras.Input((spec.image_size, spec.image_size, 3))

@@ -444,6 +444,25 @@ def _export_cell(found: dict[str, Any], kind: Format) -> str:
     return f"{found['mean_difference']:.0e}{', **too far**' if bad else ''}"
 
 
+def hub_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each family of KerasHub: its differences, or what does not work."""
+    rows = [
+        {
+            "family": f"`{name}`",
+            "default cut, of": f"`{found['auto']}`, {len(found['cuts'])}",
+            "features": f"{found['features']:.0e}",
+            "moving averages stay": "yes" if found["moving averages"] == 0 else f"**no**: {found['moving averages']}",
+            **{
+                label: f"{found[key]:.0e}" if isinstance(found[key], float) else f"**no**: {found[key][:60]}…"
+                for key, label in (("openvino", "OpenVINO"), ("onnx", "ONNX"))
+            },
+        }
+        for name, found in results["families"].items()
+        if isinstance(found, dict)
+    ]
+    return markdown_table(rows)
+
+
 def _exported(root: Path) -> str:
     figures, cost = (read_json(root / f"metrics/{name}.json") for name in ("export", "export-cost"))
     return exported_markdown(figures, cost)
@@ -619,6 +638,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "backbones": _backbones,
     "keras-backbones": _keras_backbones,
     "choose": _choose,
+    "hub-backbones": _measured("backbones", hub_markdown),
     "matrix": _measured("matrix", matrix_markdown),
     "augment": _measured("augment", _augment),
     "sweep": _measured("sweep", _sweep),

@@ -3,6 +3,7 @@
 import shutil
 
 from transfer.core.cost import measured
+from transfer.core.cuts import Found
 from transfer.core.declared import reads, writes
 from transfer.core.errors import run
 from transfer.core.files import write_json
@@ -17,6 +18,7 @@ PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
 TRAIN = reads("data/records/train")
 VALIDATION = reads("data/records/validation")
+BACKBONE = reads("models/backbone.json")
 WEIGHTS = reads("models/backbone.weights.h5")
 HEAD = writes("data/activations/head")
 FINETUNE = writes("data/activations/finetune")
@@ -28,18 +30,19 @@ def main() -> None:
     params = read_params(PARAMS)
     finetune = params.finetune
     spec = Spec.read(SPEC)
+    backbone = Found.read(BACKBONE).backbone
     head_views = count_views(params.head.views, spec.symmetry, "head.views")
     finetune_views = count_views(finetune.views, spec.symmetry, "finetune.views")
     plans = {
-        HEAD: make_plan(params.backbone, "top", "cached", head_views),
-        FINETUNE: make_plan(params.backbone, finetune.cut, finetune.augment, finetune_views),
+        HEAD: make_plan(backbone, "top", "cached", head_views),
+        FINETUNE: make_plan(backbone, finetune.cut, finetune.augment, finetune_views),
     }
     for folder in plans:
         shutil.rmtree(folder, ignore_errors=True)
     with measured(COST), make_runner(params.runner, params.dask) as runner:
         for together in in_passes(plans):
             cuts = tuple(plan.cut for plan in together.values())
-            trunk = backbone_trunk(params.backbone, spec.image_size, WEIGHTS, cuts, params.head.pooling)
+            trunk = backbone_trunk(backbone, spec.image_size, WEIGHTS, cuts, params.head.pooling)
             engine = TrunkEngine(trunk, params.engine, TRAIN, spec)
             embed_splits(runner, engine, (TRAIN, VALIDATION), together)
     print(f"read   {TRAIN.parent}: {spec.counts['train']} images to train on, {spec.counts['validation']} to validate")

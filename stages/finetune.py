@@ -7,7 +7,7 @@ from transfer.core.errors import run
 from transfer.core.params import Params, read_params
 from transfer.core.spec import Spec
 from transfer.networks.model_files import ModelFiles, load
-from transfer.networks.network import from_pixels
+from transfer.networks.network import Architecture, from_pixels
 from transfer.networks.seeds import fix_seeds
 from transfer.records.activations import make_plan
 from transfer.records.views import count_views
@@ -58,7 +58,8 @@ def main() -> None:
     spec = Spec.read(SPEC)
     fix_seeds(params.seed)
     views = count_views(finetune.views, spec.symmetry, "finetune.views")
-    plan = make_plan(params.backbone, finetune.cut, finetune.augment, views)
+    backbone = Architecture.read(HEAD_ARCHITECTURE).backbone
+    plan = make_plan(backbone, finetune.cut, finetune.augment, views)
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), METRICS, COST)
     print(f"train on {plan.describe()}")
     with training_on(params.precision):

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from transfer.core.cuts import Found, Named
 from transfer.core.declared import reads, writes
 from transfer.core.errors import run
 from transfer.core.params import Params, read_params
@@ -18,8 +19,9 @@ from transfer.training.strategy import training_on
 PARAMS = reads("params.yaml")
 SPEC = reads("data/records/spec.json")
 ACTIVATIONS = reads("data/activations/head")
-BACKBONE = reads("models/backbone.weights.h5")
-INPUTS = (PARAMS, SPEC, ACTIVATIONS, BACKBONE)
+BACKBONE = reads("models/backbone.json")
+BACKBONE_WEIGHTS = reads("models/backbone.weights.h5")
+INPUTS = (PARAMS, SPEC, ACTIVATIONS, BACKBONE, BACKBONE_WEIGHTS)
 ARCHITECTURE = writes("models/head.json")
 WEIGHTS = writes("models/head.weights.h5")
 PREDICTED = writes("models/head.validation.npy")
@@ -28,12 +30,10 @@ METRICS = writes("metrics/train/head.json")
 COST = writes("metrics/cost/train-head.json")
 
 
-def architecture_of(params: Params, spec: Spec) -> Architecture:
+def architecture_of(params: Params, spec: Spec, backbone: Named) -> Architecture:
     """Describe the network that params.yaml asks for."""
     head = params.head
-    return Architecture(
-        "transfer", spec.image_size, spec.classes, head.units, head.dropout, params.backbone, head.pooling
-    )
+    return Architecture("transfer", spec.image_size, spec.classes, head.units, head.dropout, backbone, head.pooling)
 
 
 def recipe_of(params: Params, images: int) -> Recipe:
@@ -56,8 +56,8 @@ def main() -> None:
     fix_seeds(params.seed)
     outputs = Outputs(ModelFiles(ARCHITECTURE, WEIGHTS, PREDICTED), METRICS, COST)
     with training_on(params.precision):
-        network = build(architecture_of(params, spec))
-        network.backbone.load_weights(BACKBONE)
+        network = build(architecture_of(params, spec, Found.read(BACKBONE).backbone))
+        network.backbone.load_weights(BACKBONE_WEIGHTS)
         batching = Batching(params.labels, params.batch_size, params.seed)
         data = partial(view_batches, ACTIVATIONS, spec.classes, batching)
         recipe = recipe_of(params, spec.counts["train"])

@@ -1,13 +1,16 @@
-"""Fetch the pre-trained weights of the backbone into models/backbone.weights.h5."""
+"""Fetch the backbone with its pre-trained weights into models/backbone.json and models/backbone.weights.h5."""
 
+from transfer.core.cuts import Found
 from transfer.core.declared import reads, writes
 from transfer.core.errors import run
 from transfer.core.params import read_params
-from transfer.networks.backbones.registry import pretrained
+from transfer.networks.backbones.registry import fetch
 from transfer.networks.backbones.weights import save_weights
 from transfer.networks.seeds import fix_seeds
 
 PARAMS = reads("params.yaml")
+FOLDERS = reads("data/backbones")
+BACKBONE = writes("models/backbone.json")
 WEIGHTS = writes("models/backbone.weights.h5")
 
 
@@ -15,10 +18,11 @@ def main() -> None:
     """Check the file of weights, or draw random ones, and write them as Keras weights."""
     params = read_params(PARAMS)
     fix_seeds(params.seed)
-    model, origin = pretrained(params.backbone, params.weights, params.image_size, params.seed)
+    backbone, model, origin = fetch(params.backbone, params.weights, params.image_size, params.seed, FOLDERS)
     save_weights(model, WEIGHTS)
+    Found(backbone).write(BACKBONE)
     print(f"read   {origin.source}")
-    print(f"wrote  {WEIGHTS}: {params.backbone}, {model.count_params():,} parameters")
+    print(f"wrote  {WEIGHTS}: {params.backbone}, {model.count_params():,} parameters, {params.image_size} px")
     print(f"       licence: {origin.licence}")
 
 

@@ -13,7 +13,7 @@ from shutil import disk_usage
 from tempfile import TemporaryDirectory
 
 from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card, resolve_symmetry
-from transfer.core.cuts import FACTS
+from transfer.core.cuts import FACTS, known_backbone, resolve_cut
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
@@ -30,6 +30,7 @@ from transfer.training.targets import require_class_weights, require_soft_labels
 from transfer.workers.dask_runner import require_dask
 
 PARAMS = Path("params.yaml")
+BACKBONE = Path("models/backbone.json")
 
 
 def check(params: Params) -> list[str]:
@@ -44,6 +45,8 @@ def check(params: Params) -> list[str]:
     if params.runner == "dask":
         require_dask()
     require_weights(params.backbone, params.weights)
+    if (backbone := known_backbone(params.backbone, BACKBONE)) is not None:
+        resolve_cut(backbone, params.finetune.cut)
     require_packages(params.export.formats)
     card, place = read_card(Path(params.dataset))
     counts = _inside(place) if card.source is None and place.is_file() else card
@@ -70,8 +73,11 @@ def _tight(params: Params, symmetry: str, channels: int, files: list[Path]) -> l
     That is an upper bound: all images are taken to be trained on. It counts data/raw, the records, which stand there
     twice for a while, and the activations at the default cut; of another cut, which may be lower, those of the pixels.
     What DVC keeps is linked, and takes no room of its own. It asks for the size of every file, which in a huge folder
-    takes a while, but little beside the run itself.
+    takes a while, but little beside the run itself. Nothing is said of a backbone that KerasHub loads, as its
+    activations are not known.
     """
+    if params.backbone not in FACTS:
+        return []
     sizes = [file.stat().st_size for file in files]
     tuned, size, images = params.finetune, params.image_size, min(len(sizes), params.max_images or len(sizes))
     plan = make_plan(params.backbone, tuned.cut, tuned.augment, count_views(tuned.views, symmetry, "finetune.views"))

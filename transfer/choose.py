@@ -23,7 +23,7 @@ from transfer.core.strict import load_yaml, validate
 from transfer.evaluation.markdown import interval, p_value
 from transfer.evaluation.pictures import save
 from transfer.linear_probe import Features, TrainingImages, cached_features, cross_validate, read_training_images
-from transfer.networks.backbones.available import at_hand
+from transfer.networks.backbones.available import at_hand, folders_here
 from transfer.overrides import differences, merged
 from transfer.results.performance import SIGNIFICANCE
 from transfer.results.statistics import Comparison, compare_pairs, mean_interval
@@ -51,15 +51,15 @@ class Judged:
 
 
 def names_here() -> list[str]:
-    """Return the backbones whose weights are on this machine; of two names for one network, the first.
+    """Return the backbones whose weights are on this machine, folders too; of two names for one network, the first.
 
     Raises:
         UserError: there is none.
     """
     names = {FACTS[name].url or name: name for name in reversed(FACTS) if at_hand(name) in HERE}
-    if not names:
+    if not names and not folders_here():
         raise UserError("no backbone has its weights on this machine; name some, which will be downloaded")
-    return list(reversed(names.values()))
+    return [*reversed(names.values()), *folders_here()]
 
 
 def with_backbone(given: dict[str, Any], name: str) -> dict[str, Any]:

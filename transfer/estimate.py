@@ -20,9 +20,10 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
 from dvc.stage import Stage
 
-from transfer.check import PARAMS, local_folder, read_classes
+from transfer.check import BACKBONE, PARAMS, local_folder, read_classes
 from transfer.core.cards import Card, read_card, resolve_symmetry
 from transfer.core.cost import peak_memory
+from transfer.core.cuts import Named, known_backbone
 from transfer.core.params import Params, Split, read_params
 from transfer.core.spec import Conversion
 from transfer.dataset.decode import BadImageError, decode
@@ -171,9 +172,15 @@ def _views(params: Params, card: Card, section: str) -> int:
     return count_views(getattr(params, section).views, symmetry, f"{section}.views")
 
 
+def _backbone(params: Params) -> Named:
+    backbone = known_backbone(params.backbone, BACKBONE)
+    assert backbone is not None, "main ends before, where it is not known"
+    return backbone
+
+
 def _plan(params: Params, card: Card) -> Plan:
     tuned = params.finetune
-    return make_plan(params.backbone, tuned.cut, tuned.augment, _views(params, card, "finetune"))
+    return make_plan(_backbone(params), tuned.cut, tuned.augment, _views(params, card, "finetune"))
 
 
 def measure(params: Params, card: Card, classes: tuple[str, ...], files: Sequence[Path]) -> Rates:
@@ -212,7 +219,7 @@ def measure(params: Params, card: Card, classes: tuple[str, ...], files: Sequenc
 def _network(params: Params, card: Card, classes: tuple[str, ...]) -> Network:
     head = params.head
     architecture = Architecture(
-        "transfer", params.image_size, classes, head.units, head.dropout, params.backbone, head.pooling
+        "transfer", params.image_size, classes, head.units, head.dropout, _backbone(params), head.pooling
     )
     return build(architecture, _plan(params, card).cut)
 
@@ -306,6 +313,9 @@ def main(dataset: str | None = None) -> None:
     stale = stale_stages() if dataset is None else None
     if stale == set():
         print("check: all stages are up to date")
+        return
+    if known_backbone(params.backbone, BACKBONE) is None:
+        print("check: time, disk and memory cannot be estimated before the stage weights has loaded the backbone")
         return
     card, place = read_card(Path(dataset or params.dataset))
     if (folder := local_folder(card, place)) is None:

@@ -4,6 +4,7 @@ Only training images are read: no other is decoded, and neither are the records 
 """
 
 import hashlib
+import re
 import time
 import timeit
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from transfer.core.arrays import Floats, Labels, Pixels
+from transfer.core.cuts import FOLDERS
 from transfer.core.errors import UserError
-from transfer.core.files import written_whole
+from transfer.core.files import sha256_of, written_whole
 from transfer.core.params import Params
 from transfer.core.progress import progress_bar
 from transfer.core.spec import Conversion, Spec
@@ -34,7 +36,7 @@ from transfer.dataset.preprocess import read_raw
 from transfer.dataset.shards import open_shard, read_image
 from transfer.inference.engines import check_agreement, choose_engine, make_engine
 from transfer.networks.backbones.available import PACKAGED
-from transfer.networks.backbones.registry import frozen_output, pretrained
+from transfer.networks.backbones.registry import fetch, frozen_output
 from transfer.networks.seeds import fix_seeds
 from transfer.records.tfrecords import BATCH, normalise
 from transfer.workers.threads import in_order
@@ -154,8 +156,8 @@ def compute_features(params: Params, images: TrainingImages) -> Features:
         UserError: the weights cannot be had, or the engine does not agree with TensorFlow.
     """
     fix_seeds(params.seed)
-    model, _ = pretrained(params.backbone, params.weights, params.image_size, params.seed)
-    trunk = keras.Model(model.input, frozen_output(model, params.backbone, "top", params.head.pooling))
+    backbone, model, _ = fetch(params.backbone, params.weights, params.image_size, params.seed, Path(FOLDERS))
+    trunk = keras.Model(model.input, frozen_output(model, backbone, "top", params.head.pooling))
     engine = make_engine(trunk, params.engine)
     first = next(images.batches(params.image_size))
     check_agreement(engine, trunk, first)
@@ -169,6 +171,14 @@ def compute_features(params: Params, images: TrainingImages) -> Features:
     return Features(np.concatenate(parts), seconds, fastest / len(first), model.count_params(), engine.name)
 
 
+def _weights(params: Params) -> tuple[object, ...]:
+    """Return what names the weights of a backbone. Those of a hub go by its name for them."""
+    packaged = PACKAGED.get(params.backbone) if params.weights == "packaged" else None
+    in_folder = sorted(Path(params.backbone).rglob("*")) if params.backbone.startswith(FOLDERS) else []
+    held = [(file.name, sha256_of(file)) for file in in_folder if file.is_file()]
+    return params.weights, packaged and packaged.sha256, params.seed if params.weights == "none" else None, held
+
+
 def cached_features(params: Params, images: TrainingImages, folder: Path) -> tuple[Features, bool]:
     """Return the features, and whether they are from a file in `folder`; if not, they are written to one.
 
@@ -177,12 +187,9 @@ def cached_features(params: Params, images: TrainingImages, folder: Path) -> tup
     Raises:
         UserError: see `compute_features`.
     """
-    packaged = PACKAGED.get(params.backbone) if params.weights == "packaged" else None
-    seed = params.seed if params.weights == "none" else None
-    weights = (params.weights, packaged and packaged.sha256, seed)
-    depends = (weights, params.image_size, params.head.pooling, choose_engine(params.engine), images.digest())
+    depends = (_weights(params), params.image_size, params.head.pooling, choose_engine(params.engine), images.digest())
     key = hashlib.sha256(repr((params.backbone, depends)).encode()).hexdigest()[:16]
-    path = folder / f"{params.backbone.replace(':', '-').replace('/', '-')}-{key}.npz"
+    path = folder / f"{re.sub('[:/]+', '-', params.backbone)}-{key}.npz"
     if path.exists():
         return Features.read(path), True
     features = compute_features(params, images)

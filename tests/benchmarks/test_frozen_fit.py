@@ -41,7 +41,7 @@ def test_training_images_come_in_each_of_the_views_and_no_other(views: int) -> N
 def test_the_network_is_that_of_the_pipeline_with_the_backbone_frozen(prepared: tuple[Params, Spec]) -> None:
     params, spec = prepared
     model = tutorial_model(params, spec)
-    network = build(train_head.architecture_of(params, spec))
+    network = build(train_head.architecture_of(params, spec, params.backbone))
     network.backbone.load_weights("models/backbone.weights.h5")
     network.top.set_weights(model.get_layer("head").get_weights())
     pixels = normalise(read_images(Path("data/records/validation"), spec).pixels)

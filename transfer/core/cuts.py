@@ -1,15 +1,29 @@
 """The backbones' names and cuts. Apart from the networks, so that params.yaml is checked without loading Keras."""
 
 import csv
-from dataclasses import dataclass, replace
+import json
+import re
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, Literal
 
 from transfer.core.errors import UserError
+from transfer.core.files import write_json
+from transfer.core.strict import validate
 
 KERAS = "keras:"
 """Begins the name of a backbone that is a network of keras.applications."""
+HUB = "hub:"
+"""Begins the name of a backbone that is a preset of KerasHub."""
+FOLDERS = f"{Path('data', 'backbones')}/"
+"""Begins the name of a backbone that is a folder. DVC watches all of these, as it cannot watch what may be a name."""
+SOURCE = re.compile(
+    rf"{HUB}[\w.-]+|hf://[\w.-]+/[\w.-]+|kaggle://[\w-]+/[\w.-]+/keras/[\w.-]+(/\d+)?|{FOLDERS}\w[\w.-]*"
+)
+"""The names of backbones that KerasHub loads, with a form and no list."""
+HUB_PRESETS = Path(__file__).with_name("hub_presets.csv")
+USUAL_SIZE = 224  # pixels: of a backbone whose own size is not known before it is loaded
 KERAS_NETWORKS = Path(__file__).with_name("keras_networks.csv")
 LITE_REPEATS = {
     "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
@@ -111,6 +125,103 @@ FACTS = {
 """All backbones, by the name that params.yaml gives them. The sizes of EfficientNet-Lite are those of its authors
 (tensorflow/tpu, models/official/efficientnet/lite)."""
 
+
+@dataclass(frozen=True)
+class Hub:
+    """A backbone that KerasHub loaded, described so that it can be built without what it was loaded from.
+
+    `name` is what params.yaml calls it, and `sha256` that of its weights as they were loaded, "" of random ones.
+    `network` is KerasHub's class with its config, as Keras serialises it, for images of `image_size` pixels. Pixels in
+    0–1 are multiplied by `scale` and added to `offset`, each a number for red, green and blue. `opened` tells whether
+    its layers are taken apart (`networks.backbones.opened`), `pool` how its output becomes features: by params.yaml
+    from places (n, height, width, channels), from the first token, by the mean of all tokens, or as it is. For the rest
+    see `Facts`.
+    """
+
+    name: str
+    sha256: str
+    network: dict[str, Any] = field(hash=False)
+    image_size: int
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    opened: bool
+    pool: Literal["places", "class_token", "tokens", "none"]
+    cuts: tuple[str, ...]
+    default: str
+    parameters: int
+
+
+Named = str | Hub
+"""A backbone: the name of one of `FACTS`, or the description of one that KerasHub loaded."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the stage weights wrote of the backbone."""
+
+    backbone: Named
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(asdict(self), path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Found":
+        """Read what `write` wrote."""
+        return validate(cls, json.loads(path.read_text(encoding="utf-8")), path)
+
+
+def known_backbone(name: str, found: Path) -> Named | None:
+    """Return a backbone as far as it is known without loading it; None if the stage weights has yet to load it.
+
+    `found` is where that stage wrote what it found, of this backbone or of another.
+    """
+    if not is_source(name):
+        return name
+    backbone = Found.read(found).backbone if found.is_file() else None
+    return backbone if isinstance(backbone, Hub) and backbone.name == name else None
+
+
+def is_source(name: str) -> bool:
+    """Tell whether the name of a backbone says where KerasHub loads it from."""
+    return name.startswith((HUB, "hf://", "kaggle://", FOLDERS))
+
+
+def read_hub_presets() -> dict[str, dict[str, str]]:
+    """Return what `benchmarks.hub_presets` found out about KerasHub's presets: parameters, size, family, by name."""
+    with HUB_PRESETS.open(encoding="utf-8", newline="") as file:
+        return {f"{HUB}{row['name']}": row for row in csv.DictReader(file)}
+
+
+def source_size(name: str) -> int:
+    """Return the size in pixels that a backbone was trained at, as far as that is known before it is loaded.
+
+    A folder's config.json may say so, and the table of KerasHub's presets; otherwise it is `USUAL_SIZE`.
+    """
+    if name.startswith(HUB):
+        return int(read_hub_presets().get(name, {}).get("trained_size", USUAL_SIZE))
+    config = Path(name, "config.json")
+    if not name.startswith(FOLDERS) or not config.is_file():
+        return USUAL_SIZE
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError:
+        return USUAL_SIZE  # the stage weights says what is wrong
+    return _size_in(content) or USUAL_SIZE
+
+
+def _size_in(config: Any) -> int | None:
+    """Find an image size in a config of KerasHub (inside "config"), Transformers or timm (channels, height, width)."""
+    if not isinstance(config, dict):
+        return None
+    for key, place in (("image_shape", 0), ("image_size", 0), ("input_size", -1)):
+        size = config.get(key)
+        size = size[place] if isinstance(size, list) and size else size
+        if isinstance(size, int):
+            return size
+    return next((size for value in config.values() if (size := _size_in(value))), None)
+
+
 CUTS = {name: facts.cuts for name, facts in FACTS.items() if not name.startswith(KERAS)}
 """The backbones with short names, and their cuts."""
 
@@ -118,24 +229,27 @@ CUTS = {name: facts.cuts for name, facts in FACTS.items() if not name.startswith
 def follow_backbone(values: dict[str, Any]) -> dict[str, Any]:
     """Return the content of params.yaml with what suits the backbone for an auto of `image_size` or `weights`.
 
-    That is the size that it was trained at, and packaged weights if there are any. `Params` refuses unknown backbones.
+    That is the size that it was trained at, as far as it is known, and packaged weights if there are any, or those at
+    the source. `Params` refuses unknown backbones.
     """
     backbone = str(values.get("backbone"))
+    weights = "preset" if is_source(backbone) else "imagenet"
     own = {
-        "image_size": FACTS[backbone].trained_size if backbone in FACTS else 224,
-        "weights": "packaged" if backbone in LITE_REPEATS else "imagenet",
+        "image_size": FACTS[backbone].trained_size if backbone in FACTS else source_size(backbone),
+        "weights": "packaged" if backbone in LITE_REPEATS else weights,
     }
     return values | {key: value for key, value in own.items() if values.get(key) == "auto"}
 
 
-def resolve_cut(backbone: str, cut: str) -> str:
+def resolve_cut(backbone: Named, cut: str) -> str:
     """Turn "auto" into the name of a backbone's default cut; any other name stays as it is.
 
     Raises:
         UserError: the backbone has no such cut.
     """
-    facts = FACTS[backbone]
+    facts = backbone if isinstance(backbone, Hub) else FACTS[backbone]
+    name = backbone.name if isinstance(backbone, Hub) else backbone
     cut = facts.default if cut == "auto" else cut
     if cut != "input" and cut not in facts.cuts:
-        raise UserError(f"expected a cut of {backbone} (input, {', '.join(facts.cuts)}), received {cut!r}")
+        raise UserError(f"expected a cut of {name} (input, {', '.join(facts.cuts)}), received {cut!r}")
     return cut

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, mod
 from pydantic.dataclasses import dataclass
 
 from transfer.core.cards import Symmetry
-from transfer.core.cuts import CUTS, FACTS, KERAS, follow_backbone
+from transfer.core.cuts import CUTS, FACTS, FOLDERS, HUB, KERAS, SOURCE, follow_backbone, read_hub_presets
 from transfer.core.strict import STRICT, Float, Int, Sha256, Str, load_yaml, validate
 
 Positive = Annotated[Float, Field(gt=0)]
@@ -23,7 +23,7 @@ Views = Literal["all", 1, 2, 4, 8]
 Square = Literal["auto", "squash", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
-WEIGHTS = ("packaged", "imagenet", "none")
+WEIGHTS = ("packaged", "imagenet", "preset", "none")
 IMBALANCED = 10
 """How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
 
@@ -53,7 +53,7 @@ Epochs = Annotated[Literal["auto"] | Count, _or("auto or a whole number of at le
 ImageSize = Annotated[Int, Field(ge=32, le=1024), _or("auto or an integer from 32 to 1,024")]
 """`follow_backbone` has replaced an auto."""
 Weights = Annotated[
-    Literal["packaged", "imagenet", "none"] | WeightsFile,
+    Literal["packaged", "imagenet", "preset", "none"] | WeightsFile,
     _or(f"auto, {', '.join(WEIGHTS)} or {{file: PATH, sha256: 64 hexadecimal digits}}"),
 ]
 ClassName = Annotated[str, BeforeValidator(str)]
@@ -254,6 +254,10 @@ class Params:
 
     @model_validator(mode="after")
     def _known_names(self) -> "Params":
+        if SOURCE.fullmatch(self.backbone) and (
+            not self.backbone.startswith(HUB) or self.backbone in read_hub_presets()
+        ):
+            return self  # whose cuts and sizes are not known before it is loaded
         if self.backbone not in FACTS:
             raise ValueError(_unknown_backbone(self.backbone))
         facts = FACTS[self.backbone]
@@ -267,12 +271,13 @@ class Params:
 
 
 def _unknown_backbone(name: str) -> str:
-    """Say which backbones there are: of those of Keras only one that is meant, as they are many."""
-    folded = {known.lower(): known for known in FACTS if known.startswith(KERAS)}
-    close = difflib.get_close_matches(name.lower(), folded, n=1) if name.lower().startswith(KERAS) else []
+    """Say which backbones there are: of those of Keras and KerasHub only one that is meant, as they are many."""
+    folded = {known.lower(): known for known in (*FACTS, *read_hub_presets()) if known.startswith((KERAS, HUB))}
+    close = difflib.get_close_matches(name.lower(), folded, n=1) if name.lower().startswith((KERAS, HUB)) else []
     meant = f"; did you mean {folded[close[0]]}?" if close else ""
     return (
-        f"backbone to be one of {', '.join(CUTS)} or {KERAS}NAME (python -m transfer backbones lists them), "
+        f"backbone to be one of {', '.join(CUTS)}, {KERAS}NAME or {HUB}PRESET (python -m transfer backbones lists "
+        f"them), hf://OWNER/NAME, kaggle://OWNER/MODEL/keras/VARIATION or {FOLDERS}NAME, "
         f"received {name!r}{meant}"
     )
 

@@ -19,6 +19,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from transfer.core.arrays import Floats
+from transfer.core.cuts import Named
 from transfer.core.errors import UserError
 from transfer.core.files import require_space, sha256_of
 from transfer.core.packages import require_sha256
@@ -54,7 +55,7 @@ class BackboneTrunk:
     `sha256` is that of the file of weights, so that no worker takes another for it.
     """
 
-    backbone: str
+    backbone: Named
     image_size: int
     weights: Path
     sha256: str
@@ -69,7 +70,7 @@ class BackboneTrunk:
 
 
 def backbone_trunk(
-    backbone: str, image_size: int, weights: Path, cuts: tuple[str, ...], pooling: Pooling
+    backbone: Named, image_size: int, weights: Path, cuts: tuple[str, ...], pooling: Pooling
 ) -> BackboneTrunk:
     """Say how a trunk is made with the weights that are in a file now."""
     return BackboneTrunk(backbone, image_size, weights, sha256_of(weights), cuts, pooling)

@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from transfer.core.errors import UserError
+from transfer.networks.backbones.opened import normalises
 
 
 class FusedConvolution(layers.Layer):
@@ -58,9 +59,8 @@ class Inference(layers.Layer):
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return self.inner(x, training=False)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        shape: tuple[int | None, ...] = self.inner.compute_output_shape(input_shape)
-        return shape
+    def compute_output_spec(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return self.inner.compute_output_spec(x)
 
 
 def _can_fuse(convolution: layers.Layer, normalisation: layers.BatchNormalization) -> bool:
@@ -83,7 +83,7 @@ class _Rebuild:
     """Calls each layer of a network once more on new tensors, as `keras.models.clone_model` asks for it.
 
     A convolution is called as it is; where a batch normalisation follows, one `FusedConvolution` of the two takes its
-    place, and what the convolution gave is left lying.
+    place, and what the convolution gave is left lying. A layer that hides a batch normalisation is in inference mode.
     """
 
     def __init__(self) -> None:
@@ -94,6 +94,8 @@ class _Rebuild:
             _, convolution, entry = self.convolved.get(id(inputs[0]), (None, None, None))
             if convolution is not None and _can_fuse(convolution, layer):
                 return FusedConvolution(convolution, layer)(entry)
+            return Inference(layer, f"{layer.name}_inference")(inputs[0])
+        if isinstance(layer, layers.Layer) and normalises(layer):
             return Inference(layer, f"{layer.name}_inference")(inputs[0])
         result = layer(*inputs, **options)
         if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):

@@ -8,11 +8,11 @@ from typing import Literal
 import keras
 from keras import layers
 
-from transfer.core.cuts import resolve_cut
+from transfer.core.cuts import Named, resolve_cut
 from transfer.core.files import write_json
 from transfer.core.params import Ann, Baseline, Cnn, Pooling
 from transfer.core.strict import validate
-from transfer.networks.backbones.registry import BACKBONES, frozen_output
+from transfer.networks.backbones.registry import backbone_of, frozen_output
 from transfer.networks.fused import Inference, layers_above
 
 Kind = Literal["ann", "cnn", "transfer"]
@@ -32,7 +32,7 @@ class Architecture:
     classes: tuple[str, ...]
     units: tuple[int, ...]
     dropout: float
-    backbone: str = ""
+    backbone: Named = ""
     pooling: Pooling = "average"
     inner_size: int = 0
     filters: tuple[int, ...] = ()
@@ -112,7 +112,7 @@ def baseline_architecture(baseline: Baseline, image_size: int, classes: tuple[st
     return Architecture("ann", image_size, classes, units, dropout, inner_size=size)
 
 
-def frozen_trunk(backbone: keras.Model, name: str, cut: str, pooling: Pooling = "average") -> keras.Model:
+def frozen_trunk(backbone: keras.Model, name: Named, cut: str, pooling: Pooling = "average") -> keras.Model:
     """Return the part of a backbone below a cut: pixels (n, S, S, 3) to activations.
 
     At the cut "top" these are pooled, (n, channels): the head has no use for their places. Elsewhere they are
@@ -141,7 +141,7 @@ def build(architecture: Architecture, cut: str = "top") -> Network:
         return _build_baseline(architecture)
     name = architecture.backbone
     cut = resolve_cut(name, cut)
-    entry = BACKBONES[name]
+    entry = backbone_of(name)
     backbone = entry.build(architecture.image_size)
     pooled = entry.pool(backbone.output, architecture.pooling)
     head = _head(architecture, pooled.shape[-1])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.core.cuts import resolve_cut
+from transfer.core.cuts import Named, resolve_cut
 from transfer.core.errors import UserError
 
 STORED = np.float16
@@ -50,7 +50,7 @@ class Plan:
         return f"{source}; {views}{changes}"
 
 
-def make_plan(backbone: str, cut: str, augment: str, views: int) -> Plan:
+def make_plan(backbone: Named, cut: str, augment: str, views: int) -> Plan:
     """Work out what params.yaml asks for, `views` views of an image if it is augmented.
 
     Raises:

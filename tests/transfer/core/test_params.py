@@ -83,7 +83,11 @@ WRONG = [
     ("test: 0.25", "test: 0", ["split.test", "more than 0", "0"]),
     ("test: 0.25", "test: 0.9", ["split", "test + validation", "less than 1", "0.9"]),
     ("engine: auto", "engine: cuda", ["engine", "'auto', 'openvino' or 'tensorflow'", "'cuda'"]),
-    ("\nweights: auto", "\nweights: imagnet", ["weights", "auto, packaged, imagenet, none or {file", "'imagnet'"]),
+    (
+        "\nweights: auto",
+        "\nweights: imagnet",
+        ["weights", "auto, packaged, imagenet, preset, none or {file", "'imagnet'"],
+    ),
     ("\nweights: auto", "\nweights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
     ("\nweights: auto", "\nweights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
     ("class_weights: auto", "class_weights: equal", ["class_weights", "auto, none, balanced", "'equal'"]),
@@ -97,7 +101,18 @@ WRONG = [
     ("image_size: auto", "image_size: 16", ["image_size", "from 32 to 1,024", "16"]),
     ("backbone: efficientnet_lite0", "backbone: vgg61", ["backbone", "efficientnet_lite0", "'vgg61'"]),
     ("backbone: efficientnet_lite0", "backbone: keras:resnet50", ["'keras:resnet50'; did you mean keras:ResNet50?"]),
-    ("backbone: efficientnet_lite0", "backbone: ResNet50", ["keras:NAME (python -m transfer backbones lists them)"]),
+    (
+        "backbone: efficientnet_lite0",
+        "backbone: hub:dinov2_tiny",
+        ["did you mean hub:dinov2_giant?"],
+    ),
+    ("backbone: efficientnet_lite0", "backbone: data/backbones/../raw", ["data/backbones/NAME, received"]),
+    ("backbone: efficientnet_lite0", "backbone: hf://owner", ["hf://OWNER/NAME", "'hf://owner'"]),
+    (
+        "backbone: efficientnet_lite0",
+        "backbone: ResNet50",
+        ["keras:NAME or hub:PRESET (python -m transfer backbones lists them)"],
+    ),
     ("cut: auto ", "cut: block9 ", ["finetune.cut", "auto, input, stem, block1, block2a", "'block9'"]),
     ("warmup: 0.1", "warmup: 2", ["finetune.warmup", "less than 1", "2"]),
     ("units:\n  - 128", "units: 128", ["head.units", "a list", "128"]),
@@ -269,6 +284,22 @@ def test_what_a_backbone_does_not_take_is_known_without_building_it(
 ) -> None:
     with pytest.raises(UserError, match=said):
         _read(tmp_path, yaml.safe_dump(yaml.safe_load(REAL) | keys))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("hub:vit_base_patch16_384_imagenet", 384),
+        ("hub:dinov2_small", 224),
+        ("hf://timm/resnet18.a1_in1k", 224),
+        ("kaggle://keras/vit/keras/vit_base_patch16_224_imagenet/4", 224),
+        ("data/backbones/mine", 224),
+    ],
+)
+def test_a_source_of_kerashub_can_be_chosen_with_any_cut(tmp_path: Path, name: str, size: int) -> None:
+    text = _replaced("backbone: efficientnet_lite0", f"backbone: {name}").replace("cut: auto", "cut: block7")
+    read = _read(tmp_path, text)
+    assert (read.backbone, read.image_size, read.weights, read.finetune.cut) == (name, size, "preset", "block7")
 
 
 def test_what_is_given_does_not_follow_the_backbone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.core.cuts import FACTS
+from transfer.core.cuts import FACTS, FOLDERS, is_source
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find, require_sha256
 from transfer.core.params import WeightsFile
@@ -55,8 +55,15 @@ def downloaded_file(url: str) -> Path:
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / url.rsplit("/", 1)[1]
 
 
+def folders_here() -> list[str]:
+    """Return the backbones that are folders on this machine."""
+    return sorted(f"{FOLDERS}{config.parent.name}" for config in Path(FOLDERS).glob("*/config.json"))
+
+
 def at_hand(backbone: str) -> str:
     """Say in words which weights a backbone has, and whether they are on this machine."""
+    if is_source(backbone):
+        return "in the folder" if backbone.startswith(FOLDERS) else "preset, to download"
     if url := FACTS[backbone].url:
         return "imagenet, downloaded" if downloaded_file(url).is_file() else "imagenet, to download"
     if backbone not in PACKAGED:
@@ -74,11 +81,11 @@ def require_known(backbone: str, weights: str) -> None:
     Raises:
         UserError: it has none.
     """
-    known = "packaged" if backbone in PACKAGED else "imagenet"
+    known = "preset" if is_source(backbone) else "packaged" if backbone in PACKAGED else "imagenet"
     if weights not in (known, "none"):
+        others = "or none" if is_source(backbone) else "none or {file: …, sha256: …}"
         raise UserError(
-            f"params.yaml: weights: {backbone} has no {weights} weights; set weights to auto, {known}, none or "
-            "{file: …, sha256: …}"
+            f"params.yaml: weights: {backbone} has no {weights} weights; set weights to auto, {known}, {others}"
         )
 
 
@@ -104,6 +111,11 @@ def require_weights(backbone: str, weights: str | WeightsFile) -> None:
         UserError: see `own_file`, `require_known` and `PackagedFile.path`.
     """
     if isinstance(weights, WeightsFile):
+        if is_source(backbone):
+            raise UserError(
+                f"params.yaml: weights: {backbone} takes no file, as its weights come with it; set weights to auto or "
+                f"none, or put the backbone with other weights into {FOLDERS}NAME"
+            )
         own_file(weights)
         return
     require_known(backbone, weights)

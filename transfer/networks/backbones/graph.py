@@ -23,7 +23,8 @@ EXPANDED = 2
 class Place:
     """A place to cut, just below a kernel or below branches.
 
-    `tensor` is (n, height, width, channels); its height and width are those of the image divided by `stride`.
+    `tensor` is (n, height, width, channels); its height and width are those of the image divided by `stride`. Between
+    the blocks of a transformer it may be (n, tokens, channels), and `stride` is not known.
     `kernels` counts those below. `merges` tells how the branches right below end: "" if there are none, "add" for
     residual ones, "concatenate". `run` is the stride where the last layer with a kernel ends, before any pooling.
     """
@@ -57,12 +58,12 @@ def _parts(model: keras.Model) -> Iterator[tuple[keras.KerasTensor, list[Any]]]:
     last_read = {id(tensor): i for i, node in enumerate(nodes) for tensor in node.input_tensors}
     alive_until, part = 0, []
     for i, node in enumerate(nodes):
-        (output,) = node.outputs
+        outputs = [tensor for tensor in node.outputs if id(tensor) in last_read] or node.outputs[:1]
         part.append(node)
-        if alive_until <= i:
-            yield output, part
+        if alive_until <= i and len(outputs) == 1:
+            yield outputs[0], part
             part = []
-        alive_until = max(alive_until, last_read.get(id(output), i))
+        alive_until = max(alive_until, *(last_read.get(id(tensor), i) for tensor in outputs))
 
 
 def _merges(part: list[Any]) -> str:
@@ -82,12 +83,12 @@ def _places(model: keras.Model) -> list[Place]:
         for node in part:
             if node.input_tensors:
                 below = max(strides[id(entry)] for entry in node.input_tensors)
-                strides[id(node.outputs[0])] = below * _stride(node.operation)
+                strides |= {id(given): below * _stride(node.operation) for given in node.outputs}
         stride, last = strides[id(tensor)], places[-1]
         kernels, merges = last.kernels + sum(_kernels(node.operation) for node in part), _merges(part)
         if len(tensor.shape) != 4:
             break
-        if merges or any(node.operation.weights for node in part):
+        if merges or any(getattr(node.operation, "weights", ()) for node in part):
             places.append(Place(tensor, stride, kernels, merges, stride))
         elif not isinstance(part[-1].operation, layers.ZeroPadding2D) and (
             tensor.shape[-1] / stride**2 <= last.channels / last.stride**2
@@ -124,6 +125,12 @@ def _begins_stage(before: Place, end: Place) -> bool:
     return wider or smaller
 
 
+def _named(number: int, stage: list[Place]) -> dict[str, Place]:
+    """Name the ends of the blocks of a stage."""
+    inside = {f"stage{number}.block{i}": end for i, end in enumerate(stage[:-1], 1)}
+    return inside | {f"stage{number}": stage[-1]}
+
+
 def find_places(model: keras.Model) -> dict[str, Place]:
     """Find where a network of convolutions can be cut, by name, from the pixels upwards. The last is its output, "top".
 
@@ -142,10 +149,46 @@ def find_places(model: keras.Model) -> dict[str, Place]:
         stages[-1].append(end)
     found = dict(zip(("stem",), stem, strict=False))
     for i, stage in enumerate(stages, 1):
-        found |= {f"stage{i}.block{j}": end for j, end in enumerate(stage[:-1], 1)}
-        found[f"stage{i}"] = stage[-1]
+        found |= _named(i, stage)
     top = replace(places[-1], tensor=model.output)
     return {name: place for name, place in found.items() if place.tensor is not model.output} | {"top": top}
+
+
+def _is_block(node: Any) -> bool:
+    """Tell whether a layer is a block of a transformer: it normalises, and gives the shape that it takes."""
+    if type(node.operation).__module__.startswith("keras.src.layers") or not isinstance(node.operation, layers.Layer):
+        return False
+    inside = node.operation._flatten_layers(include_self=False)
+    same = len(node.outputs[0].shape) >= 3 and node.input_tensors[0].shape == node.outputs[0].shape
+    return same and any(isinstance(layer, layers.LayerNormalization) for layer in inside)
+
+
+def find_blocks(model: keras.Model) -> dict[str, Place]:
+    """Find where a transformer can be cut, by name, as `find_places` does. Empty where fewer than two blocks are found.
+
+    "stem" is what stands before the first block, and "block3" the end of the third one. Where blocks of another shape
+    follow, as in a Swin Transformer, the names are those of `find_places`.
+    """
+    kernels, below = 0, Place(model.input, 0, 0)
+    stages: list[list[Place]] = []
+    found: dict[str, Place] = {}
+    for tensor, part in _parts(model):
+        if _is_block(part[-1]):
+            if not stages:
+                found["stem"] = below
+            if not stages or stages[-1][-1].tensor.shape != tensor.shape:
+                stages.append([])
+        kernels += sum(_kernels(node.operation) for node in part)
+        below = Place(tensor, 0, kernels)
+        if _is_block(part[-1]):
+            stages[-1].append(below)
+    if len(stages) == 1:
+        found |= {f"block{i}": end for i, end in enumerate(stages[0], 1)}
+    for i, stage in enumerate(stages if len(stages) > 1 else (), 1):
+        found |= _named(i, stage)
+    top = Place(model.output, 0, kernels)
+    found = {name: place for name, place in found.items() if place.tensor is not model.output} | {"top": top}
+    return found if sum(len(stage) for stage in stages) > 1 else {}
 
 
 def default_cut(places: dict[str, Place]) -> str:

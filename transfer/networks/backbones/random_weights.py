@@ -80,7 +80,7 @@ def build_random(build: Callable[[int], keras.Model], image_size: int, seed: int
     """
     keras.utils.set_random_seed(seed)
     model = build(image_size)
-    kinds = {type(layer).__name__ for layer in model.layers}
+    kinds = {type(layer).__name__ for layer in model._flatten_layers()}  # blocks may hide layers
     _damp_residual_blocks(model)
     if "LayerNormalization" in kinds:
         return model

@@ -9,11 +9,23 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from transfer.core.cuts import CUTS, FACTS, KERAS, LITE_REPEATS, SHORT_NAMES, resolve_cut
+from transfer.core.cuts import (
+    CUTS,
+    FACTS,
+    FOLDERS,
+    HUB,
+    KERAS,
+    LITE_REPEATS,
+    SHORT_NAMES,
+    Hub,
+    Named,
+    is_source,
+    resolve_cut,
+)
 from transfer.core.params import Pooling, WeightsFile
-from transfer.networks.backbones import applications, efficientnet_lite, vit
-from transfer.networks.backbones.available import PACKAGED, own_file, require_known
-from transfer.networks.backbones.graph import find_places
+from transfer.networks.backbones import applications, efficientnet_lite, hub, vit
+from transfer.networks.backbones.available import PACKAGED, own_file, require_known, require_weights
+from transfer.networks.backbones.graph import Place, find_places
 from transfer.networks.backbones.random_weights import build_random
 from transfer.networks.backbones.weights import (
     DownloadedWeights,
@@ -42,8 +54,9 @@ class Backbone:
     `build` takes the image size S, and gives a model from float32 pixels
     (n, S, S, 3) in 0–1, the input "pixels", to activations, with random weights; preprocessing is its first layers.
     `weights` are the trained weights that can be had, by the name that params.yaml gives them. `cuts` names for each
-    cut the layer that gives all that the network above needs, and "" for the model's output; without it, they are found
-    in the graph. `own_pool` is how a network that was trained with features (n, channels) of its own gets them.
+    cut the layer that gives all that the network above needs, and "" for the model's output; without it, `places`
+    finds them in the graph. `own_pool` is how a network that was trained with features (n, channels) of its own gets
+    them.
     """
 
     build: Callable[[int], keras.Model]
@@ -51,6 +64,7 @@ class Backbone:
     cuts: Mapping[str, str] | None = None
     own_pool: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None
     load_file: Callable[[keras.Model, Path], object] | None = None
+    places: Callable[[keras.Model], Mapping[str, Place]] = find_places
 
     def pool(self, activations: keras.KerasTensor, pooling: Pooling) -> keras.KerasTensor:
         """Turn what a model of `build` gives into features (n, channels): by its own way, or as wanted."""
@@ -64,7 +78,8 @@ class Backbone:
         if cut == "input":
             return model.input
         if self.cuts is None:
-            return find_places(model)[re.sub("^block", "stage", cut)].tensor
+            places = self.places(model)
+            return places[cut if cut in places else re.sub("^block", "stage", cut)].tensor
         return model.get_layer(self.cuts[cut]).output if self.cuts[cut] else model.output
 
 
@@ -128,6 +143,36 @@ BACKBONES = {
 }
 
 
+def backbone_of(backbone: Named) -> Backbone:
+    """Return the entry of a backbone: its own in the table, or one made of its description."""
+    if not isinstance(backbone, Hub):
+        return BACKBONES[backbone]
+    return Backbone(
+        build=partial(hub.build, backbone),
+        weights={},
+        cuts=None if backbone.opened else {"top": ""},
+        own_pool=None if backbone.pool == "places" else partial(hub.pooled, backbone),
+        places=hub.places,
+    )
+
+
+def fetch(
+    name: str, weights: str | WeightsFile, image_size: int, seed: int, folders: Path
+) -> tuple[Named, keras.Model, Origin]:
+    """Return a backbone as later stages know it, with what `pretrained` gives; KerasHub loads it if it has no entry.
+
+    `folders` is where backbones lie that are folders.
+
+    Raises:
+        UserError: the backbone or its weights cannot be had, or are not those expected.
+    """
+    if not is_source(name):
+        return name, *pretrained(name, weights, image_size, seed)
+    require_weights(name, weights)
+    source = str(folders / name.removeprefix(FOLDERS)) if name.startswith(FOLDERS) else name.removeprefix(HUB)
+    return hub.fetch(name, source, weights != "none", image_size, seed)
+
+
 def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int) -> tuple[keras.Model, Origin]:
     """Build a backbone, fill it with weights, and return it and where they are from.
 
@@ -156,19 +201,19 @@ def _from_file(backbone: Backbone, weights: WeightsFile, image_size: int) -> tup
     return model, Origin(f"{path} (SHA-256 as given)", "that of the file")
 
 
-def frozen_output(model: keras.Model, name: str, cut: str, pooling: Pooling = "average") -> keras.KerasTensor:
+def frozen_output(model: keras.Model, backbone: Named, cut: str, pooling: Pooling = "average") -> keras.KerasTensor:
     """Return what a backbone gives at a cut: its activations there, pooled at the cut "top".
 
     Raises:
         UserError: the backbone has no such cut.
     """
-    cut = resolve_cut(name, cut)
-    activations = BACKBONES[name].activations(model, cut)
-    return BACKBONES[name].pool(activations, pooling) if cut == "top" else activations
+    entry, cut = backbone_of(backbone), resolve_cut(backbone, cut)
+    activations = entry.activations(model, cut)
+    return entry.pool(activations, pooling) if cut == "top" else activations
 
 
-def trained_backbone(name: str, image_size: int, weights: Path) -> keras.Model:
+def trained_backbone(backbone: Named, image_size: int, weights: Path) -> keras.Model:
     """Build a backbone and fill it with weights that the stage weights wrote."""
-    model = BACKBONES[name].build(image_size)
+    model = backbone_of(backbone).build(image_size)
     model.load_weights(weights)
     return model

@@ -66,22 +66,22 @@ def class_token(tokens: keras.KerasTensor) -> keras.KerasTensor:
     return _ClassToken(name="pool")(tokens)
 
 
-def resize_positions(embeddings: NDArray[np.float32], positions: int) -> NDArray[np.float32]:
-    """Interpolate position embeddings (1 + s², channels) to (positions, channels), positions = 1 + t².
+def resize_positions(embeddings: NDArray[np.float32], positions: int, others: int = 1) -> NDArray[np.float32]:
+    """Interpolate position embeddings (others + s², channels) to (positions, channels), positions = others + t².
 
-    That of the class token stays; those of the patches lie on a square grid, between whose points they are
-    interpolated linearly (section 3.2 of the paper; its code does so too, in vit_jax/checkpoint.py).
+    Those of the first `others`, such as the class token, stay; those of the patches lie on a square grid, between whose
+    points they are interpolated linearly (section 3.2 of the paper; its code does so too, in vit_jax/checkpoint.py).
     """
     if len(embeddings) == positions:
         return embeddings
-    old, new = (round((count - 1) ** 0.5) for count in (len(embeddings), positions))
+    old, new = (round((count - others) ** 0.5) for count in (len(embeddings), positions))
     places = np.linspace(0, old - 1, new)  # corners onto corners
     below = np.minimum(places.astype(int), old - 2) if old > 1 else np.zeros(new, int)
     above, share = np.minimum(below + 1, old - 1), (places - below)[:, None]
-    grid = embeddings[1:].reshape(old, old, -1)
+    grid = embeddings[others:].reshape(old, old, -1)
     grid = grid[below] * (1 - share)[..., None] + grid[above] * share[..., None]  # (new, old, channels)
     grid = grid[:, below] * (1 - share) + grid[:, above] * share  # (new, new, channels)
-    return np.concatenate([embeddings[:1], grid.reshape(new * new, -1)]).astype(np.float32)
+    return np.concatenate([embeddings[:others], grid.reshape(new * new, -1)]).astype(np.float32)
 
 
 def _fill(model: keras.Model, hub: keras.Model) -> None:

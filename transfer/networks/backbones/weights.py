@@ -17,6 +17,7 @@ TIMEOUT = 20  # seconds without an answer after which a host counts as out of re
 OTHER_FILE = (OSError, ValueError, KeyError, RuntimeError, TypeError, UserWarning)  # what Keras raises of a wrong file
 WEIGHT_BYTES = 4  # float32
 MARGIN = 1 << 20  # bytes: what HDF5 adds, about 2 KiB for each layer
+GIVEN = "`weights: {file: PATH, sha256: SHA-256 of the file}`"
 Load = Callable[[keras.Model, Path], object]
 
 
@@ -60,7 +61,7 @@ class DownloadedWeights:
             UserError: the host does not answer, or the file is not the one that Keras expects.
         """
         place = downloaded_file(self.url)
-        with _downloading(self.url, f"{self.url} and put it at {place}, or give it as"):
+        with downloading(self.url, f"{self.url} and put it at {place}, or give it as {GIVEN}"):
             path = keras.utils.get_file(place.name, self.url, cache_subdir="models", file_hash=self.hash)
         load_file(model, Path(path), keras.Model.load_weights)
         return Origin(self.url, self.licence)
@@ -81,7 +82,9 @@ class HubWeights:
         Raises:
             UserError: Kaggle does not answer, or refuses.
         """
-        with _downloading(f"KerasHub's preset {self.preset}", f"model.weights.h5 from {self.page} and give it as"):
+        with downloading(
+            f"KerasHub's preset {self.preset}", f"model.weights.h5 from {self.page} and give it as {GIVEN}"
+        ):
             self.load(model)
         return Origin(f"KerasHub's preset {self.preset} ({self.page})", self.licence)
 
@@ -90,7 +93,7 @@ WeightsSource = PackagedWeights | DownloadedWeights | HubWeights
 
 
 @contextmanager
-def _downloading(what: str, hint: str) -> Iterator[None]:
+def downloading(what: str, hint: str) -> Iterator[None]:
     """Have connections that set no time limit of their own give up after `TIMEOUT` seconds of silence.
 
     Raises:
@@ -102,8 +105,7 @@ def _downloading(what: str, hint: str) -> Iterator[None]:
         yield
     except Exception as error:  # get_file raises Exception itself, and Kaggle's client those of several libraries
         raise UserError(
-            f"weights: cannot download {what}: {one_line(error, 300)}; without a network, bring "
-            f"{hint} `weights: {{file: PATH, sha256: SHA-256 of the file}}` in params.yaml"
+            f"weights: cannot download {what}: {one_line(error, 300)}; without a network, bring {hint} in params.yaml"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -4,7 +4,7 @@ import keras
 import pytest
 from keras import layers
 
-from transfer.networks.backbones.graph import default_cut, find_places
+from transfer.networks.backbones.graph import default_cut, find_blocks, find_places
 
 
 def _convolve(x: keras.KerasTensor, channels: int, stride: int = 1, kernel: int = 3) -> keras.KerasTensor:
@@ -145,3 +145,37 @@ def test_places_know_their_stride_and_the_kernels_below(pixels: keras.KerasTenso
     places = find_places(keras.Model(pixels, layers.LayerNormalization()(layers.GlobalAveragePooling2D()(x))))
     found = {name: (place.stride, place.kernels, place.channels) for name, place in places.items() if name != "top"}
     assert found == {"stem": (4, 1, 8), "stage1": (4, 3, 8), "stage2": (8, 5, 16)}
+
+
+def _attention_block(tokens: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    entry = keras.Input(tokens.shape[1:])
+    inner = layers.LayerNormalization()(entry)
+    return keras.Model(entry, entry + layers.MultiHeadAttention(1, 4)(inner, inner), name=name)(tokens)
+
+
+def test_a_transformer_is_cut_between_its_blocks() -> None:
+    pixels = keras.Input((8, 8, 3))
+    tokens = layers.Reshape((16, 4))(layers.Conv2D(4, 2, 2)(pixels))
+    for i in range(3):
+        tokens = _attention_block(tokens, f"block_{i}")
+    places = find_blocks(keras.Model(pixels, layers.LayerNormalization()(tokens)))
+    assert list(places) == ["stem", "block1", "block2", "block3", "top"]
+    assert places["block2"].tensor.shape == (None, 16, 4)
+    assert default_cut(places) == "block2"
+
+
+def test_blocks_of_other_shapes_are_in_stages() -> None:
+    pixels = keras.Input((8, 8, 3))
+    tokens = layers.Reshape((16, 4))(layers.Conv2D(4, 2, 2)(pixels))
+    tokens = _attention_block(_attention_block(tokens, "a"), "b")
+    tokens = _attention_block(layers.Reshape((8, 8))(tokens), "c")
+    places = find_blocks(keras.Model(pixels, layers.LayerNormalization()(tokens)))
+    assert list(places) == ["stem", "stage1.block1", "stage1", "stage2", "top"]
+
+
+def test_what_stays_alive_beside_a_block_is_no_place_to_cut() -> None:
+    pixels = keras.Input((8, 8, 3))
+    tokens = first = layers.Reshape((16, 4))(layers.Conv2D(4, 2, 2)(pixels))
+    for i in range(3):
+        tokens = _attention_block(tokens, f"block_{i}")
+    assert find_blocks(keras.Model(pixels, tokens + first)) == {}

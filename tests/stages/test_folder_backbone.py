@@ -1,0 +1,43 @@
+"""A backbone in a folder through the stages, of which only weights reads the folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.hub_families import SIZE, write
+from tests.conftest import RunStage
+from transfer.core.errors import UserError
+
+
+@pytest.mark.slow
+def test_a_backbone_in_a_folder_is_trained_and_evaluated_without_the_folder(
+    project: Path, run_stage: RunStage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("ViT", Path("data/backbones/small"))
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params |= {"backbone": "data/backbones/small", "image_size": "auto", "weights": "auto"}
+    params["finetune"]["cut"] = "block9"
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    for stage in ("download", "weights", "preprocess"):
+        run_stage(stage)
+    assert f"data/backbones/small (SHA-256 of the weights {_described()['sha256']})" in capsys.readouterr().out
+    shutil.rmtree("data/backbones")
+    params["image_size"] = SIZE  # which was the folder's own
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    with pytest.raises(UserError, match=r"a cut of data/backbones/small \(input, stem, block1, .*top\), .*'block9'"):
+        run_stage("embed")
+    params["finetune"]["cut"] = "auto"
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    for stage, *arguments in (("embed",), ("train_head",), ("finetune",), ("evaluate", "finetuned")):
+        run_stage(stage, *arguments)
+    assert json.loads(Path("data/activations/finetune/cached.json").read_text(encoding="utf-8"))["cut"] == "block2"
+    assert json.loads(Path("models/finetuned.json").read_text(encoding="utf-8"))["backbone"] == _described()
+    assert json.loads(Path("metrics/evaluate/finetuned.json").read_text(encoding="utf-8"))["accuracy"] == 1.0
+
+
+def _described() -> dict[str, object]:
+    found: dict[str, dict[str, object]] = json.loads(Path("models/backbone.json").read_text(encoding="utf-8"))
+    return found["backbone"]

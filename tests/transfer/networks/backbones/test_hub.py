@@ -1,0 +1,140 @@
+"""Backbones that KerasHub loads, each held against KerasHub's own network on the same pixels."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.hub_families import FAMILIES, OFFSET, SCALE, SIZE, write
+from transfer.core.cuts import HUB_PRESETS, Found, Hub, resolve_cut
+from transfer.core.errors import UserError
+from transfer.networks.backbones import hub
+from transfer.networks.backbones.random_weights import noise_images
+from transfer.networks.network import Architecture, Network, build, from_pixels
+
+PIXELS = noise_images(SIZE, 4, 1)
+QUICK = ("ViT", "VGG")
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+
+
+def fetch(folder: Path, trained: bool = True, size: int = SIZE) -> tuple[Hub, keras.Model]:
+    described, model, _ = hub.fetch(f"data/backbones/{folder.name}", str(folder), trained, size, 0)
+    return described, model
+
+
+def own_features(network: keras.Model) -> NDArray[np.float32]:
+    """What KerasHub's network makes of the pixels, prepared as its converter does."""
+    prepared = (255.0 * PIXELS * np.array(SCALE) + np.array(OFFSET)).astype(np.float32)
+    given = network(keras.tree.map_structure(lambda _: prepared, network.input), training=False)
+    return np.asarray(list(given.values())[-1] if isinstance(given, dict) else given)
+
+
+def cut_network(described: Hub, model: keras.Model, cut: str) -> Network:
+    network = build(Architecture("transfer", SIZE, ("a", "b"), (), 0.0, described), cut)
+    network.backbone.set_weights(model.get_weights())
+    return network
+
+
+def moving_averages(network: Network) -> dict[str, NDArray[np.float32]]:
+    return {v.path: np.asarray(v) for v in network.whole.variables if "moving_" in v.path}
+
+
+@pytest.mark.parametrize("family", EACH)
+def test_a_family_gives_what_kerashub_gives_and_can_be_cut_and_trained(family: str, tmp_path: Path) -> None:
+    own = write(family, tmp_path / "folder")
+    described, model = fetch(tmp_path / "folder")
+    shutil.rmtree(tmp_path / "folder")  # what follows does without
+    expected = own_features(own)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(model(PIXELS, training=False), expected, rtol=0, atol=1e-4 * scale)
+    assert described.opened
+    cut = resolve_cut(described, "auto")
+    assert cut in described.cuts[:-1]
+    network = cut_network(described, model, cut)
+    activations = network.trunk(PIXELS, training=False)
+    np.testing.assert_allclose(
+        keras.ops.softmax(network.top(activations, training=False)), network.whole(PIXELS, training=False), atol=1e-4
+    )
+    averages, below = moving_averages(network), network.trunk.get_weights()
+    before = [np.asarray(v) for v in network.top.trainable_variables]
+    for trained, images in ((network.top, activations), (from_pixels(network), PIXELS)):
+        trained.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        trained.fit(np.asarray(images), np.array([0, 1, 0, 1]), epochs=1, verbose=0)
+    assert any((np.asarray(v) != old).any() for v, old in zip(network.top.trainable_variables, before, strict=True))
+    for path, values in moving_averages(network).items():
+        np.testing.assert_array_equal(values, averages[path], err_msg=path)
+    for values, old in zip(network.trunk.get_weights(), below, strict=True):
+        np.testing.assert_array_equal(values, old)
+
+
+def test_there_is_a_small_backbone_of_each_family_that_is_listed() -> None:
+    with HUB_PRESETS.open(encoding="utf-8", newline="") as file:
+        listed = {row["family"] for row in csv.DictReader(file)}
+    assert {name.split(" ")[0] for name in FAMILIES} == listed
+
+
+def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write("ViT", tmp_path / "folder")
+    described, model = fetch(tmp_path / "folder")
+    Found(described).write(tmp_path / "backbone.json")
+    again = Found.read(tmp_path / "backbone.json").backbone
+    assert again == described
+    assert isinstance(again, Hub)
+    assert len(described.sha256) == 64
+    assert described.cuts == ("stem", "block1", "block2", "block3", "top")
+    assert (described.default, described.pool) == ("block2", "class_token")
+    assert hub.build(again, SIZE).count_params() == model.count_params() == described.parameters
+
+
+@pytest.mark.parametrize("family", ["ViT", pytest.param("DeiT", marks=pytest.mark.slow)])
+def test_another_size_interpolates_position_embeddings(family: str, tmp_path: Path) -> None:
+    write(family, tmp_path / "folder")
+    (_, model), (described, larger) = fetch(tmp_path / "folder"), fetch(tmp_path / "folder", size=96)
+    assert described.image_size == 96
+    flat = np.full((1, SIZE, SIZE, 3), 0.5, np.float32), np.full((1, 96, 96, 3), 0.5, np.float32)
+    (small,), (large,) = (
+        [v for v in of.variables if v.path.endswith(("position_embedding/embeddings", "position_embedding"))]
+        for of in (model, larger)
+    )
+    old, new = (np.asarray(v).reshape(-1, 16) for v in (small, large))
+    others = len(old) - 16
+    np.testing.assert_array_equal(new[: others + 1], old[: others + 1])  # the first corner, and what has no place
+    np.testing.assert_allclose(new[others + 5], old[others + 3], rtol=1e-6)  # the other corner of the first row
+    outputs = [np.asarray(of(pixels, training=False)) for of, pixels in zip((model, larger), flat, strict=True)]
+    assert outputs[1].shape[1] - outputs[0].shape[1] == 36 - 16
+
+
+def test_a_size_that_a_family_does_not_take_is_an_error_that_names_one(tmp_path: Path) -> None:
+    write("ViT", tmp_path / "folder")
+    with pytest.raises(
+        UserError, match=r"image_size: .* takes no images of 70 px: .*divisible.*; set image_size to 64"
+    ):
+        fetch(tmp_path / "folder", size=70)
+
+
+def test_weights_of_none_are_random_and_the_same_for_a_seed(tmp_path: Path) -> None:
+    write("VGG", tmp_path / "folder")
+    described, model = fetch(tmp_path / "folder")
+    (random, one), (_, other) = fetch(tmp_path / "folder", trained=False), fetch(tmp_path / "folder", trained=False)
+    assert random == replace(described, sha256="")
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any((a != b).any() for a, b in zip(one.get_weights(), model.get_weights(), strict=True))
+
+
+def test_a_folder_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such folder with a config.json"):
+        fetch(tmp_path / "missing")
+    write("ViT", tmp_path / "folder")
+    (tmp_path / "folder/image_converter.json").unlink()
+    with pytest.raises(UserError, match=r"KerasHub cannot load it: .*image_converter.json.*; use a folder"):
+        fetch(tmp_path / "folder")
+    (tmp_path / "folder/config.json").write_text(json.dumps({"layers": 3}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"Unrecognized format for config.json"):
+        fetch(tmp_path / "folder")
