@@ -26,7 +26,8 @@ from transfer.evaluation.pictures import Mistake
 from transfer.evaluation.prediction_cost import measure
 from transfer.evaluation.scores import DIGITS, Predictions, operating_point, score
 from transfer.inference.embed import in_runs
-from transfer.inference.engines import EngineName, check_agreement, choose_engine, make_engine, to_openvino
+from transfer.inference.engines import EngineName, check_agreement, make_engine
+from transfer.inference.openvino_engine import OpenVINOEngine
 from transfer.networks.model_files import load
 from transfer.networks.seeds import fix_seeds
 from transfer.records.tfrecords import BATCH, Batch, collecting, network_inputs, normalise, read_records
@@ -59,9 +60,8 @@ class Evaluator:
         self._files, self._engine = [architecture, weights], engine
         self._digests = [sha256_of(path) for path in self._files]
         self._network = load(architecture, weights)
-        whole, self.engine = self._network.whole, choose_engine(engine)
-        self._converted = to_openvino(whole) if self.engine == "openvino" else None
-        self._run = make_engine(whole, self.engine, self._converted)
+        self._run = make_engine(self._network.whole, engine)
+        self.engine = self._run.name
         self._checked = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -99,11 +99,11 @@ class Evaluator:
         """
         weights = self._network.whole.weights
         size = {"weights_bytes": sum(math.prod(weight.shape) * 4 for weight in weights)}
-        if self._converted is None:
+        if not isinstance(self._run, OpenVINOEngine):
             return {**measure(self.engine, self._files, views), **size}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.xml"
-            openvino.save_model(self._converted, file, compress_to_fp16=False)
+            openvino.save_model(self._run.model, file, compress_to_fp16=False)
             return {**measure(self.engine, [file], views), **size}
 
 

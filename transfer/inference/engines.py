@@ -11,7 +11,7 @@ import tensorflow as tf
 from openvino.frontend.tensorflow import utils
 
 from transfer.core.arrays import Floats
-from transfer.core.errors import UserError
+from transfer.core.errors import UserError, one_line
 from transfer.inference.openvino_engine import OpenVINOEngine
 
 EngineName = Literal["auto", "openvino", "tensorflow"]
@@ -48,11 +48,19 @@ class TensorFlowEngine:
 
 
 def to_openvino(model: keras.Model) -> openvino.Model:
-    """Convert a Keras model from float32 images to OpenVINO's representation, for any number of images."""
+    """Convert a Keras model from float32 images to OpenVINO's representation, for any number of images.
+
+    Raises:
+        UserError: OpenVINO cannot.
+    """
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(
         tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     )
-    return convert(concrete)
+    try:
+        return convert(concrete)
+    except Exception as error:  # OpenVINO has several, all its own
+        reason = f"OpenVINO cannot convert this network: {one_line(error, 200)}"
+        raise UserError(f"engine openvino: {reason}; use `engine: tensorflow` in params.yaml") from error
 
 
 def convert(concrete: Any) -> openvino.Model:
@@ -73,11 +81,20 @@ def choose_engine(name: EngineName) -> EngineName:
     return "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
 
 
-def make_engine(model: keras.Model, name: EngineName, converted: openvino.Model | None = None) -> Engine:
-    """Compile `model` for the engine of that name; what `to_openvino` made of it, if that is there, for OpenVINO."""
-    if choose_engine(name) == "tensorflow":
-        return TensorFlowEngine(model)
-    return OpenVINOEngine(converted or to_openvino(model))
+def make_engine(model: keras.Model, name: EngineName) -> Engine:
+    """Compile `model` for the engine of that name. For "auto", what OpenVINO cannot convert runs on TensorFlow.
+
+    Raises:
+        UserError: OpenVINO is asked for by name, and cannot convert it.
+    """
+    if choose_engine(name) == "openvino":
+        try:
+            return OpenVINOEngine(to_openvino(model))
+        except UserError as error:
+            if name != "auto":
+                raise
+            print(f"{error}; auto does so")
+    return TensorFlowEngine(model)
 
 
 def check_agreement(engine: Engine, model: keras.Model, batch: Floats, ends: Sequence[int] = ()) -> float:

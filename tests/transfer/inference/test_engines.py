@@ -56,3 +56,24 @@ def test_auto_is_openvino_where_there_is_no_gpu() -> None:
     expected = "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
     assert choose_engine("auto") == expected
     assert choose_engine("tensorflow") == "tensorflow"
+
+
+class _Bessel(layers.Layer):
+    """An operation that OpenVINO does not have."""
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        import tensorflow as tf
+
+        return tf.math.special.bessel_j0(x)
+
+
+def test_what_openvino_cannot_convert_runs_on_tensorflow_for_auto(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transfer.inference.engines.choose_engine", lambda name: name.replace("auto", "openvino"))
+    entry = keras.Input((4, 4, 3))
+    model = keras.Model(entry, _Bessel()(entry))
+    assert make_engine(model, "auto").name == "tensorflow"
+    assert "OpenVINO cannot convert this network" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"engine openvino: OpenVINO cannot convert .* use `engine: tensorflow`"):
+        make_engine(model, "openvino")
