@@ -42,6 +42,11 @@ def test_the_projects_params_and_dataset_fit_together(project: Path) -> None:
             "head:\n  droput: 0.5\n",
             r"droput: unknown key; did you mean dropout\?",
         ),
+        (
+            "backbone: efficientnet_lite0",
+            "backbone: data/backbones/none",
+            "backbone: data/backbones/none has no config.json; put the backbone's files there",
+        ),
         ("dataset: pictures", "dataset: none", "dataset: there is nothing at 'none'; give the path of a folder"),
         ("views: 1", "views: 8", r"views: expected at most 2, which is what the dataset's symmetry \(mirror\) allows"),
     ],
