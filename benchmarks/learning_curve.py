@@ -50,7 +50,7 @@ def lay_out(project: Path, folder: Path, model: str, rows: NDArray[np.int64], se
     """Make a folder in which the training stages find a subset of the training images, and another seed."""
     params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
     (folder / "params.yaml").write_text(yaml.safe_dump({**params, "seed": seed}, sort_keys=False), encoding="utf-8")
-    for path in ("data/records", "models/backbone.weights.h5"):
+    for path in ("data/records", "models/backbone.json", "models/backbone.weights.h5"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).symlink_to((project / path).resolve())
     for name in STAGES[model]:
