@@ -163,14 +163,16 @@ def _keras_backbones(_: Path) -> str:
 
 
 def _choose(root: Path) -> str:
-    """What `transfer choose` wrote on the solar cells, less its times: other programs ran beside it."""
+    """What `transfer choose` wrote on the solar cells."""
     rows = [
         {
             "backbone": f"`{row['backbone']}`",
             "size": f"{row['image_size']} px",
             "accuracy (95 % interval)": interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"]),
             "log loss": f"{row['log_loss']:.3f}",
+            "embedding": f"{row['embed_s']:.0f} s",
             "parameters": f"{row['parameters']:,}",
+            "prediction": f"{row['prediction_ms']:.1f} ms",
         }
         for row in pd.read_csv(root / "benchmarks/results/choose.csv").to_dict("records")
     ]
