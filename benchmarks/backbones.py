@@ -89,7 +89,7 @@ def measure(family: str) -> dict[str, Any]:
         own = write(family, folder)
         described, model, _ = hub.fetch(f"{FOLDERS}{family}", str(folder), True, SIZE, 0)
         expected = features(own)
-        network = _network(described, model)
+        network = cut_network(described, model, resolve_cut(described, "auto"))
         return {
             "cuts": list(described.cuts),
             "auto": described.default,
@@ -100,8 +100,8 @@ def measure(family: str) -> dict[str, Any]:
         }
 
 
-def _network(described: Hub, model: keras.Model) -> Network:
-    cut = resolve_cut(described, "auto")
+def cut_network(described: Hub, model: keras.Model, cut: str) -> Network:
+    """Return a network on a backbone with the weights of `model`, cut for training."""
     network = build(Architecture("transfer", SIZE, CLASSES, (), 0.0, described), cut)
     network.backbone.set_weights(model.get_weights())
     return network

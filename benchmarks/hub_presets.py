@@ -5,15 +5,15 @@ parameters, in the second case those of the text's part too, and the size it was
 name or description says so. Nothing is downloaded. Run it after an update of KerasHub.
 """
 
-import csv
 import inspect
 import re
 from typing import Any
 
 import keras_hub
+import pandas as pd
 
 from transfer.core.cuts import HUB_PRESETS, USUAL_SIZE
-from transfer.core.files import written_whole
+from transfer.core.files import write_csv
 
 IMAGE = {"image_shape", "input_shape"}
 IMAGE_AND_TEXT = {"vision_encoder", "text_encoder"}
@@ -58,10 +58,7 @@ def rows() -> list[dict[str, Any]]:
 def main() -> None:
     """Write the table."""
     table = rows()
-    with written_whole(HUB_PRESETS) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, table[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    write_csv(pd.DataFrame(table), HUB_PRESETS)
     print(f"wrote  {HUB_PRESETS}: {len(table)} presets of {len({row['family'] for row in table})} families")
 
 

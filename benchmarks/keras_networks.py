@@ -6,16 +6,16 @@ each has for a pixel of the image; and the file of weights that Keras downloads.
 after an update of Keras; it takes some minutes and 4 GB of memory.
 """
 
-import csv
 import math
 import warnings
 from typing import Any
 from unittest.mock import patch
 
 import keras
+import pandas as pd
 
 from transfer.core.cuts import KERAS_NETWORKS
-from transfer.core.files import written_whole
+from transfer.core.files import write_csv
 from transfer.networks.backbones.graph import Place, default_cut, find_places
 
 SMALLEST = 32  # pixels; of params.yaml, and of networks that do not say
@@ -81,10 +81,7 @@ def main() -> None:
         keras.utils.clear_session()
         rows.append(describe(name))
         print({key: value for key, value in rows[-1].items() if key != "url"}, flush=True)
-    with written_whole(KERAS_NETWORKS) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(pd.DataFrame(rows), KERAS_NETWORKS)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ def main(pattern: str = "") -> None:
     """
     known = {name: (f"{facts.parameters:,}", facts.trained_size) for name, facts in FACTS.items()}
     known |= {name: ("", source_size(name)) for name in folders_here()}  # only loading tells their parameters
-    presets = {name: (f"{int(row['parameters']):,}", source_size(name)) for name, row in read_hub_presets().items()}
+    listed = read_hub_presets().items()
+    presets = {name: (f"{int(row['parameters']):,}", int(row["trained_size"])) for name, row in listed}
     if pattern:
         known |= presets
     found = {name: facts for name, facts in known.items() if fnmatchcase(name.lower(), f"*{pattern.lower()}*")}

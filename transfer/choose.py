@@ -56,10 +56,11 @@ def names_here() -> list[str]:
     Raises:
         UserError: there is none.
     """
-    names = {FACTS[name].url or name: name for name in reversed(FACTS) if at_hand(name) in HERE}
-    if not names and not folders_here():
+    listed = {FACTS[name].url or name: name for name in reversed(FACTS) if at_hand(name) in HERE}
+    names = [*reversed(listed.values()), *folders_here()]
+    if not names:
         raise UserError("no backbone has its weights on this machine; name some, which will be downloaded")
-    return [*reversed(names.values()), *folders_here()]
+    return names
 
 
 def with_backbone(given: dict[str, Any], name: str) -> dict[str, Any]:

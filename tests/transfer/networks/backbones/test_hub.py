@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.hub_families import FAMILIES, OFFSET, SCALE, SIZE, write
+from benchmarks.backbones import IMAGES as PIXELS
+from benchmarks.backbones import cut_network, features
+from benchmarks.hub_families import FAMILIES, SIZE, write
 from transfer.core.cuts import HUB_PRESETS, Found, Hub, resolve_cut
 from transfer.core.errors import UserError
 from transfer.networks.backbones import hub
-from transfer.networks.backbones.random_weights import noise_images
-from transfer.networks.network import Architecture, Network, build, from_pixels
+from transfer.networks.network import Network, from_pixels
 
-PIXELS = noise_images(SIZE, 4, 1)
 QUICK = ("ViT", "VGG")
 EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
@@ -26,19 +26,6 @@ EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) fo
 def fetch(folder: Path, trained: bool = True, size: int = SIZE) -> tuple[Hub, keras.Model]:
     described, model, _ = hub.fetch(f"data/backbones/{folder.name}", str(folder), trained, size, 0)
     return described, model
-
-
-def own_features(network: keras.Model) -> NDArray[np.float32]:
-    """What KerasHub's network makes of the pixels, prepared as its converter does."""
-    prepared = (255.0 * PIXELS * np.array(SCALE) + np.array(OFFSET)).astype(np.float32)
-    given = network(keras.tree.map_structure(lambda _: prepared, network.input), training=False)
-    return np.asarray(list(given.values())[-1] if isinstance(given, dict) else given)
-
-
-def cut_network(described: Hub, model: keras.Model, cut: str) -> Network:
-    network = build(Architecture("transfer", SIZE, ("a", "b"), (), 0.0, described), cut)
-    network.backbone.set_weights(model.get_weights())
-    return network
 
 
 def moving_averages(network: Network) -> dict[str, NDArray[np.float32]]:
@@ -50,7 +37,7 @@ def test_a_family_gives_what_kerashub_gives_and_can_be_cut_and_trained(family: s
     own = write(family, tmp_path / "folder")
     described, model = fetch(tmp_path / "folder")
     shutil.rmtree(tmp_path / "folder")  # what follows does without
-    expected = own_features(own)
+    expected = features(own)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(model(PIXELS, training=False), expected, rtol=0, atol=1e-4 * scale)
     assert described.opened
