@@ -107,7 +107,7 @@ def training_step(top: keras.Model, params: Params, spec: Spec, cached: ViewBatc
     """Training from cached activations, and `fit` on the whole network from records, frozen below the cut or not."""
     dataset = _augmented(spec, params.batch_size)
 
-    def fit(model: keras.Model, data: ViewBatches | tf.data.Dataset, steps: int) -> Callable[[], float]:
+    def fit(model: keras.Model, data: tf.data.Dataset, steps: int) -> Callable[[], float]:
         compiled(model, Recipe(epochs=1, lr=1e-5, clip_norm=params.finetune.clip_norm), steps)
         clock = StepClock()
 
@@ -119,7 +119,7 @@ def training_step(top: keras.Model, params: Params, spec: Spec, cached: ViewBatc
 
     return rates(
         {
-            "cached_activations": fit(top, cached, STEPS),
+            "cached_activations": fit(top, cached.feed(), STEPS),
             "fit_whole_network": fit(_whole(params, frozen=False), dataset.take(FULL_STEPS), FULL_STEPS),
             "fit_frozen_below_cut": fit(_whole(params, frozen=True), dataset.take(FULL_STEPS), FULL_STEPS),
         }

@@ -12,13 +12,13 @@ from transfer.core.files import read_json, write_json
 
 def test_batches_have_the_form_of_cached_activations() -> None:
     batches = random_batches((2, 3), 40, 0)
-    inputs, targets = batches[0]
+    inputs, targets = next(batches.epoch())
     assert (inputs.shape, targets.shape, len(batches)) == ((32, 2, 3), (32, 2), 2)
     assert inputs.dtype == np.float32
     assert 0 <= inputs.min() < inputs.max() <= 1
     assert set(batches.targets.sum(axis=1)) == {1.0}
     in_order = random_batches((2, 3), 40, None)
-    np.testing.assert_array_equal(in_order[0][1], batches.targets)
+    np.testing.assert_array_equal(next(in_order.epoch())[1], batches.targets)
 
 
 def test_a_devices_figures_stand_beside_those_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,10 @@ FEATURES = {
 }  # fmt: skip
 """Of a record, and their types there: see `Example`."""
 
+UNTUNED = tf.data.Options()
+"""For every dataset: tf.data's tuner sleeps for up to a minute, and the end of an iterator waits until it wakes."""
+UNTUNED.autotune.enabled = False
+
 
 @dataclass(frozen=True)
 class Example:
@@ -115,6 +119,7 @@ def read_records(folder: Path, spec: Spec, batch_size: int, rows: range | None =
         raise UserError(f"{folder}: no records (*.tfrecord); run dvc repro preprocess")
     rows = range(spec.counts[folder.name]) if rows is None else rows
     dataset = _in_rows(shards, spec, rows).batch(batch_size).map(lambda batch: parse(batch, spec)).prefetch(2)
+    dataset = dataset.with_options(UNTUNED)
     count = 0
     try:
         for features in dataset.as_numpy_iterator():

@@ -1,7 +1,8 @@
 """Batches for `fit`: in training, in every epoch each image once, in a new order, in one of its views."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,8 +59,8 @@ class Batches(Protocol):
         """Return what `fit`, `evaluate` and `predict` of a Keras model take, from an epoch on, counted from 0."""
 
 
-class ViewBatches(keras.utils.PyDataset):
-    """Batches for `fit`: inputs float32 (n, …) and targets float32 (n, classes).
+class ViewBatches:
+    """Batches of inputs float32 (n, …) and targets float32 (n, classes), from arrays.
 
     Args:
         views: for each view an array of all images (n, …); they may lie on disk.
@@ -67,43 +68,54 @@ class ViewBatches(keras.utils.PyDataset):
         batch_size, seed: see `Batching`; without a seed, the first view is taken.
     """
 
-    steps = None
-
     def __init__(
         self, views: Sequence[NDArray[np.floating]], targets: Floats, batch_size: int, seed: int | None
     ) -> None:
-        super().__init__()
         self._views, self._batch_size, self._seed = views, batch_size, seed
         self.targets = targets
-        self._epoch = 0
-        self._draw()
-
-    def feed(self, first_epoch: int = 0) -> "ViewBatches":
-        """Return these batches: see `Batches`."""
-        self._epoch = first_epoch
-        self._draw()
-        return self
-
-    def _draw(self) -> None:
-        if self._seed is None:
-            self._order = np.arange(len(self.targets))
-            self._view = np.zeros(len(self.targets), np.int64)
-            return
-        random = np.random.default_rng([self._seed, self._epoch])
-        self._order = random.permutation(len(self.targets))
-        self._view = random.integers(len(self._views), size=len(self.targets))
-
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
-        self._draw()
 
     def __len__(self) -> int:
         return math.ceil(len(self.targets) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Floats, Floats]:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        inputs = np.stack([self._views[view][row] for row, view in zip(rows, self._view[rows], strict=True)])
-        return inputs.astype(np.float32), self.targets[rows]
+    @property
+    def steps(self) -> int | None:
+        """Batches in an epoch, where epoch follows epoch without an end; None in validation."""
+        return None if self._seed is None else len(self)
+
+    def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the order of an epoch and the view of each image."""
+        count = len(self.targets)
+        if self._seed is None:
+            return np.arange(count), np.zeros(count, np.int64)
+        random = np.random.default_rng([self._seed, epoch + 1])  # from 1 on, for the results of earlier versions
+        return random.permutation(count), random.integers(len(self._views), size=count)
+
+    def epoch(self, number: int = 0) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the batches of an epoch, counted from 0."""
+        order, view_of = self._draw(number)
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            inputs = np.stack([self._views[view][row] for row, view in zip(rows, view_of[rows], strict=True)])
+            yield inputs.astype(np.float32), self.targets[rows]
+
+    def feed(self, first_epoch: int = 0) -> Any:
+        """Return the batches of all epochs from `first_epoch` on, or those of validation: see `Batches`."""
+
+        def batches() -> Iterator[tuple[Floats, Floats]]:
+            numbers = [0] if self._seed is None else itertools.count(first_epoch)
+            return itertools.chain.from_iterable(map(self.epoch, numbers))
+
+        if keras.backend.backend() != "tensorflow":  # benchmarks.accelerator, where there is no tf.data
+            return batches()
+        import tensorflow as tf
+
+        from transfer.records.tfrecords import UNTUNED
+
+        inputs = tf.TensorSpec((None, *self._views[0].shape[1:]), tf.float32)
+        signature = (inputs, tf.TensorSpec((None, self.targets.shape[1]), tf.float32))
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        count = tf.data.INFINITE_CARDINALITY if self.steps else len(self)
+        return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(UNTUNED)
 
 
 def _cached(folder: Path, classes: tuple[str, ...], batching: Batching) -> ViewBatches:

@@ -13,6 +13,7 @@ from transfer.networks.model_files import ModelFiles, save
 from transfer.networks.network import Network, build
 from transfer.training.batches import Batches
 from transfer.training.loop import Outcome, predict, train
+from transfer.training.memory import keep_freed_memory
 from transfer.training.recipe import Job, Recipe, averaging_within
 from transfer.training.strategy import training_on
 
@@ -47,6 +48,7 @@ def fit(
     Raises:
         UserError: training diverged; or the best epoch is no better than chance, and `may_collapse` is False.
     """
+    keep_freed_memory()
     with measured(outputs.cost) as cost:
         batches, validation = data()
         outcome = train(job, batches, validation)

@@ -4,6 +4,7 @@ Pixels are changed on the fly; those of the baselines are averaged down once, in
 """
 
 import math
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,16 @@ from numpy.typing import NDArray
 from transfer.core.arrays import Floats
 from transfer.core.spec import Spec
 from transfer.records.activations import Plan
-from transfer.records.tfrecords import BATCH, CHECKSUM_BYTES, FRAME_BYTES, LENGTH_BYTES, normalise, parse, read_records
+from transfer.records.tfrecords import (
+    BATCH,
+    CHECKSUM_BYTES,
+    FRAME_BYTES,
+    LENGTH_BYTES,
+    UNTUNED,
+    normalise,
+    parse,
+    read_records,
+)
 from transfer.records.views import apply_view
 from transfer.training.augmentation import OFF, Augmenter
 from transfer.training.batches import Batches, Batching, ViewBatches, validation_batches, view_batches
@@ -62,7 +72,7 @@ class RecordBatches:
     """
 
     def __init__(
-        self, records: Path, spec: Spec, batching: Batching, views: int = 1, parallel: int = tf.data.AUTOTUNE
+        self, records: Path, spec: Spec, batching: Batching, views: int = 1, parallel: int | None = os.cpu_count()
     ) -> None:
         self._spec, self._batching, self._parallel = spec, batching, parallel
         self._augmenter = Augmenter(batching.augmentation or OFF, views)
@@ -116,7 +126,7 @@ class RecordBatches:
             dataset = self.epoch(0).apply(tf.data.experimental.assert_cardinality(len(self)))
         else:
             dataset = tf.data.Dataset.counter(first_epoch).flat_map(self.epoch)
-        return dataset.prefetch(2)
+        return dataset.prefetch(2).with_options(UNTUNED)
 
 
 def training_data(

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,7 +42,7 @@ def _data(seed: int | None = 1, scale: float = 1.0, images: int = 40) -> ViewBat
 
 def _inputs(batches: ViewBatches) -> np.ndarray:
     """All inputs of batches in order, (n, 3)."""
-    return np.concatenate([batches[i][0] for i in range(len(batches))])
+    return np.concatenate([inputs for inputs, _ in batches.epoch()])
 
 
 def _top(initial: str = "glorot_uniform") -> keras.Model:
@@ -105,12 +106,10 @@ class _Scripted(ViewBatches):
     def __init__(self, data: ViewBatches, factors: list[float]) -> None:
         inputs = _inputs(data)
         super().__init__([inputs], data.targets, 8, None)
-        self._factors = iter(factors)
+        self._inputs, self._factors = inputs, iter(factors)
 
-    def feed(self, first_epoch: int = 0) -> ViewBatches:
-        factor = next(self._factors)
-        inputs = np.concatenate([self[i][0] for i in range(len(self))])
-        return ViewBatches([inputs * factor], self.targets, 8, None)
+    def feed(self, first_epoch: int = 0) -> Any:
+        return ViewBatches([self._inputs * next(self._factors)], self.targets, 8, None).feed(first_epoch)
 
 
 def test_a_run_that_diverges_keeps_the_best_epoch_before_and_says_so(tmp_path: Path) -> None:
@@ -179,7 +178,8 @@ def test_averaged_weights_are_those_that_are_kept(tmp_path: Path) -> None:
         fix_seeds(1)
         tops.append(_top())
     one_by_one = [ViewBatches([_inputs(_data(seed=None))], _data().targets, 1, 1) for _ in range(2)]
-    compiled(tops[0], plain, 40).fit(one_by_one[0], epochs=1, callbacks=[Record()], shuffle=False, verbose=0)
+    top = compiled(tops[0], plain, 40)
+    top.fit(one_by_one[0].feed(), steps_per_epoch=40, callbacks=[Record()], shuffle=False, verbose=0)
     train(Job("test", tops[1], SPEC, averaged, tmp_path / "curves"), one_by_one[1], _data(seed=None))
     expected = weights[0]
     for value in weights[1:]:
@@ -266,7 +266,7 @@ def test_class_weights_reach_the_loss(tmp_path: Path) -> None:
     fix_seeds(1)
     top = _top()
     validation = _data(seed=None, images=30)
-    x, y = np.concatenate([validation[i][0] for i in range(4)]), validation.targets
+    x, y = _inputs(validation), validation.targets
     log_probabilities = np.log(keras.ops.convert_to_numpy(keras.ops.softmax(top(x))))
     losses = -np.sum(y * log_probabilities, axis=1)
     recipe = Recipe(epochs=1, lr=1e-9, class_weights={"common": 1.0, "rare": 7.0})
