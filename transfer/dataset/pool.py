@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from transfer.workers.work import Progress
 
 AHEAD = 64  # images decoded before the writer asks for them: enough to keep every core busy, few enough to hold
 HASHED = 256  # thumbnails hashed at a time
-SHARDS_AHEAD = 8  # shards of records that are written before anyone asks
+SHARDS_AHEAD = 8  # shards of records in an item of work, and that are written before anyone asks
 
 
 class ShardImages(NamedTuple):
@@ -133,10 +134,10 @@ class RecordShard:
         return len(self.labels)
 
 
-def write_records(shards: Iterable[RecordShard], progress: Progress) -> int:
+def write_records(runs: Iterable[list[RecordShard]], progress: Progress) -> int:
     """Write shards of records on all cores, and return the number of records."""
     written = 0
-    for count in in_order(RecordShard.write, shards, SHARDS_AHEAD):
+    for count in in_order(RecordShard.write, chain.from_iterable(runs), SHARDS_AHEAD):
         progress(count)
         written += count
     return written

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from transfer.core.strict import load_yaml, validate
 from transfer.dataset.decode import Facts
 from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
 from transfer.dataset.labels import SPLITS
-from transfer.dataset.pool import DecodeShards, Pool, ShardImages, write_records
+from transfer.dataset.pool import SHARDS_AHEAD, DecodeShards, Pool, ShardImages, write_records
 from transfer.dataset.shapes import LOOKED_AT, resolve_resize
 from transfer.dataset.shards import open_shard, shards
 from transfer.dataset.splits import follow_groups, require_classes, split, take_stratified
@@ -305,7 +306,8 @@ def _write(used: pd.DataFrame, classes: tuple[str, ...], pool: Pool, records: di
     numbers = {name: number for number, name in enumerate(classes)}
     labels = used[["image", "label", "soft_label", "confidence", "place"]].assign(label=used["label"].map(numbers))
     planned = (shard for name in SPLITS for shard in pool.shards(labels[used["split"] == name], records[name]))
-    runner.run(write_records, planned, len(used), "write")
+    runs = iter(lambda: list(islice(planned, SHARDS_AHEAD)), [])  # a worker, too, writes several at once
+    runner.run(write_records, runs, len(used), "write")
 
 
 def check_left_out(done: Preprocessed, max_bad_fraction: float, max_removed_fraction: float) -> None:

@@ -172,12 +172,15 @@ def dask_runner(settings: Dask) -> Iterator[DaskRunner]:
         UserError: Dask is not installed, or no scheduler answers.
     """
     require_dask()
+    import dask
     from distributed import Client, LocalCluster
     from distributed.utils import silence_logging_cmgr
 
     with ExitStack() as stack:
         stack.enter_context(silence_logging_cmgr(logging.CRITICAL))  # what goes wrong is said in a line
         if settings.scheduler is None:
+            # or a worker gives the memory of each image back to the system (docs/scaling.md), and BLAS uses one core
+            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": {}}))
             cluster = LocalCluster(
                 n_workers=settings.workers,
                 threads_per_worker=1,

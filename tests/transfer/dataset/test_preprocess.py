@@ -276,8 +276,12 @@ def test_many_shards_give_the_same_records_as_one(raw: Path, monkeypatch: pytest
 class OneByOne:
     """Has each item done by itself, and each twice, the last one first, as the workers of a cluster may."""
 
+    def __init__(self) -> None:
+        self.items = dict[str, int]()
+
     def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
         given = [pickle.dumps(item) for item in items]
+        self.items[title] = len(given)
         work = pickle.loads(pickle.dumps(work))
         done = [work([pickle.loads(item)], lambda _: None) for item in (*given, *given[::-1])]
         return [pickle.loads(pickle.dumps(result)) for result in done[len(given) :][::-1]]
@@ -287,13 +291,14 @@ def test_however_the_work_is_divided_the_bytes_are_the_same(raw: Path, monkeypat
     _copy(raw, "blue/003.png", "red/wrong.png")
     monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
     monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
-    monkeypatch.setattr(records, "SHARD_BYTES", 5 * 16 * 16 * 3)
+    monkeypatch.setattr(records, "SHARD_BYTES", 3 * 16 * 16 * 3)
     _spoil(raw)
     assert len(image_shards.shards(raw / "raw/images")) > 3
     whole = _run(raw)
     files = {path.relative_to(raw): path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))}
     assert len(files) > 5
-    divided = _run(raw, runner=OneByOne())
+    divided = _run(raw, runner=(one_by_one := OneByOne()))
+    assert one_by_one.items["write"] == 2  # of up to 8 shards, which a worker writes at once
     assert {path.relative_to(raw): path.read_bytes() for path in sorted((raw / "records").rglob("*.*"))} == files
     for name in ("splits", "quarantine", "duplicates"):
         pd.testing.assert_frame_equal(getattr(divided, name), getattr(whole, name))

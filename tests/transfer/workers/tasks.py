@@ -37,6 +37,11 @@ class Squares:
         return found
 
 
+def environment(numbers: Iterable[int], progress: Progress) -> dict[str, str]:
+    """Return the environment of the worker."""
+    return dict(os.environ)
+
+
 @dataclass(frozen=True)
 class SmallTrunk:
     """A convolution."""

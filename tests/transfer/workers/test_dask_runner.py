@@ -20,7 +20,7 @@ import pytest
 
 from tests.conftest import ROOT, colour_images
 from tests.transfer.workers.cluster import PATIENCE_S, Cluster, wait_until
-from tests.transfer.workers.tasks import SmallTrunk, Squares
+from tests.transfer.workers.tasks import SmallTrunk, Squares, environment
 from transfer.core.errors import UserError
 from transfer.core.params import Dask, read_params
 from transfer.dataset import shards as image_shards
@@ -38,6 +38,8 @@ from transfer.workers.runners import LocalRunner, make_runner
 from transfer.workers.work import Runner
 
 MODEL = ModelFiles(*(Path(f"model.{suffix}") for suffix in ("json", "weights.h5", "validation.npy")))
+SLOWING = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables that Dask sets for its workers unless it is told not to."""
 
 
 def _squares(runs: list[list[tuple[int, int]]]) -> list[int]:
@@ -62,8 +64,14 @@ def cluster() -> Iterator[Cluster]:
         yield Cluster(stack)
 
 
-def test_a_cluster_of_this_machine_does_each_item_once_and_results_come_in_order() -> None:
+def test_a_cluster_of_this_machine_does_each_item_once_and_results_come_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in SLOWING:
+        monkeypatch.delenv(name, raising=False)
     with make_runner("dask", Dask(None, 1)) as runner:
+        (seen,) = runner.run(environment, range(1), 1, "environment")
+        assert [name for name in SLOWING if name in seen] == []
         runs = runner.run(Squares(), iter(range(20)), 20, "square")
         assert _squares(runs) == [number**2 for number in range(20)]
         assert len(_processes(runs) - {os.getpid()}) == 1
