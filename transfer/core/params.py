@@ -36,6 +36,16 @@ class WeightsFile:
     sha256: Sha256
 
 
+@dataclass(frozen=True, config=STRICT)
+class WeightsPin:
+    """The weights that KerasHub loads, if their SHA-256 (hexadecimal) is this: see `core.cuts.Hub`."""
+
+    sha256: Sha256
+
+
+AnyWeights = str | WeightsFile | WeightsPin
+
+
 def _or(expected: str) -> WrapValidator:
     """Say in one line what a value may be, where pydantic has a line for each of several types."""
 
@@ -53,8 +63,8 @@ Epochs = Annotated[Literal["auto"] | Count, _or("auto or a whole number of at le
 ImageSize = Annotated[Int, Field(ge=32, le=1024), _or("auto or an integer from 32 to 1,024")]
 """`follow_backbone` has replaced an auto."""
 Weights = Annotated[
-    Literal["packaged", "imagenet", "preset", "none"] | WeightsFile,
-    _or(f"auto, {', '.join(WEIGHTS)} or {{file: PATH, sha256: 64 hexadecimal digits}}"),
+    Literal["packaged", "imagenet", "preset", "none"] | WeightsFile | WeightsPin,
+    _or(f"auto, {', '.join(WEIGHTS)}, {{file: PATH, sha256: 64 hexadecimal digits}} or {{sha256: …}}"),
 ]
 ClassName = Annotated[str, BeforeValidator(str)]
 ClassWeight = Annotated[Float, Field(gt=0, lt=1e6)]

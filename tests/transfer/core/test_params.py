@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.transfer.core.faults import FAULT
 from transfer.core.cuts import FACTS
 from transfer.core.errors import UserError
-from transfer.core.params import Params, WeightsFile, read_params
+from transfer.core.params import Params, WeightsFile, WeightsPin, read_params
 from transfer.core.strict import load_yaml, validate
 from transfer.networks.backbones.available import require_known
 from transfer.overrides import overlaid
@@ -86,9 +86,10 @@ WRONG = [
     (
         "\nweights: auto",
         "\nweights: imagnet",
-        ["weights", "auto, packaged, imagenet, preset, none or {file", "'imagnet'"],
+        ["weights", "auto, packaged, imagenet, preset, none, {file", "or {sha256: ", "'imagnet'"],
     ),
     ("\nweights: auto", "\nweights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
+    ("\nweights: auto", "\nweights: {sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
     ("\nweights: auto", "\nweights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
     ("class_weights: auto", "class_weights: equal", ["class_weights", "auto, none, balanced", "'equal'"]),
     ("class_weights: auto", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
@@ -247,6 +248,12 @@ def test_every_mutation_is_an_error_that_names_the_key(
 def test_weights_may_be_a_file_with_its_sha256(tmp_path: Path) -> None:
     read = _read(tmp_path, _replaced("\nweights: auto", f"\nweights: {{file: own.h5, sha256: {'0a' * 32}}}"))
     assert read.weights == WeightsFile("own.h5", "0a" * 32)
+
+
+def test_weights_may_be_a_sha256_alone(tmp_path: Path) -> None:
+    text = REAL.replace("backbone: efficientnet_lite0", "backbone: hub:dinov2_small")
+    read = _read(tmp_path, text.replace("\nweights: auto", f"\nweights: {{sha256: {'0a' * 32}}}"))
+    assert read.weights == WeightsPin("0a" * 32)
 
 
 def test_class_weights_may_be_given_by_name(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Backbones that KerasHub loads, each held against KerasHub's own network on the same pixels."""
 
 import csv
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -16,7 +17,8 @@ from benchmarks.backbones import cut_network, features
 from benchmarks.hub_families import FAMILIES, SIZE, write
 from transfer.core.cuts import HUB_PRESETS, Found, Hub, resolve_cut
 from transfer.core.errors import UserError
-from transfer.networks.backbones import hub
+from transfer.core.params import WeightsPin
+from transfer.networks.backbones import hub, registry
 from transfer.networks.network import Network, from_pixels
 
 QUICK = ("ViT", "VGG")
@@ -113,6 +115,30 @@ def test_weights_of_none_are_random_and_the_same_for_a_seed(tmp_path: Path) -> N
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert any((a != b).any() for a, b in zip(one.get_weights(), model.get_weights(), strict=True))
+
+
+def _sha256(network: keras.Model) -> str:
+    return hashlib.sha256(b"".join(np.asarray(weight).tobytes() for weight in network.weights)).hexdigest()
+
+
+def test_a_pinned_backbone_is_an_error_once_its_weights_change(tmp_path: Path) -> None:
+    name = "data/backbones/folder"
+    own = write("ViT", tmp_path / "folder")
+    pin = WeightsPin(_sha256(own))
+    for size in (SIZE, 96):  # position embeddings that are interpolated are not what is pinned
+        found, _, _ = registry.fetch(name, pin, size, 0, tmp_path)
+        assert isinstance(found, Hub)
+        assert found.sha256 == pin.sha256
+    own.weights[0].assign(own.weights[0] + 1e-3)
+    own.save_to_preset(str(tmp_path / "folder"))
+    assert _sha256(own) != pin.sha256
+    with pytest.raises(
+        UserError,
+        match=rf"weights.sha256: {name} now has weights with the SHA-256 {_sha256(own)}, not {pin.sha256}; bring back "
+        r".*, or, if you trust the new ones, set weights to \{sha256: " + _sha256(own),
+    ):
+        registry.fetch(name, pin, SIZE, 0, tmp_path)
+    assert fetch(tmp_path / "folder")[0].sha256 == _sha256(own)  # which nothing pins
 
 
 def test_a_folder_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
