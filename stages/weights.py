@@ -18,7 +18,9 @@ def main() -> None:
     """Check the file of weights, or draw random ones, and write them as Keras weights."""
     params = read_params(PARAMS)
     fix_seeds(params.seed)
-    backbone, model, origin = fetch(params.backbone, params.weights, params.image_size, params.seed, FOLDERS)
+    backbone, model, origin = fetch(
+        params.backbone, params.weights, params.image_size, params.seed, FOLDERS, params.pixels
+    )
     save_weights(model, WEIGHTS)
     Found(backbone).write(BACKBONE)
     print(f"read   {origin.source}")
