@@ -534,7 +534,8 @@ PARAMETER = re.compile(r"^( *)(?:([a-z_]+):|(- )).*?(?:#\s*(.*))?$")
 """A line of params.yaml: indentation, key or dash, comment."""
 READ_BY_HAND = {
     "image_size": "auto, or integer ≥ 32, ≤ 1,024",
-    "weights": f"auto, {', '.join(WEIGHTS)}, or a file with its SHA-256",
+    "weights": f"auto, {', '.join(WEIGHTS)}, a file with its SHA-256, or a SHA-256 alone",
+    "pixels": "mean and std, each of three numbers ≤ 1, or null",
     "class_weights": "auto, none, balanced, or a number above 0 for each class",
 }
 """Types of params that are read by a function of their own, or may also be auto."""

@@ -65,11 +65,11 @@ def names_here() -> list[str]:
 
 def with_backbone(given: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the content of params.yaml with another backbone, without what was meant for the old one: its weights, if
-    these are not random ones, and its cut.
+    these are not random ones, its cut, and how its pixels are scaled.
     """
     new: dict[str, Any] = {"backbone": name}
     if name != given["backbone"]:
-        new |= {} if given["weights"] == "none" else {"weights": "auto"}
+        new |= {"pixels": None} | ({} if given["weights"] == "none" else {"weights": "auto"})
         new |= {} if given["finetune"]["cut"] == "input" else {"finetune": {"cut": "auto"}}
     return merged(given, new, "choose")
 

@@ -156,7 +156,8 @@ def compute_features(params: Params, images: TrainingImages) -> Features:
         UserError: the weights cannot be had, or the engine does not agree with TensorFlow.
     """
     fix_seeds(params.seed)
-    backbone, model, _ = fetch(params.backbone, params.weights, params.image_size, params.seed, Path(FOLDERS))
+    folders = Path(FOLDERS)
+    backbone, model, _ = fetch(params.backbone, params.weights, params.image_size, params.seed, folders, params.pixels)
     trunk = keras.Model(model.input, frozen_output(model, backbone, "top", params.head.pooling))
     engine = make_engine(trunk, params.engine)
     first = next(images.batches(params.image_size))
@@ -176,7 +177,8 @@ def _weights(params: Params) -> tuple[object, ...]:
     packaged = PACKAGED.get(params.backbone) if params.weights == "packaged" else None
     in_folder = sorted(Path(params.backbone).rglob("*")) if params.backbone.startswith(FOLDERS) else []
     held = [(file.name, sha256_of(file)) for file in in_folder if file.is_file()]
-    return params.weights, packaged and packaged.sha256, params.seed if params.weights == "none" else None, held
+    seed = params.seed if params.weights == "none" else None
+    return params.weights, packaged and packaged.sha256, seed, held, params.pixels
 
 
 def cached_features(params: Params, images: TrainingImages, folder: Path) -> tuple[Features, bool]:

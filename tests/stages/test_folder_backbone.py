@@ -23,7 +23,9 @@ def test_a_backbone_in_a_folder_is_trained_and_evaluated_without_the_folder(
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     for stage in ("download", "weights", "preprocess"):
         run_stage(stage)
-    assert f"data/backbones/small (SHA-256 of the weights {_described()['sha256']})" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"data/backbones/small (SHA-256 of the weights {_described()['sha256']})" in said
+    assert f"       weights: {{sha256: {_described()['sha256']}}} in params.yaml" in said
     shutil.rmtree("data/backbones")
     params["image_size"] = SIZE  # which was the folder's own
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")

@@ -272,6 +272,17 @@ def test_weights_that_a_backbone_has_none_of(project: Path, backbone: str, weigh
         main()
 
 
+def test_only_a_backbone_that_kerashub_loads_takes_a_sha256_alone(project: Path) -> None:
+    cut = {"finetune": yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["finetune"] | {"cut": "auto"}}
+    _set(backbone="hub:dinov2_small", image_size="auto", weights={"sha256": "0a" * 32}, **cut)
+    main()
+    _set(backbone="vgg16")
+    with pytest.raises(
+        UserError, match=r"weights: vgg16 has no pinned weights; set weights to auto, imagenet, none or"
+    ):
+        main()
+
+
 def test_a_package_of_images_that_is_not_installed(project: Path) -> None:
     source = {"package": {"name": "no-such-images", "version": "1.0", "folder": "images"}}
     card = {"title": "x", "classes": ["a", "b"], "source": source, "table": {"file": "a", "image": "b", "label": "c"}}

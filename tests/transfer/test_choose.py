@@ -111,6 +111,7 @@ def test_those_at_hand_are_packaged_or_downloaded(tmp_path: Path, monkeypatch: p
         ({"weights": "auto", "finetune": {"cut": "auto"}}, {}),
         ({"weights": "packaged", "finetune": {"cut": "block3"}}, {"weights": "auto", "finetune": {"cut": "auto"}}),
         ({"weights": "none", "finetune": {"cut": "input"}}, {}),
+        ({"weights": "none", "finetune": {"cut": "input"}, "pixels": {"mean": [0], "std": [1]}}, {"pixels": None}),
     ],
 )
 def test_what_is_meant_for_another_backbone_is_not_kept(given: dict[str, object], expected: dict[str, object]) -> None:

@@ -15,6 +15,7 @@ from transfer.core.strict import STRICT, Float, Int, Sha256, Str, load_yaml, val
 Positive = Annotated[Float, Field(gt=0)]
 Rate = Annotated[Float, Field(gt=0, le=1)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Level = Annotated[Float, Field(ge=0, le=1)]
 Count = Annotated[Int, Field(ge=1)]
 Units = tuple[Count, ...]
 LabelKind = Literal["auto", "hard", "soft"]
@@ -36,6 +37,24 @@ class WeightsFile:
     sha256: Sha256
 
 
+@dataclass(frozen=True, config=STRICT)
+class WeightsPin:
+    """The weights that KerasHub loads, if their SHA-256 (hexadecimal) is this: see `core.cuts.Hub`."""
+
+    sha256: Sha256
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pixels:
+    """Mean and standard deviation of red, green and blue, of pixels in 0–1, that a backbone has them normalised by."""
+
+    mean: tuple[Level, Level, Level]
+    std: tuple[Rate, Rate, Rate]
+
+
+AnyWeights = str | WeightsFile | WeightsPin
+
+
 def _or(expected: str) -> WrapValidator:
     """Say in one line what a value may be, where pydantic has a line for each of several types."""
 
@@ -53,8 +72,8 @@ Epochs = Annotated[Literal["auto"] | Count, _or("auto or a whole number of at le
 ImageSize = Annotated[Int, Field(ge=32, le=1024), _or("auto or an integer from 32 to 1,024")]
 """`follow_backbone` has replaced an auto."""
 Weights = Annotated[
-    Literal["packaged", "imagenet", "preset", "none"] | WeightsFile,
-    _or(f"auto, {', '.join(WEIGHTS)} or {{file: PATH, sha256: 64 hexadecimal digits}}"),
+    Literal["packaged", "imagenet", "preset", "none"] | WeightsFile | WeightsPin,
+    _or(f"auto, {', '.join(WEIGHTS)}, {{file: PATH, sha256: 64 hexadecimal digits}} or {{sha256: …}}"),
 ]
 ClassName = Annotated[str, BeforeValidator(str)]
 ClassWeight = Annotated[Float, Field(gt=0, lt=1e6)]
@@ -231,6 +250,7 @@ class Params:
     max_images: Annotated[Int, Field(ge=8)] | None
     seed: Annotated[Int, Field(ge=0, lt=2**31)]
     weights: Weights
+    pixels: Pixels | None
     engine: Literal["auto", "openvino", "tensorflow"]
     split: Split
     duplicates: Duplicates
@@ -260,6 +280,10 @@ class Params:
             return self  # whose cuts and sizes are not known before it is loaded
         if self.backbone not in FACTS:
             raise ValueError(_unknown_backbone(self.backbone))
+        if self.pixels is not None:
+            raise ValueError(
+                f"pixels to be null for {self.backbone}, which scales them itself, received a mean and std"
+            )
         facts = FACTS[self.backbone]
         if self.image_size < facts.smallest_size or self.image_size % facts.multiple:
             bound = f"at least {facts.smallest_size}" if facts.multiple == 1 else f"a multiple of {facts.multiple}"

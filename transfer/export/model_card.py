@@ -12,7 +12,7 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
 from transfer.core.cards import Card
-from transfer.core.params import Format, WeightsFile
+from transfer.core.params import AnyWeights, Format
 from transfer.core.spec import Spec
 from transfer.evaluation.markdown import interval, markdown_table, plain, short
 from transfer.export.contract import Contract
@@ -72,7 +72,7 @@ class CardFigures:
         return found
 
 
-def base_model(backbone: str, weights: str | WeightsFile) -> str | None:
+def base_model(backbone: str, weights: AnyWeights) -> str | None:
     """Return the identifier on Hugging Face of the weights that training began with; None where none is known."""
     return BASE_MODELS.get(backbone) if weights == "packaged" else None
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.transfer.core.faults import FAULT
 from transfer.core.cuts import FACTS
 from transfer.core.errors import UserError
-from transfer.core.params import Params, WeightsFile, read_params
+from transfer.core.params import Params, Pixels, WeightsFile, WeightsPin, read_params
 from transfer.core.strict import load_yaml, validate
 from transfer.networks.backbones.available import require_known
 from transfer.overrides import overlaid
@@ -86,10 +86,21 @@ WRONG = [
     (
         "\nweights: auto",
         "\nweights: imagnet",
-        ["weights", "auto, packaged, imagenet, preset, none or {file", "'imagnet'"],
+        ["weights", "auto, packaged, imagenet, preset, none, {file", "or {sha256: ", "'imagnet'"],
     ),
     ("\nweights: auto", "\nweights: {file: a.h5}", ["weights", "sha256", "{'file': 'a.h5'}"]),
+    ("\nweights: auto", "\nweights: {sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
     ("\nweights: auto", "\nweights: {file: a.h5, sha256: abc}", ["weights", "64 hexadecimal digits", "'abc'"]),
+    ("\npixels:  ", "\npixels: 0.5  ", ["pixels", "0.5"]),
+    ("\npixels:  ", "\npixels: {mean: [0.5, 0.5], std: [1, 1, 1]}  ", ["pixels.mean.2: missing"]),
+    ("\npixels:  ", "\npixels: {mean: [124, 116, 104], std: [1, 1, 1]}  ", ["pixels.mean.0", "at most 1", "124"]),
+    ("\npixels:  ", "\npixels: {mean: [0, 0, 0], std: [1, 0, 1]}  ", ["pixels.std.1", "more than 0", "0"]),
+    ("\npixels:  ", "\npixels: {mean: [0, 0, 0]}  ", ["pixels.std", "missing"]),
+    (
+        "\npixels:  ",
+        "\npixels: {mean: [0, 0, 0], std: [1, 1, 1]}  ",
+        ["pixels to be null for efficientnet_lite0, which scales them itself"],
+    ),
     ("class_weights: auto", "class_weights: equal", ["class_weights", "auto, none, balanced", "'equal'"]),
     ("class_weights: auto", "class_weights: {intact: 0}", ["class_weights", "positive weight", "{'intact': 0}"]),
     ("class_weights: auto", "class_weights: {}", ["class_weights", "auto, none, balanced", "{}"]),
@@ -247,6 +258,18 @@ def test_every_mutation_is_an_error_that_names_the_key(
 def test_weights_may_be_a_file_with_its_sha256(tmp_path: Path) -> None:
     read = _read(tmp_path, _replaced("\nweights: auto", f"\nweights: {{file: own.h5, sha256: {'0a' * 32}}}"))
     assert read.weights == WeightsFile("own.h5", "0a" * 32)
+
+
+def test_weights_may_be_a_sha256_alone(tmp_path: Path) -> None:
+    text = REAL.replace("backbone: efficientnet_lite0", "backbone: hub:dinov2_small")
+    read = _read(tmp_path, text.replace("\nweights: auto", f"\nweights: {{sha256: {'0a' * 32}}}"))
+    assert read.weights == WeightsPin("0a" * 32)
+
+
+def test_pixels_may_be_given_for_a_backbone_that_kerashub_loads(tmp_path: Path) -> None:
+    text = REAL.replace("backbone: efficientnet_lite0", "backbone: hf://owner/name")
+    read = _read(tmp_path, text.replace("\npixels:  ", "\npixels: {mean: [0, 5e-1, 1], std: [1, 0.25, 0.5]}  "))
+    assert read.pixels == Pixels((0.0, 0.5, 1.0), (1.0, 0.25, 0.5))
 
 
 def test_class_weights_may_be_given_by_name(tmp_path: Path) -> None:

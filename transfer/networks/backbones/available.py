@@ -10,7 +10,7 @@ from pathlib import Path
 from transfer.core.cuts import FACTS, FOLDERS, is_source
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find, require_sha256
-from transfer.core.params import WeightsFile
+from transfer.core.params import AnyWeights, WeightsFile, WeightsPin
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,19 @@ def at_hand(backbone: str) -> str:
     return "packaged, installed"
 
 
-def require_known(backbone: str, weights: str) -> None:
-    """Check that a backbone has weights by that name.
+def require_known(backbone: str, weights: str | WeightsPin) -> None:
+    """Check that a backbone has weights by that name, or that KerasHub loads those that are pinned.
 
     Raises:
         UserError: it has none.
     """
     known = "preset" if is_source(backbone) else "packaged" if backbone in PACKAGED else "imagenet"
-    if weights not in (known, "none"):
-        others = "or none" if is_source(backbone) else "none or {file: …, sha256: …}"
+    pinned = isinstance(weights, WeightsPin)
+    if not (pinned and is_source(backbone)) and weights not in (known, "none"):
+        others = "none or {sha256: …}" if is_source(backbone) else "none or {file: …, sha256: …}"
+        named = "pinned" if pinned else weights
         raise UserError(
-            f"params.yaml: weights: {backbone} has no {weights} weights; set weights to auto, {known}, {others}"
+            f"params.yaml: weights: {backbone} has no {named} weights; set weights to auto, {known}, {others}"
         )
 
 
@@ -104,7 +106,7 @@ def own_file(weights: WeightsFile) -> Path:
     return path
 
 
-def require_weights(backbone: str, weights: str | WeightsFile) -> None:
+def require_weights(backbone: str, weights: AnyWeights) -> None:
     """Check all that can be known of the param `weights` without downloading or loading anything.
 
     Raises:

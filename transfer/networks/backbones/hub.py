@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from transfer.core.cuts import FOLDERS, Hub
 from transfer.core.errors import UserError, one_line
+from transfer.core.params import Pixels
 from transfer.networks.backbones.graph import Place, default_cut, find_blocks, find_places
 from transfer.networks.backbones.opened import opened
 from transfer.networks.backbones.random_weights import build_random, noise_images
@@ -30,21 +31,32 @@ CLASS_TOKENS = ("class_token", "cls_token", "class_embedding")
 """Names of the variable that begins the token that a classifier reads."""
 PREPROCESSOR = (("image_mean", np.zeros(3)), ("image_std", np.ones(3)))
 """Keys of Transformers' preprocessor_config.json, and what they are where it does not normalise."""
+Scaling = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""For each channel, what pixels in 0–1 are multiplied by, and what is then added."""
 CLOSE = 1e-4  # of the largest activation
 
 
-def fetch(name: str, source: str, trained: bool, image_size: int, seed: int) -> tuple[Hub, keras.Model, Origin]:
+def fetch(
+    name: str, source: str, trained: bool, image_size: int, seed: int, pixels: Pixels | None = None
+) -> tuple[Hub, keras.Model, Origin]:
     """Load a backbone, or its config alone, and return its description, the network for an image size, and its origin.
 
-    `source` is what KerasHub calls it. Without trained weights they are random ones of the seed.
+    `source` is what KerasHub calls it. Without trained weights they are random ones of the seed. `pixels` come before
+    what the source says of them.
 
     Raises:
         UserError: it cannot be loaded, its pixels' scale is not known, or it takes no images of this size.
     """
     with _loading(name, source):
-        loaded, scale, offset = _load(source, trained)
+        loaded = _load(source, trained)
+        scaling = _own_scaling(source) if pixels is None else _scaling(np.array(pixels.mean), np.array(pixels.std))
+    if scaling is None:
+        raise UserError(
+            f"{name}: no file says how pixels are scaled; set pixels: {{mean: [R, G, B], std: [R, G, B]}} in "
+            "params.yaml, of pixels in 0–1"
+        )
     tower = _of_size(loaded, image_size, name)
-    hub = _describe(name, tower, image_size, (scale, offset), _sha256(loaded) if trained else "")
+    hub = _describe(name, tower, image_size, scaling, _sha256(loaded) if trained else "")
     if trained:
         return hub, _build(hub, tower, image_size), Origin(f"{name} (SHA-256 of the weights {hub.sha256})", "see there")
     origin = Origin(f"{name}, its config alone: random weights of seed {seed}", "none")
@@ -69,20 +81,34 @@ def _loading(name: str, source: str) -> Iterator[None]:
         ) from error
 
 
-def _load(source: str, trained: bool) -> tuple[keras.Model, NDArray[np.float64], NDArray[np.float64]]:
-    """Load the part of a network that sees the image, and for each channel the scale and offset of pixels in 0–1."""
+def _load(source: str, trained: bool) -> keras.Model:
+    """Load the part of a network that sees the image."""
     import keras_hub  # inside: it takes a second or more
 
     network = keras_hub.models.Backbone.from_preset(source, load_weights=trained)
     for tower in TOWERS:
         network = getattr(network, tower, network)
-    converter = keras_hub.layers.ImageConverter.from_preset(source)
-    pixels = (converter.scale or 1.0, converter.offset or 0.0) if converter is not None else _preprocessor(source)
+    return network
+
+
+def _scaling(mean: NDArray[np.float64], std: NDArray[np.float64]) -> Scaling:
+    return 1 / std, -mean / std
+
+
+def _own_scaling(source: str) -> Scaling | None:
+    """Return how a source has pixels in 0–1 scaled; None where no file of it says so."""
+    import keras_hub
+
+    try:
+        converter = keras_hub.layers.ImageConverter.from_preset(source)
+        pixels = (converter.scale or 1.0, converter.offset or 0.0) if converter is not None else _preprocessor(source)
+    except (FileNotFoundError, KeyError):
+        return None
     scale, offset = (np.broadcast_to(np.asarray(value, np.float64), 3) for value in pixels)
-    return network, 255.0 * scale, offset
+    return 255.0 * scale, offset
 
 
-def _preprocessor(source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _preprocessor(source: str) -> Scaling:
     """Return scale and offset of pixels in 0–255 from Transformers' file, where KerasHub makes no converter of it."""
     from keras_hub.src.utils.preset_utils import load_json
 
@@ -209,11 +235,9 @@ def _sha256(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _describe(
-    name: str, tower: keras.Model, image_size: int, pixels: tuple[NDArray[np.float64], NDArray[np.float64]], sha256: str
-) -> Hub:
+def _describe(name: str, tower: keras.Model, image_size: int, scaling: Scaling, sha256: str) -> Hub:
     """Describe a loaded network. It is taken apart where that leaves its output as it is, and so can be cut."""
-    scale, offset = (tuple(map(float, values)) for values in pixels)
+    scale, offset = (tuple(map(float, values)) for values in scaling)
     network = _serialised(tower, image_size)
     hub = Hub(
         name, sha256, network, image_size, scale, offset, False, _pool(tower), ("top",), "input",

@@ -22,7 +22,8 @@ from transfer.core.cuts import (
     is_source,
     resolve_cut,
 )
-from transfer.core.params import Pooling, WeightsFile
+from transfer.core.errors import UserError
+from transfer.core.params import AnyWeights, Pixels, Pooling, WeightsFile, WeightsPin
 from transfer.networks.backbones import applications, efficientnet_lite, hub, vit
 from transfer.networks.backbones.available import PACKAGED, own_file, require_known, require_weights
 from transfer.networks.backbones.graph import Place, find_places
@@ -157,20 +158,27 @@ def backbone_of(backbone: Named) -> Backbone:
 
 
 def fetch(
-    name: str, weights: str | WeightsFile, image_size: int, seed: int, folders: Path
+    name: str, weights: AnyWeights, image_size: int, seed: int, folders: Path, pixels: Pixels | None = None
 ) -> tuple[Named, keras.Model, Origin]:
     """Return a backbone as later stages know it, with what `pretrained` gives; KerasHub loads it if it has no entry.
 
-    `folders` is where backbones lie that are folders.
+    `folders` is where backbones lie that are folders. `pixels`, if given, says how KerasHub's have theirs scaled.
 
     Raises:
         UserError: the backbone or its weights cannot be had, or are not those expected.
     """
-    if not is_source(name):
+    if not is_source(name) and not isinstance(weights, WeightsPin):
         return name, *pretrained(name, weights, image_size, seed)
     require_weights(name, weights)
     source = str(folders / name.removeprefix(FOLDERS)) if name.startswith(FOLDERS) else name.removeprefix(HUB)
-    return hub.fetch(name, source, weights != "none", image_size, seed)
+    found, model, origin = hub.fetch(name, source, weights != "none", image_size, seed, pixels)
+    if isinstance(weights, WeightsPin) and found.sha256 != weights.sha256:
+        raise UserError(
+            f"params.yaml: weights.sha256: {name} now has weights with the SHA-256 {found.sha256}, not "
+            f"{weights.sha256}; bring back the old ones as {FOLDERS}NAME, or, if you trust the new ones, set weights "
+            f"to {{sha256: {found.sha256}}}"
+        )
+    return found, model, origin
 
 
 def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int) -> tuple[keras.Model, Origin]:

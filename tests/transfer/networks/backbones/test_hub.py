@@ -1,6 +1,7 @@
 """Backbones that KerasHub loads, each held against KerasHub's own network on the same pixels."""
 
 import csv
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -16,7 +17,8 @@ from benchmarks.backbones import cut_network, features
 from benchmarks.hub_families import FAMILIES, SIZE, write
 from transfer.core.cuts import HUB_PRESETS, Found, Hub, resolve_cut
 from transfer.core.errors import UserError
-from transfer.networks.backbones import hub
+from transfer.core.params import Pixels, WeightsPin
+from transfer.networks.backbones import hub, registry
 from transfer.networks.network import Network, from_pixels
 
 QUICK = ("ViT", "VGG")
@@ -115,13 +117,60 @@ def test_weights_of_none_are_random_and_the_same_for_a_seed(tmp_path: Path) -> N
     assert any((a != b).any() for a, b in zip(one.get_weights(), model.get_weights(), strict=True))
 
 
+def _sha256(network: keras.Model) -> str:
+    return hashlib.sha256(b"".join(np.asarray(weight).tobytes() for weight in network.weights)).hexdigest()
+
+
+def test_a_pinned_backbone_is_an_error_once_its_weights_change(tmp_path: Path) -> None:
+    name = "data/backbones/folder"
+    own = write("ViT", tmp_path / "folder")
+    pin = WeightsPin(_sha256(own))
+    for size in (SIZE, 96):  # position embeddings that are interpolated are not what is pinned
+        found, _, _ = registry.fetch(name, pin, size, 0, tmp_path)
+        assert isinstance(found, Hub)
+        assert found.sha256 == pin.sha256
+    own.weights[0].assign(own.weights[0] + 1e-3)
+    own.save_to_preset(str(tmp_path / "folder"))
+    assert _sha256(own) != pin.sha256
+    with pytest.raises(
+        UserError,
+        match=rf"weights.sha256: {name} now has weights with the SHA-256 {_sha256(own)}, not {pin.sha256}; bring back "
+        r".*, or, if you trust the new ones, set weights to \{sha256: " + _sha256(own),
+    ):
+        registry.fetch(name, pin, SIZE, 0, tmp_path)
+    assert fetch(tmp_path / "folder")[0].sha256 == _sha256(own)  # which nothing pins
+
+
+def test_pixels_are_scaled_as_given_where_no_file_says_how(tmp_path: Path) -> None:
+    name = "data/backbones/folder"
+    own = write("VGG", tmp_path / "folder")
+    (tmp_path / "folder/image_converter.json").unlink()
+    with pytest.raises(
+        UserError, match=rf"{name}: no file says how pixels are scaled; set pixels: \{{mean: \[R, G, B\], std: "
+    ):
+        fetch(tmp_path / "folder")
+    pixels = Pixels((0.1, 0.2, 0.3), (0.5, 0.25, 0.2))
+    found, model, _ = registry.fetch(name, "preset", SIZE, 0, tmp_path, pixels)
+    assert isinstance(found, Hub)
+    np.testing.assert_allclose(found.scale, (2, 4, 5))
+    np.testing.assert_allclose(found.offset, (-0.2, -0.8, -1.5))
+    scaled = (PIXELS - np.array(pixels.mean, np.float32)) / np.array(pixels.std, np.float32)
+    expected = np.asarray(own(scaled, training=False))
+    np.testing.assert_allclose(model(PIXELS, training=False), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_pixels_that_are_given_come_before_those_of_the_files(tmp_path: Path) -> None:
+    write("VGG", tmp_path / "folder")
+    pixels = Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 0.5))
+    found, _, _ = registry.fetch("data/backbones/folder", "preset", SIZE, 0, tmp_path, pixels)
+    assert isinstance(found, Hub)
+    assert (found.scale, found.offset) == ((1, 1, 2), (0, 0, 0))
+
+
 def test_a_folder_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such folder with a config.json"):
         fetch(tmp_path / "missing")
     write("ViT", tmp_path / "folder")
-    (tmp_path / "folder/image_converter.json").unlink()
-    with pytest.raises(UserError, match=r"KerasHub cannot load it: .*image_converter.json.*; use a folder"):
-        fetch(tmp_path / "folder")
     (tmp_path / "folder/config.json").write_text(json.dumps({"layers": 3}), encoding="utf-8")
     with pytest.raises(UserError, match=r"Unrecognized format for config.json"):
         fetch(tmp_path / "folder")
