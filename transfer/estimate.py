@@ -248,7 +248,8 @@ def _train(trained: keras.Model, network: Network, batch_size: int, averaging: f
     targets = np.eye(trained.output_shape[-1], dtype=np.float32)[np.zeros(len(images), np.int64)]
     compiled(trained, Recipe(1, 1e-3, averaging=averaging), PROBED)
     clock = StepClock()
-    trained.fit(ViewBatches([images], targets, batch, 0), callbacks=[clock], shuffle=False, verbose=0)
+    batches = ViewBatches([images], targets, batch, 0)
+    trained.fit(batches.feed(), steps_per_epoch=PROBED, callbacks=[clock], shuffle=False, verbose=0)
     step = clock.seconds_per_step(NOT_COUNTED)
     begin = max(0.0, time.perf_counter() - began - PROBED * step)
     memory = before + (peak_memory() - before) * batch_size // batch
