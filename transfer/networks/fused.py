@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from transfer.core.errors import UserError
 from transfer.networks.backbones.opened import normalises
+from transfer.networks.gradients import add_shift, depthwise
 
 
 class FusedConvolution(layers.Layer):
@@ -31,13 +32,14 @@ class FusedConvolution(layers.Layer):
         shift = norm.beta - norm.moving_mean * scale
         if convolution.use_bias:
             shift = shift + convolution.bias * scale
-        options = {"strides": convolution.strides, "padding": convolution.padding}
+        strides, padding = convolution.strides, convolution.padding
         if isinstance(convolution, layers.DepthwiseConv2D):
-            # kernel: (height, width, channels, 1)
-            kernel = convolution.kernel * scale[:, None]
-            return ops.depthwise_conv(x, ops.cast(kernel, x.dtype), **options) + ops.cast(shift, x.dtype)
-        kernel = convolution.kernel * scale  # (height, width, in, channels)
-        return ops.conv(x, ops.cast(kernel, x.dtype), **options) + ops.cast(shift, x.dtype)
+            kernel = ops.cast(convolution.kernel * scale[:, None], x.dtype)  # (height, width, channels, 1)
+            convolved = depthwise(x, kernel, strides, padding)
+        else:
+            kernel = ops.cast(convolution.kernel * scale, x.dtype)  # (height, width, in, channels)
+            convolved = ops.conv(x, kernel, strides, padding)
+        return add_shift(convolved, ops.cast(shift, x.dtype))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         shape: tuple[int | None, ...] = self.convolution.compute_output_shape(input_shape)
