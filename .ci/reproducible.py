@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from tests.end_to_end.clones import Clone
 from tests.end_to_end.conftest import AFTER_LR, STAGES
 from tests.end_to_end.warm import warm_stages
+from transfer.export.formats import FORMATS
 
 AT_ONCE = 2  # much of a stage's time is the start of a process, on one core
 
@@ -59,6 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, warm_stages() as warm:
         clone = Clone(ROOT).clone(Path(temporary) / "clone")
         clone.make_small()
+        clone.set_params(export={"formats": list(FORMATS)})
         (clone.folder / "dvc.lock").unlink(missing_ok=True)
         first = dvc(clone.having(warm), "repro")
         expect("stages of the first run", len(first), STAGES)

@@ -465,11 +465,6 @@ def hub_markdown(results: dict[str, Any]) -> str:
     return markdown_table(rows)
 
 
-def _exported(root: Path) -> str:
-    figures, cost = (read_json(root / f"metrics/{name}.json") for name in ("export", "export-cost"))
-    return exported_markdown(figures, cost)
-
-
 def _measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[[Path], str]:
     """Return what renders a file of benchmarks/results, which may not be there yet."""
 
@@ -655,7 +650,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "exports": _measured("exports", exports_markdown),
     "dask": _measured("dask", dask_markdown),
     "packages": _packages,
-    "exported": _exported,
+    "exported": _measured("formats", lambda found: exported_markdown(**found)),
 }
 
 

@@ -39,6 +39,7 @@ from transfer.records.views import count_views
 from transfer.training.batches import ViewBatches
 from transfer.training.budget import NOT_COUNTED, PROBED, StepClock
 from transfer.training.loop import compiled
+from transfer.training.memory import keep_freed_memory
 from transfer.training.recipe import Recipe, planned_epochs
 from transfer.training.strategy import training_on
 from transfer.workers.threads import in_order
@@ -185,6 +186,7 @@ def _plan(params: Params, card: Card) -> Plan:
 
 def measure(params: Params, card: Card, classes: tuple[str, ...], files: Sequence[Path]) -> Rates:
     """Measure on some of the images, and with random weights."""
+    keep_freed_memory()
     start, base = time.process_time(), peak_memory()  # all that this process has done is to start
     sample = files[:: max(1, len(files) // SAMPLE)][:SAMPLE]
     read, contents = _timed(lambda: [file.read_bytes() for file in sample])

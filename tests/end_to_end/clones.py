@@ -147,8 +147,8 @@ def working_tree(folder: Path) -> Clone:
     card = "title: colours\nclasses: [blue, red]\npositive: red\nsymmetry: mirror\n"
     (folder / "pictures/card.yaml").write_text(card, encoding="utf-8")
     clone.set_params(dataset="pictures", image_size=64, max_images=None, max_bad_fraction=0.2)
-    # Few layers to trace, and the formats that tests look at: .ci/reproducible.py has the default cut and all formats.
-    clone.set_params(finetune={"cut": "block6"}, export={"formats": ["openvino", "onnx"]})
+    # Few layers to trace: .ci/reproducible.py has the default cut.
+    clone.set_params(finetune={"cut": "block6"})
     clone.git("init", "-q", "-b", "main")
     clone.commit("before the first run")
     return clone

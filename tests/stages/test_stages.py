@@ -41,6 +41,9 @@ CHAIN = [
 ]  # fmt: skip
 
 
+EXPORTED = ["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
+
+
 def _json(path: str) -> dict[str, object]:
     value: dict[str, object] = json.loads(Path(path).read_text(encoding="utf-8"))
     return value
@@ -49,6 +52,7 @@ def _json(path: str) -> dict[str, object]:
 def test_the_whole_chain_learns_two_colours(
     project: Path, tiny_backbone: None, run_stage: RunStage, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    _set(export={"formats": EXPORTED})
     for name, *arguments in CHAIN:
         capsys.readouterr()
         run_stage(name, *arguments)
@@ -90,7 +94,7 @@ def _assert_the_export_says_what_the_winner_says() -> None:
     assert figures["images"] == 12
     found = figures["formats"]
     assert isinstance(found, dict)
-    assert list(found) == ["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
+    assert list(found) == EXPORTED
     cost, table = _json("metrics/export-cost.json"), Path("metrics/EXPORT.md").read_text(encoding="utf-8")
     classifier = open_classifier(Path("models/export"))
     assert classifier.contract.model == winner

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from transfer.core.arrays import Floats, Labels
 
-MOST_MISTAKES = 12
+MOST_MISTAKES = 6
 """Of a model's, those that are drawn and listed."""
 MANY_CLASSES = 20
 """More classes than these get one ROC and one precision-recall curve together, and not one each."""

@@ -2,10 +2,11 @@
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,65 +42,67 @@ class Batching:
         return Batching(self.labels, EVALUATION_BATCH, None)
 
 
-class Batches(Protocol):
-    """What training needs to know of its data, wherever they come from."""
+class Batches(ABC):
+    """The images of a split, to be fed to a network: in an epoch each once.
 
-    @property
-    def targets(self) -> Floats:
-        """A probability of each class for each image, unmixed, in the records' order: float32 (n, classes)."""
+    Args:
+        targets: a probability of each class for each image, unmixed, in the records' order, float32 (n, classes).
+        batch_size: images in a batch; the last one of an epoch may be smaller.
+        seed: of the order of training; None keeps the records' order, for validation.
+    """
+
+    def __init__(self, targets: Floats, batch_size: int, seed: int | None) -> None:
+        self.targets = targets
+        self._batch_size, self._seed = batch_size, seed
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
+        return math.ceil(len(self.targets) / self._batch_size)
 
     @property
     def steps(self) -> int | None:
-        """What `fit` takes as `steps_per_epoch`: None where `feed` ends with the epoch by itself."""
+        """What `fit` takes as `steps_per_epoch`: batches in an epoch of training; None in validation, which ends."""
+        return None if self._seed is None else len(self)
 
+    def _draw(self, epoch: int, choices: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the order of an epoch, counted from 0, and for each image in it a number below `choices`."""
+        count = len(self.targets)
+        if self._seed is None:
+            return np.arange(count), np.zeros(count, np.int64)
+        random = np.random.default_rng([self._seed, epoch + 1])  # from 1 on, for the results of earlier versions
+        return random.permutation(count), random.integers(choices, size=count)
+
+    @abstractmethod
     def feed(self, first_epoch: int = 0) -> Any:
-        """Return what `fit`, `evaluate` and `predict` of a Keras model take, from an epoch on, counted from 0."""
+        """Return what `fit`, `evaluate` and `predict` of a Keras model take: training's epochs from one on, counted
+        from 0, without an end; of validation one epoch.
+        """
 
 
-class ViewBatches:
+class ViewBatches(Batches):
     """Batches of inputs float32 (n, …) and targets float32 (n, classes), from arrays.
 
     Args:
-        views: for each view an array of all images (n, …); they may lie on disk.
-        targets: a probability of each class for each image, float32 (n, classes): see `training.targets`.
-        batch_size, seed: see `Batching`; without a seed, the first view is taken.
+        views: for each view an array of all images (n, …); they may lie on disk. Without a seed, the first is taken.
+        targets, batch_size, seed: see `Batches`.
     """
 
     def __init__(
         self, views: Sequence[NDArray[np.floating]], targets: Floats, batch_size: int, seed: int | None
     ) -> None:
-        self._views, self._batch_size, self._seed = views, batch_size, seed
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.targets) / self._batch_size)
-
-    @property
-    def steps(self) -> int | None:
-        """Batches in an epoch, where epoch follows epoch without an end; None in validation."""
-        return None if self._seed is None else len(self)
-
-    def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the order of an epoch and the view of each image."""
-        count = len(self.targets)
-        if self._seed is None:
-            return np.arange(count), np.zeros(count, np.int64)
-        random = np.random.default_rng([self._seed, epoch + 1])  # from 1 on, for the results of earlier versions
-        return random.permutation(count), random.integers(len(self._views), size=count)
+        super().__init__(targets, batch_size, seed)
+        self._views = views
 
     def epoch(self, number: int = 0) -> Iterator[tuple[Floats, Floats]]:
         """Yield the batches of an epoch, counted from 0."""
-        order, view_of = self._draw(number)
+        order, view_of = self._draw(number, len(self._views))
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
             inputs = np.stack([self._views[view][row] for row, view in zip(rows, view_of[rows], strict=True)])
             yield inputs.astype(np.float32), self.targets[rows]
 
     def feed(self, first_epoch: int = 0) -> Any:
-        """Return the batches of all epochs from `first_epoch` on, or those of validation: see `Batches`."""
+        """Return batches as `Batches` says."""
 
         def batches() -> Iterator[tuple[Floats, Floats]]:
             numbers = [0] if self._seed is None else itertools.count(first_epoch)

@@ -3,7 +3,6 @@
 Pixels are changed on the fly; those of the baselines are averaged down once, in all views.
 """
 
-import math
 import os
 import struct
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from transfer.core.arrays import Floats
 from transfer.core.spec import Spec
@@ -53,7 +51,7 @@ def record_places(folder: Path) -> list[tuple[Path, int, int]]:
     return places
 
 
-class RecordBatches:
+class RecordBatches(Batches):
     """Batches of pixels float32 (n, S, S, 3) in 0–1 and targets float32 (n, classes), from a split's records.
 
     Each image comes once an epoch, in a truly random order, and is read when its turn comes: what stays in memory is
@@ -74,32 +72,17 @@ class RecordBatches:
     def __init__(
         self, records: Path, spec: Spec, batching: Batching, views: int = 1, parallel: int | None = os.cpu_count()
     ) -> None:
-        self._spec, self._batching, self._parallel = spec, batching, parallel
+        self._spec, self._parallel = spec, parallel
         self._augmenter = Augmenter(batching.augmentation or OFF, views)
         columns = [(batch.labels, batch.soft_labels) for batch in read_records(records, spec, BATCH)]
         labels, soft_labels = (np.concatenate(column) for column in zip(*columns, strict=True))
-        self.targets: Floats = make_targets(labels, soft_labels, spec.classes, batching.labels)
+        targets = make_targets(labels, soft_labels, spec.classes, batching.labels)
+        super().__init__(targets, batching.batch_size, batching.seed)
         self._places = record_places(records)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.targets) / self._batching.batch_size)
-
-    @property
-    def steps(self) -> int | None:
-        """Batches in an epoch, where epoch follows epoch without an end; None in validation."""
-        return None if self._batching.seed is None else len(self)
-
-    def _draw(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the order of an epoch and a seed for each image."""
-        count = len(self.targets)
-        if self._batching.seed is None:
-            return np.arange(count), np.zeros(count, np.int64)
-        random = np.random.default_rng([self._batching.seed, epoch])
-        return random.permutation(count), random.integers(MAX_SEED, size=count)
 
     def _read(self, epoch: int) -> Iterator[tuple[bytes, Floats, int]]:
         """Read the records of an epoch in its order, each with its image's target and seed."""
-        for row, seed in zip(*self._draw(int(epoch)), strict=True):
+        for row, seed in zip(*self._draw(int(epoch), MAX_SEED), strict=True):
             shard, start, length = self._places[row]
             with shard.open("rb") as file:
                 file.seek(start)
@@ -118,11 +101,11 @@ class RecordBatches:
         signature = (tf.TensorSpec((), tf.string), target, tf.TensorSpec((), tf.int32))
         records = tf.data.Dataset.from_generator(self._read, args=(number,), output_signature=signature)
         images = records.map(self._decode, num_parallel_calls=self._parallel, deterministic=True)
-        return images.batch(self._batching.batch_size).map(lambda x, y, seeds: self._augmenter.batch(x, y, seeds[0]))
+        return images.batch(self._batch_size).map(lambda x, y, seeds: self._augmenter.batch(x, y, seeds[0]))
 
     def feed(self, first_epoch: int = 0) -> tf.data.Dataset:
-        """Return the batches of all epochs from `first_epoch` on, or those of validation: see `Batches`."""
-        if self._batching.seed is None:
+        """Return batches as `Batches` says."""
+        if self._seed is None:
             dataset = self.epoch(0).apply(tf.data.experimental.assert_cardinality(len(self)))
         else:
             dataset = tf.data.Dataset.counter(first_epoch).flat_map(self.epoch)
