@@ -87,7 +87,7 @@ def measure(family: str) -> dict[str, Any]:
     with TemporaryDirectory() as temporary:
         folder = Path(temporary, "backbone")
         own = write(family, folder)
-        described, model, _ = hub.fetch(f"{FOLDERS}{family}", str(folder), True, SIZE, 0)
+        described, model, _ = hub.fetch(f"{FOLDERS}{family}", str(folder), "preset", SIZE, 0)
         expected = features(own)
         network = cut_network(described, model, resolve_cut(described, "auto"))
         return {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pandas as pd
 import yaml
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from transfer.command_line import make_parser
 from transfer.core.cuts import CUTS, FACTS, KERAS
 from transfer.core.files import read_json
-from transfer.core.params import WEIGHTS, Format, Params
+from transfer.core.params import Format, KnownWeights, Params
 from transfer.evaluation.markdown import interval, markdown_table
 from transfer.export.formats import FORMATS
 from transfer.export.table import exported_markdown
@@ -534,7 +534,7 @@ PARAMETER = re.compile(r"^( *)(?:([a-z_]+):|(- )).*?(?:#\s*(.*))?$")
 """A line of params.yaml: indentation, key or dash, comment."""
 READ_BY_HAND = {
     "image_size": "auto, or integer ≥ 32, ≤ 1,024",
-    "weights": f"auto, {', '.join(WEIGHTS)}, a file with its SHA-256, or a SHA-256 alone",
+    "weights": f"auto, {', '.join(get_args(KnownWeights))}, a file with its SHA-256, or a SHA-256 alone",
     "pixels": "mean and std, each of three numbers ≤ 1, or null",
     "class_weights": "auto, none, balanced, or a number above 0 for each class",
 }

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, model_validator
 from pydantic.dataclasses import dataclass
@@ -24,7 +24,7 @@ Views = Literal["all", 1, 2, 4, 8]
 Square = Literal["auto", "squash", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
-WEIGHTS = ("packaged", "imagenet", "preset", "none")
+KnownWeights = Literal["packaged", "imagenet", "preset", "none"]
 IMBALANCED = 10
 """How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
 
@@ -72,8 +72,8 @@ Epochs = Annotated[Literal["auto"] | Count, _or("auto or a whole number of at le
 ImageSize = Annotated[Int, Field(ge=32, le=1024), _or("auto or an integer from 32 to 1,024")]
 """`follow_backbone` has replaced an auto."""
 Weights = Annotated[
-    Literal["packaged", "imagenet", "preset", "none"] | WeightsFile | WeightsPin,
-    _or(f"auto, {', '.join(WEIGHTS)}, {{file: PATH, sha256: 64 hexadecimal digits}} or {{sha256: …}}"),
+    KnownWeights | WeightsFile | WeightsPin,
+    _or(f"auto, {', '.join(get_args(KnownWeights))}, {{file: PATH, sha256: 64 hexadecimal digits}} or {{sha256: …}}"),
 ]
 ClassName = Annotated[str, BeforeValidator(str)]
 ClassWeight = Annotated[Float, Field(gt=0, lt=1e6)]

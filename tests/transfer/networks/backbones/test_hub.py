@@ -25,8 +25,8 @@ QUICK = ("ViT", "VGG")
 EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
 
-def fetch(folder: Path, trained: bool = True, size: int = SIZE) -> tuple[Hub, keras.Model]:
-    described, model, _ = hub.fetch(f"data/backbones/{folder.name}", str(folder), trained, size, 0)
+def fetch(folder: Path, weights: str = "preset", size: int = SIZE) -> tuple[Hub, keras.Model]:
+    described, model, _ = hub.fetch(f"data/backbones/{folder.name}", str(folder), weights, size, 0)
     return described, model
 
 
@@ -110,7 +110,7 @@ def test_a_size_that_a_family_does_not_take_is_an_error_that_names_one(tmp_path:
 def test_weights_of_none_are_random_and_the_same_for_a_seed(tmp_path: Path) -> None:
     write("VGG", tmp_path / "folder")
     described, model = fetch(tmp_path / "folder")
-    (random, one), (_, other) = fetch(tmp_path / "folder", trained=False), fetch(tmp_path / "folder", trained=False)
+    (random, one), (_, other) = fetch(tmp_path / "folder", "none"), fetch(tmp_path / "folder", "none")
     assert random == replace(described, sha256="")
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -168,8 +168,8 @@ def test_pixels_that_are_given_come_before_those_of_the_files(tmp_path: Path) ->
 
 
 def test_a_folder_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such folder with a config.json"):
-        fetch(tmp_path / "missing")
+    with pytest.raises(UserError, match=r"data/backbones/missing has no config.json; put the backbone's files there"):
+        registry.fetch("data/backbones/missing", "preset", SIZE, 0, tmp_path)
     write("ViT", tmp_path / "folder")
     (tmp_path / "folder/config.json").write_text(json.dumps({"layers": 3}), encoding="utf-8")
     with pytest.raises(UserError, match=r"Unrecognized format for config.json"):
