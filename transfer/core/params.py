@@ -150,6 +150,7 @@ class Augmentation:
 class Finetune:
     """Training of the backbone's blocks above the cut, together with the head.
 
+    `method` says what of the blocks is trained: all, or low-rank updates of a transformer's kernels.
     `augment` says what is trained on: the cached views of each image, changes on the fly (the trunk then runs in every
     training step), or each image as it is. At the cut "input" nothing is frozen and nothing is cached.
 
@@ -158,6 +159,7 @@ class Finetune:
     """
 
     cut: Str
+    method: Literal["full", "lora"]
     augment: Literal["cached", "on_the_fly", "none"]
     augmentation: Augmentation
     epochs: Epochs
@@ -288,6 +290,10 @@ class Params:
         if self.image_size < facts.smallest_size or self.image_size % facts.multiple:
             bound = f"at least {facts.smallest_size}" if facts.multiple == 1 else f"a multiple of {facts.multiple}"
             raise ValueError(f"image_size to be {bound} for {self.backbone}, received {self.image_size}")
+        if self.finetune.method == "lora" and not facts.transformer:
+            raise ValueError(
+                f"finetune.method to be full for {self.backbone}, which has no transformer blocks, received 'lora'"
+            )
         if self.finetune.cut not in ("auto", "input", *facts.cuts):
             cuts = ", ".join(("auto", "input", *facts.cuts))
             raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), received {self.finetune.cut!r}")

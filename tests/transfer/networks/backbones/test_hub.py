@@ -159,6 +159,26 @@ def test_pixels_are_scaled_as_given_where_no_file_says_how(tmp_path: Path) -> No
     np.testing.assert_allclose(model(PIXELS, training=False), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(
+    ("said", "scale", "offset"),
+    [
+        ({"rescale_factor": 1 / 255}, (2, 4, 5), (-0.2, -0.8, -1.5)),
+        ({"rescale_factor": 2 / 255}, (4, 8, 10), (-0.2, -0.8, -1.5)),
+        ({"do_normalize": False}, (1, 1, 1), (0, 0, 0)),
+        ({"do_normalize": False, "do_rescale": False}, (255, 255, 255), (0, 0, 0)),
+    ],
+)
+def test_the_file_of_transformers_says_how_pixels_are_scaled(
+    said: dict[str, object], scale: tuple[float, ...], offset: tuple[float, ...], tmp_path: Path
+) -> None:
+    config = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.25, 0.2], **said}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}), encoding="utf-8")
+    scaling = hub._own_scaling(str(tmp_path))
+    assert scaling is not None
+    np.testing.assert_allclose(scaling, (scale, offset), rtol=1e-12)
+
+
 def test_pixels_that_are_given_come_before_those_of_the_files(tmp_path: Path) -> None:
     write("VGG", tmp_path / "folder")
     pixels = Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 0.5))
