@@ -26,7 +26,7 @@ def network_names() -> list[str]:
     return [name for name in dir(keras.applications) if name[0].isupper()]
 
 
-def _built(name: str) -> tuple[keras.Model, dict[str, Any]]:
+def built(name: str, **options: Any) -> tuple[keras.Model, dict[str, Any]]:
     """Build a network as Keras does with weights of ImageNet, which are not fetched; return what it asked for, too."""
     asked: dict[str, Any] = {"default_size": 224, "min_size": SMALLEST, "file_hash": ""}
     shaped = keras.src.applications.imagenet_utils.obtain_input_shape
@@ -46,12 +46,12 @@ def _built(name: str) -> tuple[keras.Model, dict[str, Any]]:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # MobileNets say that the weights are those for 224 pixels
-        return getattr(keras.applications, name)(include_top=False, weights="imagenet"), asked
+        return getattr(keras.applications, name)(include_top=False, weights="imagenet", **options), asked
 
 
 def describe(name: str) -> dict[str, str]:
     """Build a network, and return its row of the table."""
-    model, asked = _built(name)
+    model, asked = built(name)
     places, size = find_places(model), asked["default_size"]
     cut = default_cut(places)
     cuts = {name: _values_a_pixel(place, size) for name, place in places.items() if name != "top"}

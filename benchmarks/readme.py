@@ -4,13 +4,14 @@ What a page has between <!-- NAME --> and <!-- end --> comes from a file, and a 
 """
 
 import argparse
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pandas as pd
 import yaml
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter
 from transfer.command_line import make_parser
 from transfer.core.cuts import CUTS, FACTS, KERAS
 from transfer.core.files import read_json
-from transfer.core.params import WEIGHTS, Format, Params
+from transfer.core.params import Format, KnownWeights, Params
 from transfer.evaluation.markdown import interval, markdown_table
 from transfer.export.formats import FORMATS
 from transfer.export.table import exported_markdown
@@ -446,23 +447,46 @@ def _export_cell(found: dict[str, Any], kind: Format) -> str:
     return f"{found['mean_difference']:.0e}{', **too far**' if bad else ''}"
 
 
-def hub_markdown(results: dict[str, Any]) -> str:
-    """Return a table with a row for each family of KerasHub: its differences, or what does not work."""
+def families_markdown(results: dict[str, Any]) -> str:
+    """Return a table with a row for each family of backbones: its differences, or what does not work."""
     rows = [
         {
             "family": f"`{name}`",
             "default cut, of": f"`{found['auto']}`, {len(found['cuts'])}",
-            "features": f"{found['features']:.0e}",
-            "moving averages stay": "yes" if found["moving averages"] == 0 else f"**no**: {found['moving averages']}",
-            **{
-                label: f"{found[key]:.0e}" if isinstance(found[key], float) else f"**no**: {found[key][:60]}…"
-                for key, label in (("openvino", "OpenVINO"), ("onnx", "ONNX"))
-            },
+            "features": _difference_cell(found["features"]),
+            "OpenVINO": _difference_cell(found["openvino"]),
+            "of bare OpenVINO": _bare_cell(found.get("of bare openvino")),
+            "weights above the cut that one step changes": _step_cell(found.get("step")),
+            "OpenVINO export": _difference_cell(found.get("openvino export")),
+            "ONNX export": _difference_cell(found["onnx"]),
         }
         for name, found in results["families"].items()
         if isinstance(found, dict)
     ]
     return markdown_table(rows)
+
+
+def _difference_cell(found: float | str | None) -> str:
+    """A difference, or what does not work; None was not measured."""
+    if found is None:
+        return "—"
+    return f"{found:.0e}" if isinstance(found, float) else f"**no**: {found[:60]}…"
+
+
+def _bare_cell(found: dict[str, float] | str | None) -> str:
+    """The rate as a fraction of bare OpenVINO's, and what a bare request takes."""
+    if not isinstance(found, dict):
+        return "—"  # of what OpenVINO cannot convert, too
+    return f"{found['ratio']:.2f}, {found['request_ms']:.2g} ms"
+
+
+def _step_cell(found: dict[str, Any] | str | None) -> str:
+    """How many of the trainable variables a step changes, if all that is frozen stays and the loss is a number."""
+    if not isinstance(found, dict):
+        return "—" if found is None else f"**no**: {found[:60]}…"
+    if found["frozen"] or not math.isfinite(found["loss"]):
+        return f"**no**: loss {found['loss']:.3g}, frozen weights change by {found['frozen']:.0e}"
+    return f"{found['changed']} of {found['trainable']}"
 
 
 def _measured(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[[Path], str]:
@@ -529,7 +553,7 @@ PARAMETER = re.compile(r"^( *)(?:([a-z_]+):|(- )).*?(?:#\s*(.*))?$")
 """A line of params.yaml: indentation, key or dash, comment."""
 READ_BY_HAND = {
     "image_size": "auto, or integer ≥ 32, ≤ 1,024",
-    "weights": f"auto, {', '.join(WEIGHTS)}, a file with its SHA-256, or a SHA-256 alone",
+    "weights": f"auto, {', '.join(get_args(KnownWeights))}, a file with its SHA-256, or a SHA-256 alone",
     "pixels": "mean and std, each of three numbers ≤ 1, or null",
     "class_weights": "auto, none, balanced, or a number above 0 for each class",
 }
@@ -636,7 +660,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "backbones": _backbones,
     "keras-backbones": _keras_backbones,
     "choose": _choose,
-    "hub-backbones": _measured("backbones", hub_markdown),
+    "hub-backbones": _measured("backbones", families_markdown),
     "matrix": _measured("matrix", matrix_markdown),
     "augment": _measured("augment", _augment),
     "sweep": _measured("sweep", _sweep),

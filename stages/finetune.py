@@ -6,6 +6,7 @@ from transfer.core.declared import reads, writes
 from transfer.core.errors import run
 from transfer.core.params import Params, read_params
 from transfer.core.spec import Spec
+from transfer.networks.lora import add_updates
 from transfer.networks.model_files import ModelFiles, load
 from transfer.networks.network import Architecture, from_pixels
 from transfer.networks.seeds import fix_seeds
@@ -64,6 +65,8 @@ def main() -> None:
     print(f"train on {plan.describe()}")
     with training_on(params.precision):
         network = load(HEAD_ARCHITECTURE, HEAD_WEIGHTS, plan.cut)
+        if finetune.method == "lora":
+            add_updates(network)
         batching = Batching(params.labels, params.batch_size, params.seed, finetune.augmentation)
         data = partial(training_data, plan, ACTIVATIONS, (TRAIN, VALIDATION), spec, batching)
         around = from_pixels(network) if plan.from_pixels else None

@@ -13,7 +13,7 @@ from shutil import disk_usage
 from tempfile import TemporaryDirectory
 
 from transfer.core.cards import FOLDER_CARDS, Card, read_card, read_folder_card, resolve_symmetry
-from transfer.core.cuts import FACTS, FOLDERS, known_backbone, resolve_cut
+from transfer.core.cuts import FACTS, known_backbone, resolve_cut
 from transfer.core.errors import UserError
 from transfer.core.packages import file_in, find
 from transfer.core.params import Params, read_params
@@ -45,8 +45,6 @@ def check(params: Params) -> list[str]:
     if params.runner == "dask":
         require_dask()
     require_weights(params.backbone, params.weights)
-    if params.backbone.startswith(FOLDERS) and not Path(params.backbone, "config.json").is_file():
-        raise UserError(f"params.yaml: backbone: {params.backbone} has no config.json; put the backbone's files there")
     if (backbone := known_backbone(params.backbone, BACKBONE)) is not None:
         resolve_cut(backbone, params.finetune.cut)
     require_packages(params.export.formats)

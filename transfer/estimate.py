@@ -33,6 +33,7 @@ from transfer.evaluation.occlusion import OVERLAP, WINDOWS
 from transfer.evaluation.scores import MOST_MISTAKES
 from transfer.export import cost as export_cost
 from transfer.inference.engines import make_engine
+from transfer.networks.lora import add_updates
 from transfer.networks.network import Architecture, Network, baseline_architecture, build, from_pixels
 from transfer.records.activations import STORED, Plan, make_plan
 from transfer.records.views import count_views
@@ -203,6 +204,8 @@ def measure(params: Params, card: Card, classes: tuple[str, ...], files: Sequenc
         forward, _ = _timed(lambda: list(engine.run([pixels])))
         backbone, above = peak_memory(), network.whole.get_layer("head")
         trainings["head"] = _train(above, network, params.batch_size)
+        if params.finetune.method == "lora":
+            add_updates(network)
         trained = from_pixels(network) if _plan(params, card).from_pixels else network.top
         trainings["finetuned"] = _train(trained, network, params.batch_size, params.finetune.averaging)
     return Rates(

@@ -50,8 +50,8 @@ class Facts:
     layers. Images are square: `trained_size` is what the backbone was trained at, `smallest_size` what it takes at
     least, in pixels, and each size is a multiple of `multiple`. `values_a_pixel` is the number of activations at the
     default cut for each pixel of an image, rounded up, and `most_values` that at any. `parameters` are without the
-    classifier. `url` and `hash` (MD5 or SHA-256, if there is one) are those of the file of weights that
-    keras.applications downloads.
+    classifier; `transformer` tells whether there are blocks with attention. `url` and `hash` (MD5 or SHA-256, if there
+    is one) are those of the file of weights that keras.applications downloads.
     """
 
     cuts: tuple[str, ...]
@@ -62,6 +62,7 @@ class Facts:
     most_values: float = 16.0  # 64 channels of the first block of VGG16 at half the size, or 256 at a quarter
     smallest_size: int = 32
     multiple: int = 1
+    transformer: bool = False
     url: str = ""
     hash: str = ""
 
@@ -118,7 +119,13 @@ FACTS = {
     },
     **{name: _in_blocks(_KERAS_NETWORKS[network]) for name, network in SHORT_NAMES.items()},
     "vit_base_patch16": Facts(
-        ("stem", *(f"block{number}" for number in range(1, 13)), "top"), "block8", 224, 85_798_656, 4.0, multiple=16
+        cuts=("stem", *(f"block{number}" for number in range(1, 13)), "top"),
+        default="block8",
+        trained_size=224,
+        parameters=85_798_656,
+        values_a_pixel=4.0,
+        multiple=16,
+        transformer=True,
     ),
     **{f"{KERAS}{network}": facts for network, facts in _KERAS_NETWORKS.items()},
 }

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, model_validator
 from pydantic.dataclasses import dataclass
@@ -24,7 +24,7 @@ Views = Literal["all", 1, 2, 4, 8]
 Square = Literal["auto", "squash", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Format = Literal["openvino", "onnx", "saved_model", "litert_float32", "litert_float16", "litert_int8"]
-WEIGHTS = ("packaged", "imagenet", "preset", "none")
+KnownWeights = Literal["packaged", "imagenet", "preset", "none"]
 IMBALANCED = 10
 """How many times larger than the smallest class the largest is where `class_weights: auto` balances them."""
 
@@ -72,8 +72,8 @@ Epochs = Annotated[Literal["auto"] | Count, _or("auto or a whole number of at le
 ImageSize = Annotated[Int, Field(ge=32, le=1024), _or("auto or an integer from 32 to 1,024")]
 """`follow_backbone` has replaced an auto."""
 Weights = Annotated[
-    Literal["packaged", "imagenet", "preset", "none"] | WeightsFile | WeightsPin,
-    _or(f"auto, {', '.join(WEIGHTS)}, {{file: PATH, sha256: 64 hexadecimal digits}} or {{sha256: …}}"),
+    KnownWeights | WeightsFile | WeightsPin,
+    _or(f"auto, {', '.join(get_args(KnownWeights))}, {{file: PATH, sha256: 64 hexadecimal digits}} or {{sha256: …}}"),
 ]
 ClassName = Annotated[str, BeforeValidator(str)]
 ClassWeight = Annotated[Float, Field(gt=0, lt=1e6)]
@@ -150,6 +150,7 @@ class Augmentation:
 class Finetune:
     """Training of the backbone's blocks above the cut, together with the head.
 
+    `method` says what of the blocks is trained: all, or low-rank updates of a transformer's kernels.
     `augment` says what is trained on: the cached views of each image, changes on the fly (the trunk then runs in every
     training step), or each image as it is. At the cut "input" nothing is frozen and nothing is cached.
 
@@ -158,6 +159,7 @@ class Finetune:
     """
 
     cut: Str
+    method: Literal["full", "lora"]
     augment: Literal["cached", "on_the_fly", "none"]
     augmentation: Augmentation
     epochs: Epochs
@@ -288,6 +290,10 @@ class Params:
         if self.image_size < facts.smallest_size or self.image_size % facts.multiple:
             bound = f"at least {facts.smallest_size}" if facts.multiple == 1 else f"a multiple of {facts.multiple}"
             raise ValueError(f"image_size to be {bound} for {self.backbone}, received {self.image_size}")
+        if self.finetune.method == "lora" and not facts.transformer:
+            raise ValueError(
+                f"finetune.method to be full for {self.backbone}, which has no transformer blocks, received 'lora'"
+            )
         if self.finetune.cut not in ("auto", "input", *facts.cuts):
             cuts = ", ".join(("auto", "input", *facts.cuts))
             raise ValueError(f"finetune.cut to be a cut of {self.backbone} ({cuts}), received {self.finetune.cut!r}")

@@ -42,9 +42,9 @@ def without_notices() -> Iterator[None]:
             _flush()
             os.dup2(terminal.fileno(), 2)
             held.seek(0)
-            lines = list(held)
-            terminal.writelines(line for line in lines if failed or not NOTICE.match(line))
-            _log([line for line in lines if NOTICE.match(line)])
+            lines = [(line, NOTICE.match(line)) for line in held]
+            terminal.writelines(line for line, notice in lines if failed or not notice)
+            _log([line for line, notice in lines if notice])
 
 
 def _log(notices: list[bytes]) -> None:

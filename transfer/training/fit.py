@@ -9,6 +9,7 @@ import numpy as np
 from transfer.core.cost import measured
 from transfer.core.errors import UserError
 from transfer.core.files import write_json
+from transfer.networks.lora import merge_updates
 from transfer.networks.model_files import ModelFiles, save
 from transfer.networks.network import Network, build
 from transfer.training.batches import Batches
@@ -56,6 +57,7 @@ def fit(
             cost |= {"seconds_before": outcome.seconds_before, "resumed_after_epoch": outcome.resumed_after}
         cost["seconds_per_epoch"] = round(float(np.median(outcome.seconds_per_epoch)), 3)
         cost["images_per_second"] = round(len(batches.targets) / float(np.median(outcome.seconds_per_epoch)), 1)
+    merge_updates(network.whole)
     predicted = predict(in_float32(network).top, validation)
     save(network, predicted, outputs.model)
     total = network.whole.count_params()

@@ -106,6 +106,7 @@ WRONG = [
     ("class_weights: auto", "class_weights: {}", ["class_weights", "auto, none, balanced", "{}"]),
     ("distance: 4", "distance: 40", ["duplicates.distance", "at most 16", "40"]),
     ("correlation: 0.999", "correlation: 2", ["duplicates.correlation", "at most 1", "2"]),
+    ("method: full", "method: half", ["finetune.method", "'full' or 'lora'", "'half'"]),
     ("augment: cached", "augment: always", ["finetune.augment", "'cached', 'on_the_fly' or 'none'", "'always'"]),
     ("rotation: 0.03", "rotation: 30", ["finetune.augmentation.rotation", "at most 0.5", "30"]),
     ("symmetry: auto", "symmetry: round", ["symmetry", "'auto', 'none', 'mirror' or 'dihedral'", "'round'"]),
@@ -295,6 +296,10 @@ def test_every_backbone_can_be_chosen_without_another_edit(tmp_path: Path, name:
         (
             {"backbone": "vit_base_patch16", "image_size": 230},
             "image_size to be a multiple of 16 for vit_base_patch16, received 230",
+        ),
+        (
+            {"backbone": "keras:VGG19", "finetune": yaml.safe_load(REAL)["finetune"] | {"method": "lora"}},
+            "finetune.method to be full for keras:VGG19, which has no transformer blocks, received 'lora'",
         ),
         (
             {"backbone": "keras:VGG19", "finetune": yaml.safe_load(REAL)["finetune"] | {"cut": "block4"}},

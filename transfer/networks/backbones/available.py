@@ -91,8 +91,8 @@ def require_known(backbone: str, weights: str | WeightsPin) -> None:
         )
 
 
-def own_file(weights: WeightsFile) -> Path:
-    """Return the user's file of weights, checked.
+def require_file(weights: WeightsFile) -> None:
+    """Check the user's file of weights.
 
     Raises:
         UserError: there is no such file, it has another suffix than Keras wants, or it is not the one meant.
@@ -103,22 +103,25 @@ def own_file(weights: WeightsFile) -> Path:
     if path.suffix != ".h5":
         raise UserError(f"{path}: weights have to be a Keras file, *.h5 or *.weights.h5; received {path.name!r}")
     require_sha256(path, weights.sha256)
-    return path
 
 
-def require_weights(backbone: str, weights: AnyWeights) -> None:
+def require_weights(backbone: str, weights: AnyWeights, folders: Path = Path(FOLDERS)) -> None:
     """Check all that can be known of the param `weights` without downloading or loading anything.
 
+    `folders` is where backbones lie that are folders.
+
     Raises:
-        UserError: see `own_file`, `require_known` and `PackagedFile.path`.
+        UserError: a folder has no config.json; or see `require_file`, `require_known` and `PackagedFile.path`.
     """
+    if backbone.startswith(FOLDERS) and not (folders / backbone.removeprefix(FOLDERS) / "config.json").is_file():
+        raise UserError(f"params.yaml: backbone: {backbone} has no config.json; put the backbone's files there")
     if isinstance(weights, WeightsFile):
         if is_source(backbone):
             raise UserError(
                 f"params.yaml: weights: {backbone} takes no file, as its weights come with it; set weights to auto or "
                 f"none, or put the backbone with other weights into {FOLDERS}NAME"
             )
-        own_file(weights)
+        require_file(weights)
         return
     require_known(backbone, weights)
     if weights == "packaged":

@@ -163,6 +163,12 @@ def _is_block(node: Any) -> bool:
     return same and any(isinstance(layer, layers.LayerNormalization) for layer in inside)
 
 
+def blocks(model: keras.Model) -> list[layers.Layer]:
+    """Return the blocks of a transformer that are layers of a network, from the input upwards."""
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    return [node.operation for depth in depths for node in model._nodes_by_depth[depth] if _is_block(node)]
+
+
 def find_blocks(model: keras.Model) -> dict[str, Place]:
     """Find where a transformer can be cut, by name, as `find_places` does. Empty where fewer than two blocks are found.
 

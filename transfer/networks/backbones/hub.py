@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isqrt
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from transfer.core.cuts import FOLDERS, Hub
 from transfer.core.errors import UserError, one_line
-from transfer.core.params import Pixels
+from transfer.core.params import AnyWeights, Pixels, WeightsPin
 from transfer.networks.backbones.graph import Place, default_cut, find_blocks, find_places
 from transfer.networks.backbones.opened import opened
 from transfer.networks.backbones.random_weights import build_random, noise_images
@@ -32,22 +31,24 @@ CLASS_TOKENS = ("class_token", "cls_token", "class_embedding")
 PREPROCESSOR = (("image_mean", np.zeros(3)), ("image_std", np.ones(3)))
 """Keys of Transformers' preprocessor_config.json, and what they are where it does not normalise."""
 Scaling = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""For each channel, what pixels in 0–1 are multiplied by, and what is then added."""
+"""For each channel, what pixels are multiplied by, and what is then added."""
 CLOSE = 1e-4  # of the largest activation
 
 
 def fetch(
-    name: str, source: str, trained: bool, image_size: int, seed: int, pixels: Pixels | None = None
+    name: str, source: str, weights: AnyWeights, image_size: int, seed: int, pixels: Pixels | None = None
 ) -> tuple[Hub, keras.Model, Origin]:
     """Load a backbone, or its config alone, and return its description, the network for an image size, and its origin.
 
-    `source` is what KerasHub calls it. Without trained weights they are random ones of the seed. `pixels` come before
-    what the source says of them.
+    `source` is what KerasHub calls it. Weights of "none" are random ones of the seed. `pixels` come before what the
+    source says of them.
 
     Raises:
-        UserError: it cannot be loaded, its pixels' scale is not known, or it takes no images of this size.
+        UserError: it cannot be loaded, its weights are not the pinned ones, its pixels' scale is not known, or it takes
+            no images of this size.
     """
-    with _loading(name, source):
+    trained = weights != "none"
+    with _loading(name):
         loaded = _load(source, trained)
         scaling = _own_scaling(source) if pixels is None else _scaling(np.array(pixels.mean), np.array(pixels.std))
     if scaling is None:
@@ -55,23 +56,27 @@ def fetch(
             f"{name}: no file says how pixels are scaled; set pixels: {{mean: [R, G, B], std: [R, G, B]}} in "
             "params.yaml, of pixels in 0–1"
         )
-    tower = _of_size(loaded, image_size, name)
-    hub = _describe(name, tower, image_size, scaling, _sha256(loaded) if trained else "")
+    sha256 = _sha256(loaded) if trained else ""
+    if isinstance(weights, WeightsPin) and sha256 != weights.sha256:
+        raise UserError(
+            f"params.yaml: weights.sha256: {name} now has weights with the SHA-256 {sha256}, not {weights.sha256}; "
+            f"bring back the old ones as {FOLDERS}NAME, or, if you trust the new ones, set weights to "
+            f"{{sha256: {sha256}}}"
+        )
+    hub, model = _describe(name, _of_size(loaded, image_size, name), image_size, scaling, sha256)
     if trained:
-        return hub, _build(hub, tower, image_size), Origin(f"{name} (SHA-256 of the weights {hub.sha256})", "see there")
+        return hub, model, Origin(f"{name} (SHA-256 of the weights {sha256})", "see there")
     origin = Origin(f"{name}, its config alone: random weights of seed {seed}", "none")
     return hub, build_random(lambda size: build(hub, size), image_size, seed), origin
 
 
 @contextmanager
-def _loading(name: str, source: str) -> Iterator[None]:
+def _loading(name: str) -> Iterator[None]:
     """Turn what loading raises into an error that says what to do."""
     if not name.startswith(FOLDERS):
         with downloading(name, f"its files into {FOLDERS}NAME, and set `backbone: {FOLDERS}NAME`"):
             yield
         return
-    if not Path(source, "config.json").is_file():
-        raise UserError(f"{name}: there is no such folder with a config.json; put the backbone's files there")
     try:
         yield
     except Exception as error:  # KerasHub, Keras, h5py and safetensors raise many kinds
@@ -96,7 +101,7 @@ def _scaling(mean: NDArray[np.float64], std: NDArray[np.float64]) -> Scaling:
 
 
 def _own_scaling(source: str) -> Scaling | None:
-    """Return how a source has pixels in 0–1 scaled; None where no file of it says so."""
+    """Return how a source has pixels in 0–1 scaled; None where no file of it says so. Its files mean those in 0–255."""
     import keras_hub
 
     try:
@@ -109,25 +114,27 @@ def _own_scaling(source: str) -> Scaling | None:
 
 
 def _preprocessor(source: str) -> Scaling:
-    """Return scale and offset of pixels in 0–255 from Transformers' file, where KerasHub makes no converter of it."""
+    """Return how Transformers' file has pixels in 0–255 scaled, where KerasHub makes no converter of it."""
     from keras_hub.src.utils.preset_utils import load_json
 
     config = load_json(source, "preprocessor_config.json")
     rescale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
     normalised = config.get("do_normalize", True)
-    mean, deviation = (np.array(config[key]) if normalised else other for key, other in PREPROCESSOR)
-    return rescale / deviation, -mean / deviation
+    mean, std = (np.array(config[key]) if normalised else other for key, other in PREPROCESSOR)
+    return _scaling(mean / rescale, std / rescale)
 
 
 def _serialised(network: keras.Model, image_size: int) -> dict[str, Any]:
     """Return KerasHub's class and config for an image size, in JSON's types; the precision is left to the training."""
     content: dict[str, Any] = keras.saving.serialize_keras_object(network)
-    config = content["config"]
-    config["dtype"] = None
-    for key in ("image_shape", "input_shape"):
-        if key in config:
-            config[key] = [image_size, image_size, 3]
-    return {key: content[key] for key in ("module", "class_name", "config", "registered_name")}
+    content["config"]["dtype"] = None
+    kept = {key: content[key] for key in ("module", "class_name", "config", "registered_name")}
+    return _with_size(kept, image_size)
+
+
+def _with_size(content: dict[str, Any], image_size: int) -> dict[str, Any]:
+    sizes = {key: [image_size, image_size, 3] for key in ("image_shape", "input_shape") if key in content["config"]}
+    return content | {"config": content["config"] | sizes}
 
 
 def _deserialised(content: dict[str, Any]) -> keras.Model:
@@ -193,18 +200,10 @@ def _closed(hub: Hub, tower: keras.Model, image_size: int) -> keras.Model:
     return keras.Model(pixels, network(tree.map_structure(lambda _: scaled, tower.input)), name="backbone")
 
 
-def _build(hub: Hub, tower: keras.Model, image_size: int) -> keras.Model:
-    closed = _closed(hub, tower, image_size)
-    return opened(closed) if hub.opened else closed
-
-
 def build(hub: Hub, image_size: int) -> keras.Model:
     """Build a described backbone, with random weights: see `registry.Backbone`."""
-    network = hub.network | {"config": dict(hub.network["config"])}
-    for key in ("image_shape", "input_shape"):
-        if key in network["config"]:
-            network["config"][key] = [image_size, image_size, 3]
-    return _build(hub, _deserialised(network), image_size)
+    closed = _closed(hub, _deserialised(_with_size(hub.network, image_size)), image_size)
+    return opened(closed) if hub.opened else closed
 
 
 def places(model: keras.Model) -> dict[str, Place]:
@@ -235,8 +234,11 @@ def _sha256(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _describe(name: str, tower: keras.Model, image_size: int, scaling: Scaling, sha256: str) -> Hub:
-    """Describe a loaded network. It is taken apart where that leaves its output as it is, and so can be cut."""
+def _describe(name: str, tower: keras.Model, image_size: int, scaling: Scaling, sha256: str) -> tuple[Hub, keras.Model]:
+    """Describe a loaded network, and return it as `build` does, with its weights.
+
+    It is taken apart where that leaves its output as it is, and so can be cut.
+    """
     scale, offset = (tuple(map(float, values)) for values in scaling)
     network = _serialised(tower, image_size)
     hub = Hub(
@@ -248,10 +250,10 @@ def _describe(name: str, tower: keras.Model, image_size: int, scaling: Scaling, 
         parts = opened(whole)
         found = places(parts)
     except (ValueError, TypeError, AttributeError, IndexError, KeyError):
-        return hub
+        return hub, whole
     images = noise_images(image_size, 2, 0)
     expected, given = (np.asarray(model(images, training=False)) for model in (whole, parts))
     if not np.allclose(given, expected, rtol=0, atol=CLOSE * np.abs(expected).max()):
-        return hub
+        return hub, whole
     cuts = {"opened": True, "cuts": tuple(found), "default": default_cut(found) if len(found) > 1 else "input"}
-    return Hub(**{**vars(hub), **cuts})
+    return Hub(**{**vars(hub), **cuts}), parts

@@ -22,10 +22,9 @@ from transfer.core.cuts import (
     is_source,
     resolve_cut,
 )
-from transfer.core.errors import UserError
-from transfer.core.params import AnyWeights, Pixels, Pooling, WeightsFile, WeightsPin
+from transfer.core.params import AnyWeights, Pixels, Pooling, WeightsFile
 from transfer.networks.backbones import applications, efficientnet_lite, hub, vit
-from transfer.networks.backbones.available import PACKAGED, own_file, require_known, require_weights
+from transfer.networks.backbones.available import PACKAGED, require_weights
 from transfer.networks.backbones.graph import Place, find_places
 from transfer.networks.backbones.random_weights import build_random
 from transfer.networks.backbones.weights import (
@@ -167,22 +166,15 @@ def fetch(
     Raises:
         UserError: the backbone or its weights cannot be had, or are not those expected.
     """
-    if not is_source(name) and not isinstance(weights, WeightsPin):
+    require_weights(name, weights, folders)
+    if not is_source(name):
         return name, *pretrained(name, weights, image_size, seed)
-    require_weights(name, weights)
     source = str(folders / name.removeprefix(FOLDERS)) if name.startswith(FOLDERS) else name.removeprefix(HUB)
-    found, model, origin = hub.fetch(name, source, weights != "none", image_size, seed, pixels)
-    if isinstance(weights, WeightsPin) and found.sha256 != weights.sha256:
-        raise UserError(
-            f"params.yaml: weights.sha256: {name} now has weights with the SHA-256 {found.sha256}, not "
-            f"{weights.sha256}; bring back the old ones as {FOLDERS}NAME, or, if you trust the new ones, set weights "
-            f"to {{sha256: {found.sha256}}}"
-        )
-    return found, model, origin
+    return hub.fetch(name, source, weights, image_size, seed, pixels)
 
 
-def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int) -> tuple[keras.Model, Origin]:
-    """Build a backbone, fill it with weights, and return it and where they are from.
+def pretrained(name: str, weights: AnyWeights, image_size: int, seed: int) -> tuple[keras.Model, Origin]:
+    """Build a backbone, fill it with weights that `require_weights` has checked, and return it and where they are from.
 
     The weights are trained ones, "packaged" or "imagenet"; "none", random ones of the seed (see `build_random`); or a
     file of the user. Those of a Vision Transformer depend on the image size, in pixels.
@@ -193,20 +185,12 @@ def pretrained(name: str, weights: str | WeightsFile, image_size: int, seed: int
     backbone = BACKBONES[name]
     if weights == "none":
         return build_random(backbone.build, image_size, seed), Origin(f"no file: random weights of seed {seed}", "none")
+    model = backbone.build(image_size)
     if isinstance(weights, WeightsFile):
-        return _from_file(backbone, weights, image_size)
-    require_known(name, weights)
-    model = backbone.build(image_size)
-    return model, backbone.weights[weights].fill(model)
-
-
-def _from_file(backbone: Backbone, weights: WeightsFile, image_size: int) -> tuple[keras.Model, Origin]:
-    """Fill a backbone from the user's file, whose SHA-256 is checked before anything reads it."""
-    path = own_file(weights)
-    model = backbone.build(image_size)
-    loaders = [load for load in (keras.Model.load_weights, backbone.load_file) if load is not None]
-    load_file(model, path, *loaders)
-    return model, Origin(f"{path} (SHA-256 as given)", "that of the file")
+        loaders = [load for load in (keras.Model.load_weights, backbone.load_file) if load is not None]
+        load_file(model, Path(weights.file), *loaders)
+        return model, Origin(f"{weights.file} (SHA-256 as given)", "that of the file")
+    return model, backbone.weights[str(weights)].fill(model)
 
 
 def frozen_output(model: keras.Model, backbone: Named, cut: str, pooling: Pooling = "average") -> keras.KerasTensor:

@@ -25,8 +25,8 @@ QUICK = ("ViT", "VGG")
 EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
 
-def fetch(folder: Path, trained: bool = True, size: int = SIZE) -> tuple[Hub, keras.Model]:
-    described, model, _ = hub.fetch(f"data/backbones/{folder.name}", str(folder), trained, size, 0)
+def fetch(folder: Path, weights: str = "preset", size: int = SIZE) -> tuple[Hub, keras.Model]:
+    described, model, _ = hub.fetch(f"data/backbones/{folder.name}", str(folder), weights, size, 0)
     return described, model
 
 
@@ -110,7 +110,7 @@ def test_a_size_that_a_family_does_not_take_is_an_error_that_names_one(tmp_path:
 def test_weights_of_none_are_random_and_the_same_for_a_seed(tmp_path: Path) -> None:
     write("VGG", tmp_path / "folder")
     described, model = fetch(tmp_path / "folder")
-    (random, one), (_, other) = fetch(tmp_path / "folder", trained=False), fetch(tmp_path / "folder", trained=False)
+    (random, one), (_, other) = fetch(tmp_path / "folder", "none"), fetch(tmp_path / "folder", "none")
     assert random == replace(described, sha256="")
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -159,6 +159,26 @@ def test_pixels_are_scaled_as_given_where_no_file_says_how(tmp_path: Path) -> No
     np.testing.assert_allclose(model(PIXELS, training=False), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(
+    ("said", "scale", "offset"),
+    [
+        ({"rescale_factor": 1 / 255}, (2, 4, 5), (-0.2, -0.8, -1.5)),
+        ({"rescale_factor": 2 / 255}, (4, 8, 10), (-0.2, -0.8, -1.5)),
+        ({"do_normalize": False}, (1, 1, 1), (0, 0, 0)),
+        ({"do_normalize": False, "do_rescale": False}, (255, 255, 255), (0, 0, 0)),
+    ],
+)
+def test_the_file_of_transformers_says_how_pixels_are_scaled(
+    said: dict[str, object], scale: tuple[float, ...], offset: tuple[float, ...], tmp_path: Path
+) -> None:
+    config = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.25, 0.2], **said}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}), encoding="utf-8")
+    scaling = hub._own_scaling(str(tmp_path))
+    assert scaling is not None
+    np.testing.assert_allclose(scaling, (scale, offset), rtol=1e-12)
+
+
 def test_pixels_that_are_given_come_before_those_of_the_files(tmp_path: Path) -> None:
     write("VGG", tmp_path / "folder")
     pixels = Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 0.5))
@@ -168,8 +188,8 @@ def test_pixels_that_are_given_come_before_those_of_the_files(tmp_path: Path) ->
 
 
 def test_a_folder_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such folder with a config.json"):
-        fetch(tmp_path / "missing")
+    with pytest.raises(UserError, match=r"data/backbones/missing has no config.json; put the backbone's files there"):
+        registry.fetch("data/backbones/missing", "preset", SIZE, 0, tmp_path)
     write("ViT", tmp_path / "folder")
     (tmp_path / "folder/config.json").write_text(json.dumps({"layers": 3}), encoding="utf-8")
     with pytest.raises(UserError, match=r"Unrecognized format for config.json"):

@@ -22,7 +22,7 @@ from transfer.core.errors import UserError
 from transfer.core.params import WeightsFile
 from transfer.networks.backbones import vit, weights
 from transfer.networks.backbones.available import downloaded_file, require_known
-from transfer.networks.backbones.registry import BACKBONES, frozen_output, pretrained, trained_backbone
+from transfer.networks.backbones.registry import BACKBONES, fetch, frozen_output, pretrained, trained_backbone
 from transfer.networks.backbones.weights import DownloadedWeights, HubWeights
 
 SIZE = 32
@@ -112,9 +112,9 @@ def test_a_file_is_checked_before_it_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mine.h5"
     file.write_bytes(b"anything")
     with pytest.raises(UserError, match=r"mine.h5: expected a file with SHA-256 0{64}, received one with"):
-        pretrained("vgg16", WeightsFile(str(file), "0" * 64), SIZE, 0)
+        fetch("vgg16", WeightsFile(str(file), "0" * 64), SIZE, 0, tmp_path)
     with pytest.raises(UserError, match=r"weights.file: there is no file '.*none.h5'; correct the path"):
-        pretrained("vgg16", WeightsFile(str(tmp_path / "none.h5"), "0" * 64), SIZE, 0)
+        fetch("vgg16", WeightsFile(str(tmp_path / "none.h5"), "0" * 64), SIZE, 0, tmp_path)
 
 
 def _given(path: Path) -> WeightsFile:
@@ -132,7 +132,7 @@ def test_files_that_are_no_weights_of_the_network_are_refused_in_one_line(tmp_pa
     named.write_bytes(b"")
     for path in (published, own, damaged, named):
         with pytest.raises(UserError) as caught:
-            pretrained("mobilenetv2", _given(path), SIZE, 0)
+            fetch("mobilenetv2", _given(path), SIZE, 0, tmp_path)
         assert str(path) in str(caught.value)
         assert re.search(r"damaged, or not the weights of|received", str(caught.value))
         assert "\n" not in str(caught.value)
@@ -142,11 +142,11 @@ def test_weights_that_there_are_none_of_are_refused() -> None:
     with pytest.raises(
         UserError, match=r"vgg16 has no packaged weights; set weights to auto, imagenet, none or \{file: "
     ):
-        pretrained("vgg16", "packaged", SIZE, 0)
+        fetch("vgg16", "packaged", SIZE, 0, Path())
     with pytest.raises(
         UserError, match=r"lite0 has no imagenet weights; set weights to auto, packaged, none or \{file: "
     ):
-        pretrained("efficientnet_lite0", "imagenet", SIZE, 0)
+        fetch("efficientnet_lite0", "imagenet", SIZE, 0, Path())
 
 
 def test_what_is_known_without_keras_is_what_there_is() -> None:
