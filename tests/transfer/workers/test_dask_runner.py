@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -211,6 +212,28 @@ def test_waiting_for_the_first_worker_is_said(cluster: Cluster, capsys: pytest.C
         assert _squares(runner.run(Squares(), range(3), 3, "square")) == [0, 1, 4]
     with cluster.runner():
         assert said not in capsys.readouterr().err
+
+
+def test_a_worker_that_gives_its_memory_back_is_said_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(SLOWING[0], raising=False)
+    plain = cluster.worker()
+    with cluster.runner() as runner:
+        runner.run(Squares(), range(3), 3, "square")
+    assert "warning" not in capsys.readouterr().err
+    plain.kill()
+    monkeypatch.setenv(SLOWING[0], "65536")
+    cluster.worker()
+    with cluster.runner() as runner:
+        for _ in range(2):
+            assert _squares(runner.run(Squares(), range(3), 3, "square")) == [0, 1, 4]
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "warning" in line)
+    assert re.search(
+        r"warning: the Dask worker at tcp://127\S+ has MALLOC_TRIM_THRESHOLD_ set, which .*: set "
+        r"DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON before you start workers \(docs/scaling.md\)$",
+        said,
+    )
 
 
 @pytest.fixture
