@@ -35,7 +35,7 @@ FLAGS = "--nthreads 1 --memory-limit 0"
 """An item uses all cores, and Dask would share out memory by threads."""
 TRIMS = "MALLOC_TRIM_THRESHOLD_"
 SLOW = (
-    f"warning: the Dask worker at {{}} has {TRIMS} set, which about halves the rate of preprocess: set "
+    f"warning: {{}} has {TRIMS} set, which about halves the rate of preprocess: set "
     "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON before you start workers (docs/scaling.md)"
 )
 
@@ -105,9 +105,15 @@ def do(payload: bytes, expected: dict[str, str], mark: str) -> tuple[Any, str]:
     from distributed import get_worker
 
     _require_same(expected, mark)
+    where = f"the Dask worker at {get_worker().address}"
     work, item = pickle.loads(payload)  # noqa: S301 (whoever can send a task can run anything on this worker anyway)
-    slow = TRIMS in os.environ
-    return work([item], lambda _: None), SLOW.format(get_worker().address) if slow else ""
+    try:
+        result = work([item], lambda _: None)
+    except OSError as error:
+        raise UserError(
+            f"{where}: {one_line(error)}; correct its disk or mount, or stop it, then repeat the command"
+        ) from None
+    return result, SLOW.format(where) if TRIMS in os.environ else ""
 
 
 class _Done:
