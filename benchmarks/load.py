@@ -73,7 +73,7 @@ def _generated(count: int) -> pd.DataFrame:
         classes = [f"class{number * len(CLASSES) // count}" for number in numbers]
         names = [f"{label}/{number:08}.jpg" for label, number in zip(classes, numbers, strict=True)]
         tables.append(pd.DataFrame({"image": names, "label": classes, "stratum": classes, "group": "", "split": ""}))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables).sort_values("image", ignore_index=True)  # as preprocess does
 
 
 def rows(count: int) -> None:

@@ -74,8 +74,9 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
 
 def require_classes(labels: pd.DataFrame, classes: tuple[str, ...], advice: str) -> None:
     """Check that every split has an image of every class."""
-    for name in SPLITS:
-        found = labels["label"][labels["split"] == name]
+    of_row, names = pd.factorize(labels["split"])
+    for name, place in zip(SPLITS, names.get_indexer(list(SPLITS)), strict=True):
+        found = labels["label"][of_row == place]
         held = set(found.unique())
         if missing := [label for label in classes if label not in held]:
             raise UserError(
@@ -117,7 +118,7 @@ def _draw(pool: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.S
     names = [*fractions, "train"]
     shares = [Fraction(str(share)) for share in fractions.values()]
     shares.append(1 - sum(shares, Fraction(0)))
-    quotas = _apportion(Counter(pool["stratum"]), shares)
+    quotas = _apportion(_sizes(pool["stratum"]), shares)
     _one_of_each_class(quotas, pool, shares)
     room = {stratum: counts.copy() for stratum, counts in quotas.items()}
     of_row, strata = pd.factorize(pool["stratum"])
@@ -158,6 +159,10 @@ def _groups_by_size(pool: pd.DataFrame, single: NDArray[np.bool_], seed: int) ->
 def _rows_by(values: pd.Series, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """Group row numbers by value."""
     return {str(name): rows[places] for name, places in values.groupby(values).indices.items()}
+
+
+def _sizes(strata: pd.Series) -> dict[str, int]:
+    return {str(name): int(count) for name, count in strata.value_counts().items() if count}
 
 
 def _key(name: str, seed: int) -> bytes:
@@ -209,9 +214,9 @@ def _flow(rows: NDArray[np.int64], columns: NDArray[np.int64], allowed: NDArray[
 
 def _one_of_each_class(quotas: Quotas, pool: pd.DataFrame, shares: Sequence[Fraction]) -> None:
     """Give every split one image at least of every class, from where the class has most above its proportion."""
-    sizes = Counter(pool["stratum"])
-    for _, rows in pool.groupby("label"):
-        strata = sorted(set(rows["stratum"]))
+    sizes = _sizes(pool["stratum"])
+    for found in pool.groupby("label")["stratum"].unique():
+        strata = sorted(found)
         for place in range(len(shares)):
             held = [sum(int(quotas[stratum][split]) for stratum in strata) for split in range(len(shares))]
             donors = [
