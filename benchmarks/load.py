@@ -12,6 +12,7 @@ holds all names and hashes, on generated ones: seconds, and bytes of its peak me
 """
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ from transfer.core.files import write_json
 from transfer.core.params import Params, read_params
 from transfer.dataset.decode import THUMBNAIL
 from transfer.dataset.duplicates import find_same
-from transfer.dataset.groups import follow_copies, leaks, mark_same, merged_groups
+from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.obtain import obtain
 from transfer.dataset.preprocess import Settings, preprocess, read_raw
@@ -42,6 +43,8 @@ RESULTS = Path("benchmarks/results/load.json")
 PLACE = Path(".bench/load")
 FILES, RAW, RECORDS = PLACE / "files", PLACE / "raw", PLACE / "records"
 COUNTS = (10_000, 100_000, 1_000_000)
+CLASSES = tuple(f"class{i}" for i in range(10))
+HELD = 10_000  # generated names that are Python's strings at a time
 MOST_FILES = 100_000  # for more, DVC would take too long to commit them
 
 
@@ -63,16 +66,29 @@ def _preprocess(params: Params) -> None:
     preprocess(RAW, records, settings, LocalRunner(), RECORDS / "quarantine.csv")
 
 
+def _generated(count: int) -> pd.DataFrame:
+    """Return labels of images, in the order of their names."""
+    tables = []
+    for numbers in np.array_split(np.arange(count), math.ceil(count / HELD)):
+        classes = [f"class{number * len(CLASSES) // count}" for number in numbers]
+        names = [f"{label}/{number:08}.jpg" for label, number in zip(classes, numbers, strict=True)]
+        tables.append(pd.DataFrame({"image": names, "label": classes, "stratum": classes, "group": "", "split": ""}))
+    return pd.concat(tables).sort_values("image", ignore_index=True)  # as preprocess does
+
+
 def rows(count: int) -> None:
-    """Find the same images among generated names and hashes, join groups, and print what it took."""
-    random, before, start = np.random.default_rng(0), peak_memory(), time.perf_counter()
-    names = [f"class{i % 10}/{i:08}.jpg" for i in range(count)]
-    labels = pd.DataFrame({"image": names, "group": "", "split": ""})
+    """Find the same images among generated names and hashes, join groups, split, and print what it took."""
+    params, random = read_params(Path("params.yaml")), np.random.default_rng(0)
+    before, start = peak_memory(), time.perf_counter()
+    labels = _generated(count)
     hashes, contents = random.integers(0, 2**64, count, np.uint64), np.frombuffer(random.bytes(16 * count), "S16")
     thumbnails = np.broadcast_to(np.uint8(0), (count, THUMBNAIL, THUMBNAIL, 1))
-    same = find_same(contents, hashes, thumbnails, read_params(Path("params.yaml")).duplicates)
-    marked = follow_copies(mark_same(labels, names, same))
-    merged_groups(marked), leaks(marked)
+    names = labels["image"].take(range(count))  # the pool's own
+    marked = follow_copies(mark_same(labels, names, [], find_same(contents, hashes, thumbnails, params.duplicates)))
+    leaks(marked)
+    used = marked.assign(group=merged_groups(marked))
+    used = used.assign(split=split(used, CLASSES, params.split.test, params.split.validation, params.seed))
+    duplicates_table(marked, used)
     taken = {"images": count, "seconds": round(time.perf_counter() - start, 2)}
     print(json.dumps({**taken, "bytes_an_image": round((peak_memory() - before) / count)}))
 

@@ -36,6 +36,7 @@ MAX_BYTES = 1 << 29
 
 ON_THEIR_SIDE = range(5, 9)  # EXIF's orientations of such images
 THUMBNAIL = 32  # height and width of what images are compared by
+CONTENT_BYTES = 16
 FLAT_LEVELS = 3
 """By so many levels of 255 the pixels of an image differ at most that shows nothing: one colour, or nearly."""
 COARSE = 15
@@ -79,7 +80,7 @@ class Facts:
 @dataclass(frozen=True)
 class Decoded:
     """An image: pixels uint8 (size, size, channels), 0–255; `thumbnail` uint8 (32, 32, channels), averaged down from
-    all pixels whatever `size` is; `content` the BLAKE2b hash, of 16 bytes, of the file.
+    all pixels whatever `size` is; `content` the BLAKE2b hash, of `CONTENT_BYTES`, of the file.
 
     `lost` says why the conversion to 8 bits left nothing of the image to see, if it did. `mode` is that of
     the file, as Pillow names it.
@@ -243,7 +244,7 @@ def decode(data: bytes, size: int, channels: int, conversion: Conversion) -> Dec
     return Decoded(
         np.asarray(pixels, np.uint8).reshape(size, size, channels),
         np.asarray(thumbnail, np.uint8).reshape(THUMBNAIL, THUMBNAIL, channels),
-        hashlib.blake2b(data, digest_size=16).digest(),
+        hashlib.blake2b(data, digest_size=CONTENT_BYTES).digest(),
         found.facts,
         lost,
         source,

@@ -54,7 +54,8 @@ MANY = 200_000
 
 Contents = NDArray[np.bytes_]
 Bits = NDArray[np.uint64]
-Pairs = NDArray[np.int64]  # (pairs, 2): numbers of two images
+Numbers = NDArray[np.int32]  # of images
+Pairs = NDArray[np.int32]  # (pairs, 2): numbers of two images
 
 
 def perceptual_hashes(thumbnails: Pixels) -> Bits:
@@ -77,8 +78,8 @@ class Same:
     `identical` joins files of the same bytes; `alike` joins these and near-duplicates, also by way of others.
     """
 
-    identical: NDArray[np.int64]
-    alike: NDArray[np.int64]
+    identical: Numbers
+    alike: Numbers
 
 
 def find_same(contents: Sequence[bytes] | Contents, perceptual: Bits, thumbnails: Pixels, params: Duplicates) -> Same:
@@ -90,27 +91,39 @@ def find_same(contents: Sequence[bytes] | Contents, perceptual: Bits, thumbnails
         thumbnails: (n, 32, 32, channels); may lie on disk, of which little is read.
         params: when two images count as near-duplicates.
     """
-    _, first, number = np.unique(np.asarray(contents), return_index=True, return_inverse=True)
-    identical = first[number]
+    identical = _first_identical(np.asarray(contents))
     alike = identical.copy()
     if params.distance is not None:
-        different = np.unique(identical)
+        different = np.flatnonzero(identical == np.arange(len(identical), dtype=np.int32)).astype(np.int32)
         for close in _close_pairs(perceptual[different], params.distance):
             pairs = different[close]
             pairs = pairs[alike[pairs[:, 0]] != alike[pairs[:, 1]]]  # most of a large cluster is joined by its first
             for one, other in pairs[_correlated(pairs, thumbnails, params.correlation)]:
                 _join(alike, int(one), int(other))
-    return Same(identical, np.array([_root(alike, i) for i in range(len(alike))], np.int64))
+    while (alike != (above := alike[alike])).any():
+        alike = above
+    return Same(identical, alike)
 
 
-def _root(parents: NDArray[np.int64], i: int) -> int:
+def _first_identical(contents: Contents) -> Numbers:
+    """Return, for each hash, the number of the first that is equal to it."""
+    order = np.argsort(contents, kind="stable").astype(np.int32)
+    ordered, first = contents[order], np.ones(len(order), np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    begins = np.flatnonzero(first)
+    identical = np.empty_like(order)
+    identical[order] = np.repeat(order[begins], np.diff(begins, append=len(order)))
+    return identical
+
+
+def _root(parents: Numbers, i: int) -> int:
     while parents[i] != i:
         parents[i] = parents[parents[i]]
         i = int(parents[i])
     return i
 
 
-def _join(parents: NDArray[np.int64], one: int, other: int) -> None:
+def _join(parents: Numbers, one: int, other: int) -> None:
     low, high = sorted((_root(parents, one), _root(parents, other)))
     parents[high] = low
 
@@ -128,8 +141,9 @@ def _close_pairs(hashes: Bits, distance: int) -> Iterator[Pairs]:
     bands = [((1 << int(high)) - (1 << int(low))) for low, high in pairwise(edges)]
     for together in combinations(bands, shared):
         keys = hashes & np.uint64(sum(together))
-        order = np.argsort(keys, kind="stable")
-        for rows, step in _same_keys(keys[order]):
+        order = np.argsort(keys, kind="stable").astype(np.int32)
+        keys = keys[order]
+        for rows, step in _same_keys(keys):
             one, other = order[rows], order[rows + step]
             close = np.flatnonzero(np.bitwise_count(hashes[one] ^ hashes[other]) <= distance)
             for block in range(0, len(close), BLOCK):
@@ -139,13 +153,12 @@ def _close_pairs(hashes: Bits, distance: int) -> Iterator[Pairs]:
 
 def _same_keys(keys: Bits) -> Iterator[tuple[NDArray[np.int64], int]]:
     """Yield, for each step, the rows of sorted keys that are equal to the one that many rows on."""
-    rows = np.arange(len(keys))
-    for step in range(1, len(keys)):
+    rows, step = np.flatnonzero(keys[1:] == keys[:-1]), 1
+    while len(rows):
+        yield rows, step
+        step += 1
         rows = rows[: np.searchsorted(rows, len(keys) - step)]
         rows = rows[keys[rows] == keys[rows + step]]  # what is equal to a row farther on is equal to those between
-        if not len(rows):
-            return
-        yield rows, step
 
 
 def _correlated(pairs: Pairs, thumbnails: Pixels, limit: float) -> NDArray[np.bool_]:

@@ -4,6 +4,8 @@ A table of images gets two columns: `identical` and `same`, numbers that images 
 or alike (see `dataset.duplicates`).
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -13,13 +15,15 @@ from transfer.dataset.duplicates import Same
 from transfer.dataset.labels import SPLITS
 
 
-def mark_same(labels: pd.DataFrame, images: list[str], same: Same) -> pd.DataFrame:
+def mark_same(labels: pd.DataFrame, images: pd.Series, bad: Iterable[str], same: Same) -> pd.DataFrame:
     """Add the columns `identical` and `same` to `labels`, and `place`, the number that an image has among `images`.
 
-    `images` are those that `same` has numbers of; others, which could not be decoded, have the place -1.
+    `images` are those that `same` has numbers of; the others, `bad`, which could not be decoded, have the place -1.
     """
-    place = pd.Index(images, dtype=labels["image"].dtype).get_indexer(pd.Index(labels["image"]))
-    alone = -1 - np.arange(len(labels))  # an image that could not be decoded is like no other
+    order = labels["image"].argsort().to_numpy()  # a look-up would hold all names once more
+    place = np.full(len(labels), -1, np.int32)
+    place[order[~labels["image"].isin(bad).to_numpy()[order]]] = images.argsort()
+    alone = -1 - np.arange(len(labels), dtype=np.int32)  # an image that could not be decoded is like no other
     columns = {
         name: np.where(place < 0, alone, values[place]) if len(values) else alone
         for name, values in (("identical", same.identical), ("same", same.alike))
@@ -34,10 +38,10 @@ def follow_copies(marked: pd.DataFrame) -> pd.DataFrame:
     What has a split keeps it.
     """
     result = marked["split"].copy()
-    for name in sorted(set(result) - {""}, key=SPLITS.index, reverse=True):
-        free = marked[result.isin(["", name])]
-        groups = pd.Series(merged_groups(free), free.index)
-        held = set(groups[result[free.index] == name]) - {""}
+    for name in sorted(set(result.unique()) - {""}, key=SPLITS.index, reverse=True):
+        free = marked.loc[result.isin(["", name]), ["image", "group", "same"]]
+        groups = merged_groups(free)
+        held = set(groups[result[free.index] == name].unique()) - {""}
         result[free.index[groups.isin(held)]] = name
     return marked.assign(split=result)
 
@@ -62,10 +66,10 @@ def leaks(marked: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(sorted(found), columns=["image", "reason"])
 
 
-def merged_groups(marked: pd.DataFrame) -> list[str]:
+def merged_groups(marked: pd.DataFrame) -> pd.Series:
     """Join groups that share the same images. A group is called by its first image; "" is an image by itself."""
     together = (marked["group"] != "") | marked["same"].duplicated(keep=False)
-    some = marked[together]  # mostly a few of many
+    some = marked.loc[together, ["image", "group", "same"]]  # mostly a few of many
     count = len(some)
     alike = pd.factorize(some["same"])[0]
     given = pd.factorize(some["group"].where(some["group"] != "", "/" + some["image"]))[0]
@@ -76,7 +80,7 @@ def merged_groups(marked: pd.DataFrame) -> list[str]:
     several = some[component.duplicated(keep=False)]
     groups = pd.Series("", marked.index)
     groups[several.index] = several["image"].groupby(component[several.index]).transform("min")
-    return list(groups)
+    return groups
 
 
 def duplicates_table(marked: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
@@ -87,6 +91,7 @@ def duplicates_table(marked: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
     """
     several = marked[marked["same"].duplicated(keep=False)]
     names = {name: several.groupby(name)["image"].transform("min") for name in ("same", "identical")}
-    splits = dict(zip(used["image"], used["split"], strict=True))
+    kept = used[used["image"].isin(several["image"])]
+    splits = dict(zip(kept["image"], kept["split"], strict=True))
     table = several.assign(**names, split=[splits.get(image, "") for image in several["image"]])
     return table[["same", "identical", "image", "label", "split"]].sort_values(["same", "image"], ignore_index=True)

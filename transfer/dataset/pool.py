@@ -3,8 +3,9 @@
 import math
 import shutil
 import tempfile
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from transfer.core.arrays import Pixels
 from transfer.core.files import written_whole
 from transfer.core.params import Duplicates
 from transfer.core.spec import Conversion
-from transfer.dataset.decode import THUMBNAIL, BadImageError, Decoded, Facts, decode
+from transfer.dataset.decode import CONTENT_BYTES, THUMBNAIL, BadImageError, Decoded, Facts, decode
 from transfer.dataset.duplicates import Bits, Contents, Same, find_same, perceptual_hashes
 from transfer.dataset.shards import open_shard, read_image
 from transfer.records.tfrecords import Example, records_in_shard, write_shard
@@ -28,12 +30,14 @@ AHEAD = 64  # images decoded before the writer asks for them: enough to keep eve
 HASHED = 256  # thumbnails hashed at a time
 SHARDS_AHEAD = 8  # shards of records in an item of work, and that are written before anyone asks
 
+pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what tables of names have freed: 40 bytes an image
+
 
 class ShardImages(NamedTuple):
     """A shard of data/raw, and names of images in it."""
 
     shard: Path
-    images: list[str]
+    images: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Part:
     """
 
     folder: Path
-    images: list[str]
+    images: pd.Series
     contents: Contents
     perceptual: Bits
     bad: list[tuple[str, str]]
@@ -70,7 +74,8 @@ class DecodeShards:
             UserError: a shard is damaged.
         """
         folder = Path(tempfile.mkdtemp(dir=self.folder))  # its own, also where the same shard is decoded twice
-        images, contents, bad, facts, flat, modes = [], [], [], Facts(), 0, Counter[str]()
+        names, ends, contents = bytearray(), array("q", [0]), bytearray()  # a quarter of what Python's objects take
+        bad, facts, flat, modes = [], Facts(), 0, Counter[str]()
         with (folder / "pixels").open("wb") as pixels, (folder / "thumbnails").open("wb") as thumbnails:
             for image, result in (found for shard in shards for found in self._decoded(*shard)):
                 progress(1)
@@ -83,16 +88,19 @@ class DecodeShards:
                     continue
                 flat += result.flat
                 modes[result.mode] += 1
-                images.append(image)
-                contents.append(result.content)
+                names += image.encode()
+                ends.append(len(names))
+                contents += result.content
                 pixels.write(result.pixels.tobytes())
                 thumbnails.write(result.thumbnail.tobytes())
         mapped = _mapped(folder / "thumbnails", self.channels)
         hashes = [perceptual_hashes(mapped[start : start + HASHED]) for start in range(0, len(mapped), HASHED)]
         perceptual = np.concatenate([np.empty(0, np.uint64), *hashes])
-        return Part(folder, images, np.array(contents, np.bytes_), perceptual, bad, facts, flat, modes)
+        images = pa.LargeStringArray.from_buffers(len(mapped), pa.py_buffer(ends), pa.py_buffer(names))
+        hashed = np.frombuffer(contents, f"S{CONTENT_BYTES}")
+        return Part(folder, pd.Series(images, dtype="str"), hashed, perceptual, bad, facts, flat, modes)
 
-    def _decoded(self, path: Path, images: list[str]) -> Iterator[tuple[str, Decoded | BadImageError]]:
+    def _decoded(self, path: Path, images: Collection[str]) -> Iterator[tuple[str, Decoded | BadImageError]]:
         """Decode in order; for a bad image comes the reason."""
         with open_shard(path) as shard:
 
@@ -148,7 +156,7 @@ class Pool:
 
     def __init__(self, parts: Sequence[Part], size: int, channels: int) -> None:
         self._parts, self._shape = parts, (size, size, channels)
-        self.images = [image for part in parts for image in part.images]
+        self.images = pd.concat([part.images for part in parts], ignore_index=True)
         self._starts = np.cumsum([0, *(len(part.images) for part in parts)])
         self.bad = [found for part in parts for found in part.bad]
         self.facts = sum((part.facts for part in parts), Facts())

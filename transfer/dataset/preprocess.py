@@ -3,10 +3,12 @@
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import compress, islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from transfer.core.cards import FOLDER_CARD, Card, Symmetry, resolve_symmetry
@@ -51,14 +53,14 @@ class Settings:
 class Raw:
     """What data/raw holds: the card, the labelled images that are there, and what does not fit together.
 
-    `classes` has the class of every image with a label, there or not, by its name; `shards` are the files that images
-    are packed in, each with the names in it.
+    `absent` has the class of every image with a label that is not there, by its name; `shards` are the files that
+    images are packed in, each with the names in it.
     """
 
     card: Card
     labels: pd.DataFrame
     mismatches: list[tuple[str, str]]
-    classes: pd.Series
+    absent: pd.Series
     shards: list[ShardImages]
 
 
@@ -73,12 +75,12 @@ def read_raw(folder: Path) -> Raw:
     packed = []
     for path in shards(folder / "images"):
         with open_shard(path) as shard:
-            packed.append(ShardImages(path, shard.namelist()))
-    present = {name for _, names in packed for name in names}
+            packed.append(ShardImages(path, pd.Series(shard.namelist(), dtype="str")))
+    present = _names(packed)
     there = labels["image"].isin(present)
     mismatches = [(image, "labelled, but missing") for image in labels["image"][~there]]
-    mismatches += [(image, "it has no label") for image in present.difference(labels["image"])]
-    return Raw(card, labels[there], sorted(mismatches), labels.set_index("image")["label"], packed)
+    mismatches += [(image, "it has no label") for image in present[~present.isin(labels["image"])]]
+    return Raw(card, labels[there], sorted(mismatches), labels[~there].set_index("image")["label"], packed)
 
 
 CONVERTED = {"CMYK": "CMYK", "P": "with a palette"}
@@ -191,10 +193,18 @@ class Preprocessed:
         }
 
 
-def _in_shards(labels: pd.DataFrame, raw: Raw) -> list[ShardImages]:
-    """Return the images of `labels` as they lie in the shards of data/raw."""
-    wanted = set(labels["image"])
-    return [ShardImages(path, [name for name in names if name in wanted]) for path, names in raw.shards]
+def _names(packed: list[ShardImages]) -> pd.Series:
+    """Return the names in all shards, one after the other."""
+    names: pd.Series = pd.concat([pd.Series(names, dtype="str") for _, names in packed])
+    return names
+
+
+def _in_shards(labels: pd.DataFrame, raw: Raw) -> Iterator[ShardImages]:
+    """Yield the images of `labels` as they lie in the shards of data/raw."""
+    wanted = _names(raw.shards).isin(labels["image"]).to_numpy()
+    ends = np.cumsum([len(names) for _, names in raw.shards])
+    for (path, names), chosen in zip(raw.shards, np.split(wanted, ends[:-1]), strict=True):
+        yield ShardImages(path, list(compress(names, chosen)))
 
 
 def _decode(
@@ -205,7 +215,6 @@ def _decode(
     What the card leaves open is known once all are decoded. Most datasets have nothing but images of 8 bits without
     transparency, and for them the first try is right; otherwise they are decoded again.
     """
-    items = _in_shards(labels, raw)
     card, colours = raw.card, {"auto": None, "white": WHITE, "black": BLACK}
     depth = None if card.bit_depth == "auto" else card.bit_depth
     background: Colour | None = colours[card.background] if isinstance(card.background, str) else card.background
@@ -214,7 +223,7 @@ def _decode(
         conversion = facts.conversion(depth, background, resize)
         folder = Path(tempfile.mkdtemp(dir=scratch))
         decoding = DecodeShards(folder, size, card.channels, conversion)
-        pool = Pool(runner.run(decoding, items, len(labels), "decode"), size, card.channels)
+        pool = Pool(runner.run(decoding, _in_shards(labels, raw), len(labels), "decode"), size, card.channels)
         if pool.facts.conversion(depth, background, resize) == conversion:
             return pool, conversion
         facts = pool.facts  # which do not depend on the conversion
@@ -244,11 +253,13 @@ def preprocess(
     raw, seed = read_raw(raw_folder), settings.seed
     labels = raw.labels if settings.max_images is None else take_stratified(raw.labels, settings.max_images, seed)
     labels = follow_groups(labels).sort_values("image", ignore_index=True)
+    raw = replace(raw, labels=labels)  # so that nothing holds them in their old order
     resize, said = resolve_resize(settings.resize, _in_shards(labels.iloc[:: len(labels) // LOOKED_AT + 1], raw))
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
         pool, conversion = _decode(labels, raw, (settings.image_size, resize), runner, Path(scratch))
-        marked = follow_copies(mark_same(labels, pool.images, pool.find_same(settings.duplicates)))
+        bad = [image for image, _ in pool.bad]
+        marked = follow_copies(mark_same(labels, pool.images, bad, pool.find_same(settings.duplicates)))
         left_out = _left_out(marked, pool, raw, quarantine)
         write_csv(left_out.table, quarantine)
         try:
@@ -295,7 +306,8 @@ def _describe(
 def _left_out(marked: pd.DataFrame, pool: Pool, raw: Raw, path: Path) -> LeftOut:
     bad = sorted(raw.mismatches + pool.bad)
     table = pd.concat([pd.DataFrame(bad, columns=["image", "reason"]), leaks(marked)], ignore_index=True)
-    return LeftOut(table, len(bad), raw.classes, path)
+    there = marked[marked["image"].isin(table["image"])].set_index("image")["label"]
+    return LeftOut(table, len(bad), pd.concat([raw.absent, there]), path)
 
 
 def _write(used: pd.DataFrame, classes: tuple[str, ...], pool: Pool, records: dict[str, Path], runner: Runner) -> None:

@@ -32,7 +32,7 @@ def take_stratified(labels: pd.DataFrame, count: int, seed: int) -> pd.DataFrame
     quotas = _apportion(Counter(strata), [share, 1 - share])
     kept: list[int] = []
     for stratum, rows in _rows_by(strata, np.arange(len(strata))).items():
-        kept += _shuffled(rows, labels["image"].to_numpy(), seed)[: quotas[stratum][0]]
+        kept += _shuffled(rows, labels["image"], seed)[: quotas[stratum][0]].tolist()
     return labels.iloc[sorted(kept)]
 
 
@@ -51,16 +51,19 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
         seed: of the draw.
 
     Returns:
-        "train", "validation" or "test" for each row, with the index of `labels`, in the order of the images' names.
+        "train", "validation" or "test" for each row, with the index of `labels`.
 
     Raises:
         UserError: a class has too few images for every split to hold one, or a group is given to two splits.
     """
-    labels = labels.sort_values("image")
+    labels = labels.astype({"label": "category", "stratum": "category"})  # a byte or two for each image
     _require_enough(labels, classes)
     given = follow_groups(labels)["split"]
-    fractions = {name: share for name, share in (("test", test), ("validation", validation)) if name not in set(given)}
-    pool = labels[given.isin(["", "train"])]
+    fractions = {
+        name: share for name, share in (("test", test), ("validation", validation)) if name not in given.unique()
+    }
+    free = given.isin(["", "train"])
+    pool = labels if free.all() else labels[free]  # which would hold all names once more
     result = given.where(given != "", "train").rename("split")
     if fractions:
         result[pool.index] = _draw(pool, fractions, seed)
@@ -71,9 +74,11 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
 
 def require_classes(labels: pd.DataFrame, classes: tuple[str, ...], advice: str) -> None:
     """Check that every split has an image of every class."""
-    for name in SPLITS:
-        found = labels["label"][labels["split"] == name]
-        if missing := [label for label in classes if label not in set(found)]:
+    of_row, names = pd.factorize(labels["split"])
+    for name, place in zip(SPLITS, names.get_indexer(list(SPLITS)), strict=True):
+        found = labels["label"][of_row == place]
+        held = set(found.unique())
+        if missing := [label for label in classes if label not in held]:
             raise UserError(
                 f"split {name}: expected images of every class, received none of {missing} among {len(found)} "
                 f"({advice})"
@@ -102,7 +107,9 @@ def follow_groups(labels: pd.DataFrame) -> pd.DataFrame:
         splits = sorted(set(grouped["split"][grouped["group"] == torn.index[0]]))
         raise UserError(f"group {torn.index[0]!r}: its images are given to several splits, {splits}; put them into one")
     of_group = dict(zip(grouped["group"], grouped["split"], strict=True))
-    followed = [given or of_group.get(group, "") for given, group in zip(labels["split"], labels["group"], strict=True)]
+    followed = labels["split"].copy()
+    free = (followed == "") & labels["group"].isin(of_group)
+    followed[free] = labels["group"][free].map(of_group)
     return labels.assign(split=followed)
 
 
@@ -111,20 +118,20 @@ def _draw(pool: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.S
     names = [*fractions, "train"]
     shares = [Fraction(str(share)) for share in fractions.values()]
     shares.append(1 - sum(shares, Fraction(0)))
-    quotas = _apportion(Counter(pool["stratum"]), shares)
+    quotas = _apportion(_sizes(pool["stratum"]), shares)
     _one_of_each_class(quotas, pool, shares)
     room = {stratum: counts.copy() for stratum, counts in quotas.items()}
-    images, strata = pool["image"].to_numpy(), pool["stratum"].to_numpy()
+    of_row, strata = pd.factorize(pool["stratum"])
     result = np.full(len(pool), "", object)
     single = ~(pool["group"].duplicated(keep=False) & (pool["group"] != "")).to_numpy()
     for rows in _groups_by_size(pool, single, seed):
-        wanted = Counter(strata[rows])
+        wanted = Counter(strata[of_row[rows]])
         place = _place(wanted, room, quotas)
         result[rows] = names[place]
         for stratum, count in wanted.items():
             room[stratum][place] -= count
     for stratum, alone in _rows_by(pool["stratum"][single], np.flatnonzero(single)).items():
-        order = _shuffled(alone, images, seed)
+        order = _shuffled(alone, pool["image"], seed)
         start = 0
         for name, free in zip(names[:-1], room[stratum], strict=False):
             result[order[start : start + max(0, free)]] = name
@@ -151,15 +158,20 @@ def _groups_by_size(pool: pd.DataFrame, single: NDArray[np.bool_], seed: int) ->
 
 def _rows_by(values: pd.Series, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """Group row numbers by value."""
-    return {str(name): rows[places] for name, places in values.groupby(values.to_numpy()).indices.items()}
+    return {str(name): rows[places] for name, places in values.groupby(values).indices.items()}
+
+
+def _sizes(strata: pd.Series) -> dict[str, int]:
+    return {str(name): int(count) for name, count in strata.value_counts().items() if count}
 
 
 def _key(name: str, seed: int) -> bytes:
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=str(seed).encode()).digest()
 
 
-def _shuffled(rows: NDArray[np.int64], images: NDArray[np.object_], seed: int) -> list[int]:
-    return sorted(rows.tolist(), key=lambda row: _key(str(images[row]), seed))
+def _shuffled(rows: NDArray[np.int64], images: pd.Series, seed: int) -> NDArray[np.int64]:
+    keys = np.fromiter((_key(image, seed) for image in images.iloc[rows]), "S16", len(rows))
+    return rows[np.argsort(keys, kind="stable")]
 
 
 def _apportion(sizes: Mapping[str, int], shares: Sequence[Fraction]) -> Quotas:
@@ -202,9 +214,9 @@ def _flow(rows: NDArray[np.int64], columns: NDArray[np.int64], allowed: NDArray[
 
 def _one_of_each_class(quotas: Quotas, pool: pd.DataFrame, shares: Sequence[Fraction]) -> None:
     """Give every split one image at least of every class, from where the class has most above its proportion."""
-    sizes = Counter(pool["stratum"])
-    for _, rows in pool.groupby("label"):
-        strata = sorted(set(rows["stratum"]))
+    sizes = _sizes(pool["stratum"])
+    for found in pool.groupby("label")["stratum"].unique():
+        strata = sorted(found)
         for place in range(len(shares)):
             held = [sum(int(quotas[stratum][split]) for stratum in strata) for split in range(len(shares))]
             donors = [

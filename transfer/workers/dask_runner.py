@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import pickle
 import platform
 import re
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 CODE = Path(__file__).parents[1]
 FLAGS = "--nthreads 1 --memory-limit 0"
 """An item uses all cores, and Dask would share out memory by threads."""
+TRIMS = "MALLOC_TRIM_THRESHOLD_"
+SLOW = (
+    f"warning: {{}} has {TRIMS} set, which about halves the rate of preprocess: set "
+    "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON before you start workers (docs/scaling.md)"
+)
 
 
 def require_dask() -> None:
@@ -94,11 +100,20 @@ def _require_same(expected: dict[str, str], mark: str) -> None:
         )
 
 
-def do(payload: bytes, expected: dict[str, str], mark: str) -> Any:
-    """Do an item, on a worker."""
+def do(payload: bytes, expected: dict[str, str], mark: str) -> tuple[Any, str]:
+    """Do an item, on a worker; return the result, and what to warn the user of."""
+    from distributed import get_worker
+
     _require_same(expected, mark)
+    where = f"the Dask worker at {get_worker().address}"
     work, item = pickle.loads(payload)  # noqa: S301 (whoever can send a task can run anything on this worker anyway)
-    return work([item], lambda _: None)
+    try:
+        result = work([item], lambda _: None)
+    except OSError as error:
+        raise UserError(
+            f"{where}: {one_line(error)}; correct its disk or mount, or stop it, then repeat the command"
+        ) from None
+    return result, SLOW.format(where) if TRIMS in os.environ else ""
 
 
 class _Done:
@@ -119,7 +134,7 @@ class DaskRunner:
     """Has each item done by a worker of a Dask cluster."""
 
     def __init__(self, client: "Client") -> None:
-        self._client = client
+        self._client, self._warned = client, False
 
     def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
         from distributed import as_completed
@@ -131,7 +146,10 @@ class DaskRunner:
             futures = self._client.map(pickle.loads, tasks, pure=False, key=title)
             with _explained(title, self._client):
                 for future in as_completed(futures, loop=self._client.loop):
-                    done[future.key] = future.result()
+                    done[future.key], warning = future.result()
+                    if warning and not self._warned:
+                        progress.write(warning, sys.stderr)
+                        self._warned = True
                     progress.update(images * len(done) // len(tasks) - progress.n)
             return [done[future.key] for future in futures]
 

@@ -16,6 +16,26 @@ from transfer.workers.runners import make_runner
 from transfer.workers.work import Runner
 
 PATIENCE_S = 60
+OWN_FOLDERS = """
+mount -t tmpfs own /mnt
+mkdir /mnt/code /mnt/shared
+mount --bind "$1" /mnt/code
+test -z "$2" || mount --bind "$3" /mnt/shared
+mount -t tmpfs own /tmp
+export HOME=/tmp/home
+mkdir -p "$1" "$3" "$HOME"
+mount --bind /mnt/code "$1"
+mount --bind /mnt/shared "$3"
+cd "$3"
+shift 3
+exec "$@"
+"""
+
+
+def own_folders(sees: bool = True) -> tuple[str, ...]:
+    """Begin a command that has a temporary folder and a home of its own, and the working directory if it `sees` it."""
+    given = (str(ROOT), "sees" if sees else "", str(Path.cwd()))
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-ec", OWN_FOLDERS, "sh", *given)
 
 
 class Cluster:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,6 +41,15 @@ class Squares:
 def environment(numbers: Iterable[int], progress: Progress) -> dict[str, str]:
     """Return the environment of the worker."""
     return dict(os.environ)
+
+
+def leave_files(numbers: Iterable[int], progress: Progress) -> tuple[str, list[int]]:
+    """Leave a file in the temporary folder, the home and the working directory, and count such files in each."""
+    time.sleep(0.1)  # so that each worker has some of the tasks
+    folders = [Path(tempfile.gettempdir()), Path.home(), Path()]
+    for folder in folders:
+        (folder / f"left-by-{os.getpid()}").touch()
+    return os.fspath(Path.home()), [len(list(folder.glob("left-by-*"))) for folder in folders]
 
 
 @dataclass(frozen=True)

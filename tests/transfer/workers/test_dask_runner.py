@@ -1,9 +1,10 @@
 """Tests of transfer/workers/dask_runner.py, with schedulers and workers in processes of their own."""
 
+import hashlib
 import importlib.util
 import json
 import os
-import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, colour_images
-from tests.transfer.workers.cluster import PATIENCE_S, Cluster, wait_until
+from tests.transfer.workers.cluster import PATIENCE_S, Cluster, own_folders, wait_until
 from tests.transfer.workers.tasks import SmallTrunk, Squares, environment
 from transfer.core.errors import UserError
 from transfer.core.params import Dask, read_params
@@ -87,17 +88,27 @@ def test_workers_write_the_same_bytes(cluster: Cluster, monkeypatch: pytest.Monk
     monkeypatch.setattr(embedding, "BATCHES", 1)
     monkeypatch.setattr(image_shards, "MIN_BYTES", 1)
     monkeypatch.setattr(image_shards, "MAX_SHARD_BYTES", 8000)
-    colour_images(Path("pictures"), {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=40, size=16)
-    obtain(Path("pictures"), Path("raw"))
-    fix_seeds(0)
-    network = build(Architecture("cnn", 8, ("blue", "red"), (), 0.0, inner_size=8, filters=(4,)))
-    save(network, np.zeros((1, 2), np.float32), MODEL)
+    prepare()
     local = _written(LocalRunner())
     assert len(local) == 10
     for _ in range(2):
         cluster.worker()
         with cluster.runner() as runner:
             assert _written(runner) == local
+
+
+def prepare() -> None:
+    """Make images and a model of them."""
+    colour_images(Path("pictures"), {"blue": (40, 60, 200), "red": (200, 60, 40)}, each=40, size=16)
+    obtain(Path("pictures"), Path("raw"))
+    fix_seeds(0)
+    network = build(Architecture("cnn", 8, ("blue", "red"), (), 0.0, inner_size=8, filters=(4,)))
+    save(network, np.zeros((1, 2), np.float32), MODEL)
+
+
+def digests(runner: Runner) -> dict[str, str]:
+    """Return hashes of what is written (see `_written`)."""
+    return {name: hashlib.sha256(data).hexdigest() for name, data in _written(runner).items()}
 
 
 def _written(runner: Runner) -> dict[str, bytes]:
@@ -113,7 +124,8 @@ def _written(runner: Runner) -> dict[str, bytes]:
     views = model.predict(runner, folders["train"], spec, 2)
     assert len(set(views[0].images)) == spec.counts["train"] > BATCH
     shutil.rmtree("out")
-    return written | {f"view {i}": pickle.dumps(astuple(view)) for i, view in enumerate(views)}
+    arrays = {f"view {i}": map(np.asarray, astuple(view)) for i, view in enumerate(views)}
+    return written | {name: b"".join(array.tobytes() for array in found) for name, found in arrays.items()}
 
 
 @pytest.mark.slow
@@ -213,6 +225,28 @@ def test_waiting_for_the_first_worker_is_said(cluster: Cluster, capsys: pytest.C
         assert said not in capsys.readouterr().err
 
 
+def test_a_worker_that_gives_its_memory_back_is_said_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(SLOWING[0], raising=False)
+    plain = cluster.worker()
+    with cluster.runner() as runner:
+        runner.run(Squares(), range(3), 3, "square")
+    assert "warning" not in capsys.readouterr().err
+    plain.kill()
+    monkeypatch.setenv(SLOWING[0], "65536")
+    cluster.worker()
+    with cluster.runner() as runner:
+        for _ in range(2):
+            assert _squares(runner.run(Squares(), range(3), 3, "square")) == [0, 1, 4]
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "warning" in line)
+    assert re.search(
+        r"warning: the Dask worker at tcp://127\S+ has MALLOC_TRIM_THRESHOLD_ set, which .*: set "
+        r"DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON before you start workers \(docs/scaling.md\)$",
+        said,
+    )
+
+
 @pytest.fixture
 def machines() -> Iterator[list[str]]:
     """Network namespaces, joined by a bridge in the first: 10.86.0.1, .2 and .3."""
@@ -243,35 +277,115 @@ def _ip(*arguments: str) -> bool:
 
 CLIENT = """
 import json, sys
-from tests.transfer.workers.cluster import PATIENCE_S, Cluster, wait_until
-from tests.transfer.workers.tasks import Squares
+from tests.transfer.workers.tasks import Squares, leave_files
+from transfer.core.errors import UserError
 from transfer.core.params import Dask
 from transfer.workers.runners import make_runner
+if "digests" in sys.argv[2]:
+    from tests.transfer.workers.test_dask_runner import digests
 with make_runner("dask", Dask(sys.argv[1], 1)) as runner:
-    print(json.dumps(runner.run(Squares(seconds=0.2), range(30), 30, "square")))
+    try:
+        print(json.dumps(eval(sys.argv[2])))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 """
+SQUARES = "runner.run(Squares(seconds=0.2), range(30), 30, 'square')"
+
+
+@pytest.fixture
+def apart(machines: list[str]) -> Iterator[ExitStack]:
+    """Ends, when the test ends, what was started on machines."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def _on(machine: str, sees: bool = True) -> tuple[str, ...]:
+    """Begin a command on a machine, with folders of its own but for the working directory."""
+    return ("ip", "netns", "exec", machine, *own_folders(sees))
+
+
+def _client(stack: ExitStack, machine: str, address: str, call: str) -> "subprocess.Popen[str]":
+    """Run Python code with a `runner`, and print what it returns or the line that it ends with."""
+    client = subprocess.Popen(
+        [*_on(machine), sys.executable, "-c", CLIENT, address, call],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    stack.callback(client.kill)
+    return client
 
 
 @pytest.mark.slow
-def test_a_machine_that_stops_answering_is_done_without(machines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_stops_answering_is_done_without(
+    machines: list[str], apart: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "3s")
-    first, second, third = (("ip", "netns", "exec", name) for name in machines)
-    with ExitStack() as stack:
-        cluster = Cluster(stack, "10.86.0.1", first)
-        one, other = cluster.worker(machine=second), cluster.worker(machine=third)
-        client = subprocess.Popen(
-            [*first, sys.executable, "-c", CLIENT, cluster.address],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        stack.callback(client.kill)
-        wait_until(lambda: all(len(list(Path().glob(f"tried-*-{worker.pid}"))) > 1 for worker in (one, other)))
-        assert _ip("-n", machines[0], "link", "set", "to3", "down")
-        output, _ = client.communicate(timeout=PATIENCE_S)
-        runs = json.loads(output)
+    first, second, third = machines
+    cluster = Cluster(apart, "10.86.0.1", _on(first))
+    one, other = cluster.worker(machine=_on(second)), cluster.worker(machine=_on(third))
+    client = _client(apart, first, cluster.address, SQUARES)
+    wait_until(lambda: all(len(list(Path().glob(f"tried-*-{worker.pid}"))) > 1 for worker in (one, other)))
+    assert _ip("-n", first, "link", "set", "to3", "down")
+    output, _ = client.communicate(timeout=PATIENCE_S)
+    runs = json.loads(output)
     assert _squares(runs) == [number**2 for number in range(30)]
     assert one.pid in _processes(runs)
+
+
+@pytest.mark.slow
+def test_machines_that_share_one_folder_only_write_the_same_bytes(machines: list[str], apart: ExitStack) -> None:
+    prepare()
+    local = digests(LocalRunner())
+    first, *others = machines
+    cluster = Cluster(apart, "10.86.0.1", _on(first))
+    for machine in others:
+        cluster.worker(machine=_on(machine))
+    call = "[runner.run(leave_files, range(20), 20, 'leave'), digests(runner)]"
+    output, said = _client(apart, first, cluster.address, call).communicate(timeout=2 * PATIENCE_S)
+    assert output, said
+    left, written = json.loads(output)
+    assert {home for home, _ in left} == {"/tmp/home"}
+    assert left[-1][1] == [1, 1, 2]
+    assert not list(Path("/tmp").glob("left-by-*"))
+    assert written == local
+
+
+@pytest.mark.slow
+def test_a_machine_that_does_not_see_the_folder_is_named(machines: list[str], apart: ExitStack) -> None:
+    first, second, _ = machines
+    cluster = Cluster(apart, "10.86.0.1", _on(first))
+    cluster.worker(machine=_on(second, sees=False))
+    client = _client(apart, first, cluster.address, SQUARES)
+    _, said = client.communicate(timeout=PATIENCE_S)
+    where = rf"error: the Dask worker at tcp://10\.86\.0\.2:\d+ runs in {Path.cwd()} and does not see the files"
+    assert (client.returncode, bool(re.search(where, said))) == (1, True), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["Read-only file system", "No space left on device"])
+def test_a_folder_that_cannot_be_written_any_more_ends_the_run_with_a_line(
+    fault: str, machines: list[str], apart: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if fault == "No space left on device":  # after a few files
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=16", "small", small], check=True)
+        apart.callback(lambda: subprocess.run(["umount", "--lazy", small], check=True))
+    monkeypatch.chdir(small)
+    first, second, third = machines
+    cluster = Cluster(apart, "10.86.0.1", _on(first))
+    one, other = cluster.worker(machine=_on(second)), cluster.worker(machine=_on(third))
+    client = _client(apart, first, cluster.address, SQUARES)
+    wait_until(lambda: all(list(Path().glob(f"tried-*-{worker.pid}")) for worker in (one, other)))
+    if fault == "Read-only file system":  # for one of the machines
+        inside = ("nsenter", "--mount", f"--target={other.pid}")
+        subprocess.run([*inside, "mount", "-o", "remount,bind,ro", small], check=True)
+    _, said = client.communicate(timeout=PATIENCE_S)
+    number = "3" if fault == "Read-only file system" else "[23]"
+    where = rf"error: the Dask worker at tcp://10\.86\.0\.{number}:\d+: .*{fault}: 'tried-.*'; correct its disk"
+    assert (client.returncode, bool(re.search(where, said))) == (1, True), said
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
