@@ -75,7 +75,7 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
 def require_classes(labels: pd.DataFrame, classes: tuple[str, ...], advice: str) -> None:
     """Check that every split has an image of every class."""
     of_row, names = pd.factorize(labels["split"])
-    for name, place in zip(SPLITS, names.get_indexer(list(SPLITS)), strict=True):
+    for name, place in zip(SPLITS, names.get_indexer(pd.Index(SPLITS)), strict=True):
         found = labels["label"][of_row == place]
         held = set(found.unique())
         if missing := [label for label in classes if label not in held]:
