@@ -101,7 +101,7 @@ def load(name: str, folder: Path) -> tuple[Named, keras.Model, NDArray[np.float3
 
 def _head(network: Network, pooled: NDArray[np.float32]) -> None:
     """Train the head for some steps, as train_head does."""
-    head = compiled(network.top.get_layer("head"), Recipe(epochs=5, lr=1e-3), 1)
+    head = compiled(network.top.get_layer("head"), Recipe(epochs=5, lr=1e-4), 1)
     head.fit(pooled, TARGETS, epochs=5, verbose=0)
 
 
@@ -112,7 +112,7 @@ def _step(network: Network, activations: NDArray[np.float32]) -> dict[str, Any]:
     frozen = [variable for variable in network.whole.variables if id(variable) not in ours]
     frozen = [variable for variable in frozen if "seed" not in variable.path]  # of dropout
     before = [[np.asarray(variable) for variable in of] for of in (trained, frozen)]
-    top = compiled(network.top, Recipe(epochs=1, lr=1e-3, weight_decay=0.05, averaging=0.5), 1)
+    top = compiled(network.top, Recipe(epochs=1, lr=1e-4, weight_decay=0.05, averaging=0.5), 1)
     (loss,) = top.fit(activations, TARGETS, verbose=0).history["loss"]
     changes, others = (
         [float(np.abs(np.asarray(v) - old).max()) for v, old in zip(of, values, strict=True)]
