@@ -36,7 +36,7 @@ from transfer.export.calibrated import Calibrated
 from transfer.export.contract import Contract
 from transfer.export.exporters import write_onnx, write_openvino
 from transfer.inference.engines import make_engine, to_openvino
-from transfer.inference.openvino_engine import OpenVINOEngine, core
+from transfer.inference.openvino_engine import OpenVINOEngine
 from transfer.networks.backbones import hub
 from transfer.networks.backbones.applications import family
 from transfer.networks.backbones.random_weights import noise_images
@@ -140,7 +140,7 @@ def _exported(whole: keras.Model, folder: Path, kind: str) -> float:
     else:
         write_openvino(calibrated, folder / "model.xml")
         hint = {"INFERENCE_PRECISION_HINT": "f32"}
-        given = core().compile_model(folder / "model.xml", "CPU", hint)(pixels)[0]
+        given = openvino.Core().compile_model(folder / "model.xml", "CPU", hint)(pixels)[0]
     return float(np.abs(given - np.asarray(whole(pixels / np.float32(255), training=False))).max())
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import openvino
 
 from transfer.core.errors import run
 from transfer.core.files import read_json, write_json
 from transfer.dataset.shards import open_shard, shards
 from transfer.evaluation.calibration import Probabilities
 from transfer.export.formats import FORMATS
-from transfer.inference.openvino_engine import core
 
 RESULTS = Path("benchmarks/results/predict.json")
 RAW = Path("data/raw/images")
@@ -43,7 +43,7 @@ def ways() -> dict[str, list[str]]:
     there: dict[str, list[str]] = {
         name: ["--format", name] for name, kind in FORMATS.items() if (MODEL / kind.place).exists()
     }
-    if "openvino" in there and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "openvino" in there and "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         there["openvino --fast"] = [*there["openvino"], "--fast"]
     return there
 

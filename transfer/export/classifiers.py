@@ -38,9 +38,9 @@ class OpenVINOClassifier:
     """OpenVINO's IR. Compiled for images of one size, which is fastest, and anew when another size comes."""
 
     def __init__(self, path: Path, latency: bool, fast: bool = False) -> None:
-        from transfer.inference.openvino_engine import core
+        import openvino
 
-        self._model = core().read_model(path)
+        self._model = openvino.Core().read_model(path)
         places = {field.name: [METADATA_NAME, field.name] for field in fields(Contract)}
         held = {name: place for name, place in places.items() if self._model.has_rt_info(place)}
         properties = {name: str(self._model.get_rt_info(place).value) for name, place in held.items()}

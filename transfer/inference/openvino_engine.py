@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,6 @@ import openvino
 
 from transfer.core.arrays import Floats
 from transfer.core.errors import UserError
-
-
-@lru_cache(maxsize=1)
-def core() -> openvino.Core:
-    """Return OpenVINO's core, one for the process.
-
-    Each core that computes on the CPU gives the process a stack for signals, and restores the one before when it goes.
-    Of two that go in the order in which they came, the second restores what the first has freed, and the next signal
-    crashes the process (OpenVINO 2026.4).
-    """
-    return openvino.Core()
 
 
 class OpenVINOEngine:
@@ -43,10 +31,11 @@ class OpenVINOEngine:
         self, model: openvino.Model | Path, rows: int = 2, streams: int | None = None, bfloat16: bool = False
     ) -> None:
         self.model = model
-        if bfloat16 and "BF16" not in (can := core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")):
+        core = openvino.Core()
+        if bfloat16 and "BF16" not in (can := core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")):
             raise UserError(f"expected a processor that computes in bfloat16, received one with {', '.join(can)}")
         self._rows = rows
-        model = core().read_model(model) if isinstance(model, Path) else model.clone()
+        model = core.read_model(model) if isinstance(model, Path) else model.clone()
         self.row_shape = tuple(size.get_length() for size in list(model.input(0).partial_shape)[1:])
         model.reshape([self._rows, *self.row_shape])  # a fixed shape is faster than an open one
         cores = os.cpu_count() or 1
@@ -57,7 +46,7 @@ class OpenVINOEngine:
             "NUM_STREAMS": str(streams or cores),
             "INFERENCE_NUM_THREADS": str(cores),
         }
-        compiled = core().compile_model(model, "CPU", options)
+        compiled = core.compile_model(model, "CPU", options)
         self._output_shape = tuple(compiled.output(0).shape)[1:]
         # One request more than streams, so that none waits while Python prepares the next.
         self._queue = openvino.AsyncInferQueue(compiled, (streams or cores) + 1)

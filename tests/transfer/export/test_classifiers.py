@@ -18,7 +18,6 @@ from transfer.core.params import Format
 from transfer.export import classifiers
 from transfer.export.classifiers import choose_format, open_classifier
 from transfer.export.formats import FORMATS
-from transfer.inference.openvino_engine import core
 
 
 @pytest.fixture
@@ -190,10 +189,12 @@ def test_a_process_that_predicts_imports_its_runtime_only(
 
 
 def test_what_is_fast_is_less_exact_and_asked_for(exported: Exported) -> None:
+    import openvino
+
     images = images_of(8, 3)
     exact = open_classifier(exported.folder, "openvino").probabilities(images)
     fast = open_classifier(exported.folder, "openvino", fast=True)
-    if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert 1e-5 < np.abs(fast.probabilities(images) - exact).max() < 0.1
     else:
         with pytest.raises(

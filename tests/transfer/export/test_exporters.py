@@ -26,7 +26,6 @@ from transfer.export.contract import Contract, preprocessing
 from transfer.export.exporters import int8_share
 from transfer.export.formats import FORMATS
 from transfer.export.write import write
-from transfer.inference.openvino_engine import core
 from transfer.networks.seeds import fix_seeds
 from transfer.records.tfrecords import normalise
 
@@ -88,7 +87,7 @@ def test_each_formats_own_library_finds_the_contract(exported: Exported) -> None
     folder = exported.folder
     model = onnx.load(folder / "model.onnx")
     assert {entry.key: json.loads(entry.value) for entry in model.metadata_props} == _plain(exported)
-    ir = core().read_model(folder / "openvino/model.xml")
+    ir = openvino.Core().read_model(folder / "openvino/model.xml")
     assert json.loads(ir.get_rt_info(["transfer", "classes"]).value) == list(exported.contract.classes)
     assert json.loads(ir.get_rt_info(["transfer", "licence"]).value) == "CC0-1.0"
     asset = json.loads((folder / "saved_model/assets/contract.json").read_text(encoding="utf-8"))
@@ -111,7 +110,7 @@ def test_inputs_and_outputs_have_names_and_open_shapes(exported: Exported) -> No
         "width",
         3,
     ]
-    ir = core().read_model(exported.folder / "openvino/model.xml")
+    ir = openvino.Core().read_model(exported.folder / "openvino/model.xml")
     assert (ir.input(0).any_name, ir.output(0).any_name) == ("pixels", "probabilities")
     assert str(ir.input(0).partial_shape) == "[?,?,?,3]"
     assert ir.input(0).element_type == openvino.Type.u8

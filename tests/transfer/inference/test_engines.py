@@ -1,14 +1,10 @@
 """Tests of transfer/inference/engines.py and transfer/inference/openvino_engine.py."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from tests.conftest import ROOT
 from transfer.core.errors import UserError
 from transfer.inference.engines import Engine, check_agreement, choose_engine, make_engine
 
@@ -81,24 +77,3 @@ def test_what_openvino_cannot_convert_runs_on_tensorflow_for_auto(
     assert "OpenVINO cannot convert this network" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"engine openvino: OpenVINO cannot convert .* use `engine: tensorflow`"):
         make_engine(model, "openvino")
-
-
-SIGNALLED = """
-import os, signal
-import openvino
-from openvino import opset13
-from transfer.inference.openvino_engine import OpenVINOEngine
-
-entry = opset13.parameter([-1, 4], openvino.Type.f32)
-model = openvino.Model([opset13.relu(entry)], [entry])
-first, second = OpenVINOEngine(model), OpenVINOEngine(model)
-del first
-del second
-signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
-os.kill(os.getpid(), signal.SIGUSR1)
-"""
-
-
-def test_a_signal_after_two_engines_is_handled() -> None:
-    done = subprocess.run([sys.executable, "-c", SIGNALLED], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
