@@ -74,7 +74,7 @@ def test_an_end_from_outside_is_one_line(
 
 
 def test_sigterm_is_one_line() -> None:
-    """In a process of its own: where several of OpenVINO's cores were, as in tests, no signal can be handled any more."""
+    """In a process of its own: in one where several of OpenVINO's cores came and went, a signal is a crash."""
     done = subprocess.run([sys.executable, "-c", TERMINATED], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (143, "error: terminated\n")
 
