@@ -35,7 +35,7 @@ from transfer.core.files import read_json, write_json
 from transfer.export.calibrated import Calibrated
 from transfer.export.contract import Contract
 from transfer.export.exporters import write_onnx, write_openvino
-from transfer.inference.engines import make_engine, to_openvino
+from transfer.inference.engines import EngineName, make_engine, to_openvino
 from transfer.inference.openvino_engine import OpenVINOEngine
 from transfer.networks.backbones import hub
 from transfer.networks.backbones.applications import family
@@ -183,8 +183,8 @@ def _attempt(work: Callable[[], object]) -> Any:
         return one_line(error, 200)
 
 
-def _embedded(trunk: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate(list(make_engine(trunk, "auto").run([images])))
+def _embedded(trunk: keras.Model, images: NDArray[np.float32], engine: EngineName = "auto") -> NDArray[np.float32]:
+    return np.concatenate(list(make_engine(trunk, engine).run([images])))
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -194,18 +194,15 @@ def measure(name: str) -> dict[str, Any]:
         described, model, expected = load(name, folder / "backbone")
         images = images_of(model)
         network = cut_network(described, model, resolve_cut(described, "auto"))
-        trunks = {cut: frozen_trunk(network.backbone, described, cut) for cut in ("top", network.cut)}
-        below = np.asarray(network.trunk(images, training=False))
-        _head(network, _embedded(trunks["top"], images))
+        trunk, below = network.trunk, np.asarray(network.trunk(images, training=False))
+        _head(network, _embedded(frozen_trunk(network.backbone, described, "top"), images))
         return {
             "cuts": list((described if isinstance(described, Hub) else FACTS[described]).cuts),
             "auto": network.cut,
             "features": expected if expected is None else difference(model(images, training=False), expected),
-            "openvino": _attempt(
-                lambda: difference(next(iter(make_engine(trunks[network.cut], "openvino").run([images]))), below)
-            ),
-            "of bare openvino": _attempt(lambda: of_bare(trunks[network.cut])),
-            "step": _attempt(lambda: _step(network, _embedded(trunks[network.cut], images))),
+            "openvino": _attempt(lambda: difference(_embedded(trunk, images, "openvino"), below)),
+            "of bare openvino": _attempt(lambda: of_bare(trunk)),
+            "step": _attempt(lambda: _step(network, _embedded(trunk, images))),
             "openvino export": _attempt(lambda: _exported(network.whole, folder, "openvino")),
             "onnx": _attempt(lambda: _exported(network.whole, folder, "onnx")),
         }
