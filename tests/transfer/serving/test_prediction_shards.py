@@ -204,15 +204,18 @@ def test_shards_know_their_place_in_the_list(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_goes_on_after_a_kill_with_the_same_bytes(run: Run, exported: Exported) -> None:
-    assert run("pictures", "--out", "whole", "--shard", "1")[0] == 0
-    command = [sys.executable, "-m", "transfer", "predict", "pictures", "--model", str(exported.folder)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([*command, "--out", "out", "--shard", "1"], env=environment, stderr=subprocess.DEVNULL)
+    # So many shards that the process cannot be done between the first of them and the kill.
+    Path("list.txt").write_text("pictures/a.png\npictures/sub/d.png\n" * 500, encoding="utf-8")
+    arguments = ["--list", "list.txt", "--shard", "1", "--out"]
+    assert run(*arguments, "whole")[0] == 0
+    command = [sys.executable, "-m", "transfer", "predict", "--model", str(exported.folder), *arguments, "out"]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
     wait_until(lambda: bool(list(Path("out").glob("shards/*.csv"))))
     assert process.poll() is None
     process.kill()
     process.wait()
-    assert run("pictures", "--out", "out", "--shard", "1")[0] == 0
+    assert 0 < len(list(Path("out").glob("shards/*.csv"))) < 1000
+    assert run(*arguments, "out")[0] == 0
     assert _written(Path("out")) == _written(Path("whole"))
 
 
