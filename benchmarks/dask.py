@@ -34,7 +34,7 @@ RESULTS = Path("benchmarks/results/dask.json")
 PLACE = Path(".bench/dask")
 PARAMS, RECORDS, WEIGHTS = Path("params.yaml"), Path("data/records"), Path("models/backbone.weights.h5")
 WORKERS = {"local": 0, "one worker": 1, "two workers": 2}
-VIEWS = 2
+PHOTOGRAPHS, VIEWS = 8000, 8
 TASKS = 1000
 
 
@@ -95,7 +95,7 @@ def _preprocess(runner: Runner) -> dict[str, Any]:
     params = read_params(PARAMS)
     folders = {name: PLACE / "records" / name for name in SPLITS}
     settings = Settings(params.split, SIZE, None, params.seed, params.duplicates)
-    done = preprocess(raw("jpeg"), folders, settings, runner, PLACE / "quarantine.csv")
+    done = preprocess(raw("jpeg", PHOTOGRAPHS), folders, settings, runner, PLACE / "quarantine.csv")
     return {"images": len(done.splits), "digest": _digest(PLACE / "records")}
 
 

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,16 @@ import pandas as pd
 
 from benchmarks.clones import environment
 from benchmarks.preprocess import SMALL, apart, small_images
+from transfer.core.cards import Card
 from transfer.core.cost import peak_memory
 from transfer.core.files import write_json
 from transfer.core.params import Params, read_params
-from transfer.dataset.decode import THUMBNAIL
-from transfer.dataset.duplicates import find_same
-from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
+from transfer.dataset.decode import THUMBNAIL, Facts
+from transfer.dataset.groups import duplicates_table
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.obtain import obtain
-from transfer.dataset.preprocess import Settings, preprocess, read_raw
+from transfer.dataset.pool import Part, Pool
+from transfer.dataset.preprocess import Raw, Settings, divide, preprocess, read_raw
 from transfer.dataset.splits import split
 from transfer.workers.runners import LocalRunner
 
@@ -73,24 +75,30 @@ def _generated(count: int) -> pd.DataFrame:
         classes = [f"class{number * len(CLASSES) // count}" for number in numbers]
         names = [f"{label}/{number:08}.jpg" for label, number in zip(classes, numbers, strict=True)]
         tables.append(pd.DataFrame({"image": names, "label": classes, "stratum": classes, "group": "", "split": ""}))
-    return pd.concat(tables).sort_values("image", ignore_index=True)  # as preprocess does
+    table = pd.concat(tables).astype({"label": "category", "stratum": "category"})
+    return table.sort_values("image", ignore_index=True)  # as preprocess does
 
 
 def rows(count: int) -> None:
-    """Find the same images among generated names and hashes, join groups, split, and print what it took."""
+    """Divide generated names and hashes into splits, as preprocess does, and print what it took."""
     params, random = read_params(Path("params.yaml")), np.random.default_rng(0)
+    shutil.rmtree(PLACE, ignore_errors=True)
+    PLACE.mkdir(parents=True)
+    with (PLACE / "thumbnails").open("wb") as thumbnails:
+        thumbnails.truncate(count * THUMBNAIL * THUMBNAIL)  # a hole, which takes no room on the disk
     before, start = peak_memory(), time.perf_counter()
     labels = _generated(count)
-    hashes, contents = random.integers(0, 2**64, count, np.uint64), np.frombuffer(random.bytes(16 * count), "S16")
-    thumbnails = np.broadcast_to(np.uint8(0), (count, THUMBNAIL, THUMBNAIL, 1))
     names = labels["image"].take(range(count))  # the pool's own
-    marked = follow_copies(mark_same(labels, names, [], find_same(contents, hashes, thumbnails, params.duplicates)))
-    leaks(marked)
-    used = marked.assign(group=merged_groups(marked))
-    used = used.assign(split=split(used, CLASSES, params.split.test, params.split.validation, params.seed))
+    hashes = np.frombuffer(random.bytes(16 * count), "S16"), random.integers(0, 2**64, count, np.uint64)
+    pool = Pool([Part(PLACE, names, *hashes, [], Facts(), 0, Counter())], SMALL, 1)
+    del names, hashes
+    raw = Raw(Card("generated", classes=CLASSES), labels, [], pd.Series(dtype=str), [])
+    settings = Settings(params.split, SMALL, None, params.seed, params.duplicates)
+    marked, used, _ = divide(raw, pool, settings, PLACE / "quarantine.csv")
     duplicates_table(marked, used)
     taken = {"images": count, "seconds": round(time.perf_counter() - start, 2)}
     print(json.dumps({**taken, "bytes_an_image": round((peak_memory() - before) / count)}))
+    shutil.rmtree(PLACE)
 
 
 def in_this_process(step: str) -> None:

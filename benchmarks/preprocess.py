@@ -54,10 +54,10 @@ def _picture(random: np.random.Generator, width: int, height: int) -> Image.Imag
     return Image.fromarray(np.clip(np.asarray(shapes) + noise, 0, 255).astype(np.uint8))
 
 
-def photographs(folder: Path) -> None:
+def photographs(folder: Path, count: int) -> None:
     """Make JPEGs of about 500 × 375 pixels, as ImageNet has them, in two class folders."""
     random = np.random.default_rng(0)
-    for i in range(PHOTOGRAPHS):
+    for i in range(count):
         path = folder / f"class{i % 2}" / f"{i:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         width, height = random.integers(450, 551), random.integers(340, 411)
@@ -73,16 +73,16 @@ def small_images(folder: Path, count: int) -> None:
         _picture(random, SMALL, SMALL).save(path)
 
 
-def raw(name: str) -> Path:
-    """Return data/raw of a dataset, made at the first call."""
-    made = PLACE / f"raw-{name}"
+def raw(name: str, count: int = PHOTOGRAPHS) -> Path:
+    """Return data/raw of a dataset, made at the first call; `count` is of the photographs, for "jpeg"."""
+    made = PLACE / f"raw-{name}{count if name == 'jpeg' else ''}"
     if not made.exists():
         source, unfinished = PLACE / name, made.with_suffix(".unfinished")
         for folder in (source, unfinished):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         if name == "jpeg":
-            photographs(source)
+            photographs(source, count)
         elif name != "elpv":
             small_images(source, int(name))
         obtain(ELPV if name == "elpv" else source, unfinished)

@@ -15,6 +15,11 @@ from transfer.dataset.duplicates import Same
 from transfer.dataset.labels import SPLITS
 
 
+def rows_where(table: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
+    """Return the chosen rows: the table itself where these are all, as a copy would hold every name once more."""
+    return table if chosen.all() else table[chosen]
+
+
 def mark_same(labels: pd.DataFrame, images: pd.Series, bad: Iterable[str], same: Same) -> pd.DataFrame:
     """Add the columns `identical` and `same` to `labels`, and `place`, the number that an image has among `images`.
 

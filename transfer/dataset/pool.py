@@ -155,7 +155,8 @@ class Pool:
     """The parts, as one list of images."""
 
     def __init__(self, parts: Sequence[Part], size: int, channels: int) -> None:
-        self._parts, self._shape = parts, (size, size, channels)
+        self._folders, self._shape = [part.folder for part in parts], (size, size, channels)
+        self._hashes = [(part.contents, part.perceptual) for part in parts]
         self.images = pd.concat([part.images for part in parts], ignore_index=True)
         self._starts = np.cumsum([0, *(len(part.images) for part in parts)])
         self.bad = [found for part in parts for found in part.bad]
@@ -164,15 +165,15 @@ class Pool:
         self.modes = sum((part.modes for part in parts), Counter[str]())
 
     def find_same(self, params: Duplicates) -> Same:
-        """Find the duplicates among the images of the pool."""
-        first, *others = [part.folder / "thumbnails" for part in self._parts]
+        """Find the duplicates among the images of the pool; once, as it lets the hashes go."""
+        first, *others = [folder / "thumbnails" for folder in self._folders]
         with first.open("ab") as joined:  # all in one file, of which little is read
             for other in others:
                 with other.open("rb") as source:
                     shutil.copyfileobj(source, joined)
-        contents = np.concatenate([part.contents for part in self._parts])
-        hashes = np.concatenate([part.perceptual for part in self._parts])
-        return find_same(contents, hashes, _mapped(first, self._shape[-1]), params)
+        contents, perceptual = (np.concatenate(hashes) for hashes in zip(*self._hashes, strict=True))
+        self._hashes.clear()
+        return find_same(contents, perceptual, _mapped(first, self._shape[-1]), params)
 
     def shards(self, labels: pd.DataFrame, folder: Path) -> Iterator[RecordShard]:
         """Plan shards 00000.tfrecord, 00001.tfrecord, … of the images in a table: see `RecordShard`.
@@ -184,5 +185,5 @@ class Pool:
             chosen = labels.iloc[start : start + in_shard]
             parts = np.searchsorted(self._starts, chosen["place"], side="right") - 1
             rows = chosen["place"] - self._starts[parts]
-            pixels = [(self._parts[part].folder / "pixels", row) for part, row in zip(parts, rows, strict=True)]
+            pixels = [(self._folders[part] / "pixels", row) for part, row in zip(parts, rows, strict=True)]
             yield RecordShard(folder / f"{number:05}.tfrecord", self._shape, chosen, pixels)

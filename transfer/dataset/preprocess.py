@@ -19,7 +19,7 @@ from transfer.core.params import Duplicates, Split, Square
 from transfer.core.spec import BLACK, WHITE, Colour, Conversion, Resize, Spec
 from transfer.core.strict import load_yaml, validate
 from transfer.dataset.decode import Facts
-from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups
+from transfer.dataset.groups import duplicates_table, follow_copies, leaks, mark_same, merged_groups, rows_where
 from transfer.dataset.labels import SPLITS
 from transfer.dataset.pool import SHARDS_AHEAD, DecodeShards, Pool, ShardImages, write_records
 from transfer.dataset.shapes import LOOKED_AT, resolve_resize
@@ -71,7 +71,7 @@ def read_raw(folder: Path) -> Raw:
     missing = {"soft_label": [""]}
     labels = pd.read_csv(  # a carriage return may be a part of a name
         folder / "labels.csv", dtype=text, keep_default_na=False, na_values=missing, lineterminator="\n"
-    )
+    ).astype({"label": "category", "stratum": "category"})  # not while it reads, which takes the name 01 for a number
     packed = []
     for path in shards(folder / "images"):
         with open_shard(path) as shard:
@@ -258,14 +258,7 @@ def preprocess(
     records["train"].parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=records["train"].parent, prefix=".pool-") as scratch:
         pool, conversion = _decode(labels, raw, (settings.image_size, resize), runner, Path(scratch))
-        bad = [image for image, _ in pool.bad]
-        marked = follow_copies(mark_same(labels, pool.images, bad, pool.find_same(settings.duplicates)))
-        left_out = _left_out(marked, pool, raw, quarantine)
-        write_csv(left_out.table, quarantine)
-        try:
-            used = _split(marked, left_out, raw.card, settings)
-        except UserError as error:
-            raise UserError(f"{error}{left_out.by_class()}") from error
+        marked, used, left_out = divide(raw, pool, settings, quarantine)
         _write(used, raw.card.classes, pool, records, runner)
     spec, notes = _describe(raw.card, settings, conversion, used, pool)
     return Preprocessed(
@@ -280,13 +273,31 @@ def preprocess(
     )
 
 
+def divide(raw: Raw, pool: Pool, settings: Settings, quarantine: Path) -> tuple[pd.DataFrame, pd.DataFrame, LeftOut]:
+    """Return all images, with their copies marked; those of them that are used, each with its split; and the others.
+
+    The one place that holds something of every image: their names, and numbers.
+
+    Raises:
+        UserError: see `preprocess`.
+    """
+    bad = [image for image, _ in pool.bad]
+    marked = follow_copies(mark_same(raw.labels, pool.images, bad, pool.find_same(settings.duplicates)))
+    left_out = _left_out(marked, pool, raw, quarantine)
+    write_csv(left_out.table, quarantine)
+    try:
+        return marked, _split(marked, left_out, raw.card, settings), left_out
+    except UserError as error:
+        raise UserError(f"{error}{left_out.by_class()}") from error
+
+
 def _split(marked: pd.DataFrame, left_out: LeftOut, card: Card, settings: Settings) -> pd.DataFrame:
     """Divide the images that are no removed copies, and return those of them that could be decoded."""
-    used = marked[~marked["image"].isin(set(left_out.table["image"][left_out.bad :]))]
+    used = rows_where(marked, ~marked["image"].isin(set(left_out.table["image"][left_out.bad :])))
     used = used.assign(group=merged_groups(used))
     fractions = settings.split
     used = used.assign(split=split(used, card.classes, fractions.test, fractions.validation, settings.seed))
-    used = used[used["place"] >= 0]
+    used = rows_where(used, used["place"] >= 0)
     require_classes(used, card.classes, "bad images left out; fix them, or add others")
     return used
 

@@ -8,7 +8,7 @@ every version of a library, and an image more or less moves few others.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -18,8 +18,11 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 from transfer.core.errors import UserError
+from transfer.dataset.groups import rows_where
 from transfer.dataset.labels import SPLITS
 
+IN_ORDER = sorted(SPLITS)
+HELD = 10_000  # names that are Python's strings at a time
 Quotas = dict[str, NDArray[np.int64]]  # images of each stratum that go to each split, in a fixed order of splits
 
 
@@ -27,7 +30,7 @@ def take_stratified(labels: pd.DataFrame, count: int, seed: int) -> pd.DataFrame
     """Return `count` of the rows, with the proportions of strata and of given splits, in the order that they had."""
     if count >= len(labels):
         return labels
-    strata = labels["stratum"] + "/" + labels["split"]
+    strata = labels["stratum"].astype(str) + "/" + labels["split"]
     share = Fraction(count, len(labels))
     quotas = _apportion(Counter(strata), [share, 1 - share])
     kept: list[int] = []
@@ -51,7 +54,7 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
         seed: of the draw.
 
     Returns:
-        "train", "validation" or "test" for each row, with the index of `labels`.
+        "train", "validation" or "test" for each row, categorical, with the index of `labels`.
 
     Raises:
         UserError: a class has too few images for every split to hold one, or a group is given to two splits.
@@ -63,10 +66,12 @@ def split(labels: pd.DataFrame, classes: tuple[str, ...], test: float, validatio
         name: share for name, share in (("test", test), ("validation", validation)) if name not in given.unique()
     }
     free = given.isin(["", "train"])
-    pool = labels if free.all() else labels[free]  # which would hold all names once more
-    result = given.where(given != "", "train").rename("split")
+    numbers = np.full(len(labels), IN_ORDER.index("train"), np.int8)  # of splits: a byte for each image
+    for number, name in enumerate(IN_ORDER):
+        numbers[given == name] = number
     if fractions:
-        result[pool.index] = _draw(pool, fractions, seed)
+        numbers[free] = _draw(rows_where(labels, free), fractions, seed)
+    result = pd.Series(pd.Categorical.from_codes(numbers, pd.Index(IN_ORDER)), labels.index, name="split")
     advice = "params.yaml: split, max_images; or the classes need more images or groups, of which copies count once"
     require_classes(labels.assign(split=result), classes, advice)
     return result
@@ -113,31 +118,30 @@ def follow_groups(labels: pd.DataFrame) -> pd.DataFrame:
     return labels.assign(split=followed)
 
 
-def _draw(pool: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
-    """Draw the splits that `fractions` names from a pool of images; the rest is trained on."""
+def _draw(pool: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> NDArray[np.int8]:
+    """Draw the splits that `fractions` names from a pool of images; the rest is trained on. Return their numbers."""
     names = [*fractions, "train"]
     shares = [Fraction(str(share)) for share in fractions.values()]
     shares.append(1 - sum(shares, Fraction(0)))
     quotas = _apportion(_sizes(pool["stratum"]), shares)
     _one_of_each_class(quotas, pool, shares)
     room = {stratum: counts.copy() for stratum, counts in quotas.items()}
-    of_row, strata = pd.factorize(pool["stratum"])
-    result = np.full(len(pool), "", object)
-    single = ~(pool["group"].duplicated(keep=False) & (pool["group"] != "")).to_numpy()
-    for rows in _groups_by_size(pool, single, seed):
-        wanted = Counter(strata[of_row[rows]])
-        place = _place(wanted, room, quotas)
-        result[rows] = names[place]
+    stratum_of, strata = pool["stratum"].cat.codes.to_numpy(), pool["stratum"].cat.categories
+    place_of = np.empty(len(pool), np.int8)
+    groups = _groups_by_size(pool["group"], seed)
+    for rows in groups:
+        wanted = Counter(strata[stratum_of[rows]])
+        place_of[rows] = place = _place(wanted, room, quotas)
         for stratum, count in wanted.items():
             room[stratum][place] -= count
-    for stratum, alone in _rows_by(pool["stratum"][single], np.flatnonzero(single)).items():
+    single = np.ones(len(pool), bool)
+    single[np.concatenate([np.array([], np.int64), *groups])] = False
+    for stratum, alone in _rows_by_code(stratum_of, single):
         order = _shuffled(alone, pool["image"], seed)
-        start = 0
-        for name, free in zip(names[:-1], room[stratum], strict=False):
-            result[order[start : start + max(0, free)]] = name
-            start += max(0, free)
-        result[order[start:]] = names[-1]
-    return pd.Series(result, pool.index)
+        ends = np.cumsum(np.maximum(0, room[strata[stratum]][:-1]))
+        for place, rows in enumerate(np.split(order, ends)):
+            place_of[rows] = place
+    return np.array([IN_ORDER.index(name) for name in names], np.int8)[place_of]
 
 
 def _place(wanted: Mapping[str, int], room: Quotas, quotas: Quotas) -> int:
@@ -149,11 +153,20 @@ def _place(wanted: Mapping[str, int], room: Quotas, quotas: Quotas) -> int:
     return min(range(len(over)), key=lambda place: (over[place], -part[place], -place))
 
 
-def _groups_by_size(pool: pd.DataFrame, single: NDArray[np.bool_], seed: int) -> list[NDArray[np.int64]]:
+def _groups_by_size(groups: pd.Series, seed: int) -> list[NDArray[np.int64]]:
     """Rows of each group of several images, the largest group first."""
-    groups = _rows_by(pool["group"][~single], np.flatnonzero(~single))
-    order = sorted(groups, key=lambda name: (-len(groups[name]), _key(name, seed)))
-    return [groups[name] for name in order]
+    named = np.flatnonzero(groups != "")
+    several = named[groups.iloc[named].duplicated(keep=False)]
+    rows_of = _rows_by(groups.iloc[several], several)
+    return [rows_of[name] for name in sorted(rows_of, key=lambda name: (-len(rows_of[name]), _key(name, seed)))]
+
+
+def _rows_by_code(codes: NDArray[np.integer], chosen: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Yield each code with the numbers of the chosen rows that have it, in 4 bytes, as there may be very many."""
+    rows = np.flatnonzero(chosen).astype(np.int32)
+    rows = rows[np.argsort(codes[chosen], kind="stable")]
+    present, counts = np.unique(codes[chosen], return_counts=True)
+    yield from zip(present.tolist(), np.split(rows, np.cumsum(counts)), strict=False)  # what is left is empty
 
 
 def _rows_by(values: pd.Series, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -169,8 +182,11 @@ def _key(name: str, seed: int) -> bytes:
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=str(seed).encode()).digest()
 
 
-def _shuffled(rows: NDArray[np.int64], images: pd.Series, seed: int) -> NDArray[np.int64]:
-    keys = np.fromiter((_key(image, seed) for image in images.iloc[rows]), "S16", len(rows))
+def _shuffled(rows: NDArray[np.integer], images: pd.Series, seed: int) -> NDArray[np.integer]:
+    keys = np.empty(len(rows), "S16")
+    for start in range(0, len(rows), HELD):
+        some = slice(start, start + HELD)
+        keys[some] = [_key(image, seed) for image in images.iloc[rows[some]]]
     return rows[np.argsort(keys, kind="stable")]
 
 

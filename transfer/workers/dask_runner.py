@@ -1,9 +1,9 @@
 """Work done by the workers of a Dask cluster, on one machine or many.
 
 Workers are started in the project's folder, which all machines share, and in its environment.
-A task is one item of work. Dask gives the task of a lost worker to another one, and new workers get a share of what is
-left. What a worker must have in common with this process is compared before each task, so that one that joins in the
-middle is no exception.
+A task is a run of neighbouring items. Dask gives the task of a lost worker to another one, and new workers get a share
+of what is left. What a worker must have in common with this process is compared before each task, so that one that
+joins in the middle is no exception.
 """
 
 import hashlib
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CODE = Path(__file__).parents[1]
 FLAGS = "--nthreads 1 --memory-limit 0"
 """An item uses all cores, and Dask would share out memory by threads."""
+TASKS, LONGEST = 16, 8
+"""Tasks of a worker, as far as there are items for them, and items in a task at the most. Each task fills and drains a
+worker's queues once more, and what a lost worker had begun is done again."""
 TRIMS = "MALLOC_TRIM_THRESHOLD_"
 SLOW = (
     f"warning: {{}} has {TRIMS} set, which about halves the rate of preprocess: set "
@@ -101,14 +104,14 @@ def _require_same(expected: dict[str, str], mark: str) -> None:
 
 
 def do(payload: bytes, expected: dict[str, str], mark: str) -> tuple[Any, str]:
-    """Do an item, on a worker; return the result, and what to warn the user of."""
+    """Do a run of items, on a worker; return the result, and what to warn the user of."""
     from distributed import get_worker
 
     _require_same(expected, mark)
     where = f"the Dask worker at {get_worker().address}"
-    work, item = pickle.loads(payload)  # noqa: S301 (whoever can send a task can run anything on this worker anyway)
+    work, run = pickle.loads(payload)  # noqa: S301 (whoever can send a task can run anything on this worker anyway)
     try:
-        result = work([item], lambda _: None)
+        result = work(run, lambda _: None)
     except OSError as error:
         raise UserError(
             f"{where}: {one_line(error)}; correct its disk or mount, or stop it, then repeat the command"
@@ -117,7 +120,7 @@ def do(payload: bytes, expected: dict[str, str], mark: str) -> tuple[Any, str]:
 
 
 class _Done:
-    """An item that is done as it is unpickled.
+    """A task that is done as it is unpickled.
 
     Dask is given `pickle.loads`, and this as bytes: a worker ends without a word where it does not find the function
     that it is given, while what goes wrong in that function is an error that comes back.
@@ -131,10 +134,17 @@ class _Done:
 
 
 class DaskRunner:
-    """Has each item done by a worker of a Dask cluster."""
+    """Has runs of items done by the workers of a Dask cluster."""
 
     def __init__(self, client: "Client") -> None:
         self._client, self._warned = client, False
+
+    def _runs(self, items: Iterable[Item]) -> Iterator[list[Item]]:
+        """Divide items into tasks."""
+        given = list(items)
+        workers = max(1, len(self._client.scheduler_info()["workers"]))
+        length = min(LONGEST, max(1, len(given) // (TASKS * workers)))
+        return (given[start : start + length] for start in range(0, len(given), length))
 
     def run(self, work: Work[Item, Result], items: Iterable[Item], images: int, title: str) -> list[Result]:
         from distributed import as_completed
@@ -142,7 +152,7 @@ class DaskRunner:
         done: dict[Any, Result] = {}
         with progress_bar(images, title) as progress, tempfile.NamedTemporaryFile(dir=".", prefix=".dask-") as mark:
             common = _expected(), Path(mark.name).name
-            tasks = [pickle.dumps(_Done(pickle.dumps((work, item)), *common)) for item in items]
+            tasks = [pickle.dumps(_Done(pickle.dumps((work, run)), *common)) for run in self._runs(items)]
             futures = self._client.map(pickle.loads, tasks, pure=False, key=title)
             with _explained(title, self._client):
                 for future in as_completed(futures, loop=self._client.loop):

@@ -77,6 +77,9 @@ def test_a_cluster_of_this_machine_does_each_item_once_and_results_come_in_order
         assert _squares(runs) == [number**2 for number in range(20)]
         assert len(_processes(runs) - {os.getpid()}) == 1
         assert len(list(Path().glob("tried-*"))) == 20
+        runs = runner.run(Squares(), range(100), 100, "square")  # 16 tasks for the one worker, and what is left
+        assert [len(run) for run in runs] == [6] * 16 + [4]
+        assert _squares(runs) == [number**2 for number in range(100)]
         assert runner.run(Squares(), [], 0, "square") == []
         with pytest.raises(UserError, match=r"^1: expected another number$"):
             runner.run(Squares(wrong=1), range(3), 3, "square")
