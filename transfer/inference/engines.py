@@ -28,7 +28,7 @@ class Engine(Protocol):
     name: str
 
     def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
-        """Give the network's output for each batch, in order."""
+        """Give the network's output for each batch, in order; the next batch may be asked for before that."""
 
 
 class TensorFlowEngine:

@@ -2,13 +2,18 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Semaphore
 
 import numpy as np
 import openvino
 
 from transfer.core.arrays import Floats
 from transfer.core.errors import UserError
+
+WAITING = 3  # requests for each stream
+PATIENCE_S = 10.0
 
 
 class OpenVINOEngine:
@@ -48,23 +53,50 @@ class OpenVINOEngine:
         }
         compiled = core.compile_model(model, "CPU", options)
         self._output_shape = tuple(compiled.output(0).shape)[1:]
-        # One request more than streams, so that none waits while Python prepares the next.
-        self._queue = openvino.AsyncInferQueue(compiled, (streams or cores) + 1)
+        # More requests than streams, so that none waits while Python writes a batch and prepares the next.
+        self._queue = openvino.AsyncInferQueue(compiled, WAITING * (streams or cores))
         self._queue.set_callback(_keep_output)
 
     def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
+        """Give the output of each batch, in order, while the next one is computed."""
+        before: _Output | None = None
         for batch in batches:
-            output = np.empty((len(batch), *self._output_shape), np.float32)
-            for start in range(0, len(batch), self._rows):
-                rows = batch[start : start + self._rows]
-                if len(rows) < self._rows:  # the last request of a batch repeats its last row
-                    rows = np.concatenate([rows, np.repeat(rows[-1:], self._rows - len(rows), axis=0)])
-                self._queue.start_async({0: rows}, (rows, output[start : start + self._rows]), share_inputs=True)
-            self._queue.wait_all()
-            yield output
+            output = self._start(batch)
+            if before:
+                yield self._finished(before)
+            before = output
+        if before:
+            yield self._finished(before)
+
+    def _start(self, batch: Floats) -> "_Output":
+        """Queue the requests of a batch."""
+        output = _Output(np.empty((len(batch), *self._output_shape), np.float32), -(-len(batch) // self._rows))
+        for start in range(0, len(batch), self._rows):
+            rows = batch[start : start + self._rows]
+            if len(rows) < self._rows:  # the last request of a batch repeats its last row
+                rows = np.concatenate([rows, np.repeat(rows[-1:], self._rows - len(rows), axis=0)])
+            self._queue.start_async({0: rows}, (output, start, rows), share_inputs=True)
+        return output
+
+    def _finished(self, output: "_Output") -> Floats:
+        for _ in range(output.requests):
+            while not output.done.acquire(timeout=PATIENCE_S):
+                self._queue.wait_all()  # raises what a request failed with, of which the callback hears nothing
+        return output.values
 
 
-def _keep_output(request: openvino.InferRequest, place: tuple[Floats, Floats]) -> None:
-    """Copy what a request computed to its rows of the output. `place` also keeps its input alive until then."""
-    _, output = place
-    output[...] = request.get_output_tensor(0).data[: len(output)]
+@dataclass(frozen=True)
+class _Output:
+    """What becomes of a batch: the rows of `values` are complete once `done` was released by each of the requests."""
+
+    values: Floats
+    requests: int
+    done: Semaphore = field(default_factory=lambda: Semaphore(0))
+
+
+def _keep_output(request: openvino.InferRequest, of: tuple[_Output, int, Floats]) -> None:
+    """Copy what a request computed to its rows of the output. `of` also keeps its input alive until then."""
+    output, start, rows = of
+    place = output.values[start : start + len(rows)]
+    place[...] = request.get_output_tensor(0).data[: len(place)]
+    output.done.release()

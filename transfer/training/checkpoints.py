@@ -78,7 +78,8 @@ class Checkpoint:
 
     def write(self, progress: TrainingState) -> None:
         """Replace the file, in one step: after a crash there is the old one or the new one."""
-        text = json.dumps({"identity": self._identity, **progress.facts})
+        counts = {name: len(group) for name, group in progress.arrays.items() if group}
+        text = json.dumps({"identity": self._identity, "counts": counts, **progress.facts})
         arrays = {f"{name}/{i:05}": array for name, group in progress.arrays.items() for i, array in enumerate(group)}
         with written_whole(self.path) as part:
             np.savez(part, allow_pickle=False, facts=np.frombuffer(text.encode(), np.uint8), **arrays)
@@ -89,12 +90,15 @@ class Checkpoint:
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 facts = json.loads(stored["facts"].tobytes())
+                counts = facts.pop("counts")
                 if facts.pop("identity") != self._identity:
                     print(f"       {self.path} is outdated: training restarts")
                     return None
                 arrays: dict[str, list[NDArray[Any]]] = {}
                 for key in sorted(set(stored.files) - {"facts"}):
                     arrays.setdefault(key.split("/")[0], []).append(stored[key])
+                if counts != {name: len(group) for name, group in arrays.items()}:
+                    raise ValueError("arrays are missing")  # which a list of the members may hide
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:

@@ -153,6 +153,7 @@ def _compile(job: Job, steps: int, weights: Floats | None) -> None:
     for model in {id(model): model for model in (job.top, job.trained)}.values():
         metrics = ["accuracy", F1(job.spec.positive_class), PredictedClasses(len(job.spec.classes))]
         compiled(model, job.recipe, steps, metrics, weights)
+    job.trained.optimizer.build(job.trained.trainable_variables)  # or TensorFlow traces the first step twice
 
 
 def _within_budget(job: Job, batches: Batches, validation: Batches, before: TrainingState | None) -> Job:
@@ -177,7 +178,6 @@ def _resume(
     to know that: it swaps them back when the next epoch begins (by sums, so that swapping them here would round).
     """
     best.restore(before.facts, before.arrays.get("best", []))
-    trained.optimizer.build(trained.trainable_variables)
     for callback in averages:
         callback.set_params({"epochs": epochs})
         callback.set_model(trained)
@@ -233,6 +233,9 @@ def _fit(job: Job, batches: Batches, validation: Batches, started: float, before
         _resume(job.trained, before, best, averages, epochs)
         print(f"       {job.name}: resuming after epoch {len(best.seconds)} of {epochs}", flush=True)
     done = len(best.seconds)
+    strategy = getattr(job.trained, "distribute_strategy", None)  # TensorFlow's
+    if strategy and strategy.num_replicas_in_sync == 1:  # over several devices, TensorFlow 2.21 cannot
+        job.trained.steps_per_execution = len(batches)  # small networks take as long to call as to compute
     saving = [Saving(job.checkpoint, started, epochs, best, history)] if job.checkpoint else []
     job.trained.fit(
         batches.feed(done),

@@ -1,11 +1,15 @@
 """Tests of transfer/inference/engines.py and transfer/inference/openvino_engine.py."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from transfer.core.arrays import Floats
 from transfer.core.errors import UserError
+from transfer.inference import openvino_engine
 from transfer.inference.engines import Engine, check_agreement, choose_engine, make_engine
 
 
@@ -27,6 +31,30 @@ def test_engine_gives_what_keras_gives_in_order_for_batches_of_any_size(name: st
     for batch, output in zip(batches, received, strict=True):
         np.testing.assert_allclose(output, model(batch, training=False).numpy(), atol=1e-5)
     assert check_agreement(engine, model, batches[2]) < 1e-5
+
+
+def test_openvino_computes_the_next_batch_before_it_gives_one() -> None:
+    asked: list[int] = []
+
+    def batches() -> Iterator[Floats]:
+        for number in range(3):
+            asked.append(number)
+            yield np.zeros((4, 12, 12, 3), np.float32)
+
+    given = make_engine(_model(), "openvino").run(batches())
+    next(given)
+    assert asked == [0, 1]
+    assert len(list(given)) == 2
+
+
+def test_a_request_that_fails_is_an_error_and_no_wait_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no memory left")
+
+    monkeypatch.setattr(openvino_engine, "_keep_output", fail)
+    monkeypatch.setattr(openvino_engine, "PATIENCE_S", 0.1)
+    with pytest.raises(OSError, match="no memory left"):
+        list(make_engine(_model(), "openvino").run([np.zeros((4, 12, 12, 3), np.float32)]))
 
 
 def test_an_engine_that_differs_is_refused() -> None:

@@ -113,6 +113,19 @@ def test_a_damaged_checkpoint_is_not_used(data: st.DataObject, inputs: tuple[Pat
             assert [array.tobytes() for array in progress.arrays[name]] == [array.tobytes() for array in group]
 
 
+def test_a_list_of_members_that_hides_some_is_damaged(
+    inputs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A longer comment of a member, of which there is no checksum, swallows the members behind it."""
+    checkpoint = Checkpoint("net", inputs)
+    checkpoint.write(TrainingState(FACTS, ARRAYS))
+    content = bytearray(checkpoint.path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 33] ^= 1  # the higher byte of the comment's length
+    checkpoint.path.write_bytes(content)
+    assert checkpoint.read() is None
+    assert "is damaged: training restarts (arrays are missing)" in capsys.readouterr().err
+
+
 def test_checkpoints_are_due_now_and_then(inputs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
