@@ -22,6 +22,7 @@ from transfer.dataset.groups import rows_where
 from transfer.dataset.labels import SPLITS
 
 IN_ORDER = sorted(SPLITS)
+KEY_BYTES = 16
 HELD = 10_000  # names that are Python's strings at a time
 Quotas = dict[str, NDArray[np.int64]]  # images of each stratum that go to each split, in a fixed order of splits
 
@@ -179,11 +180,12 @@ def _sizes(strata: pd.Series) -> dict[str, int]:
 
 
 def _key(name: str, seed: int) -> bytes:
-    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=str(seed).encode()).digest()
+    content = name.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=KEY_BYTES, key=str(seed).encode()).digest()
 
 
 def _shuffled(rows: NDArray[np.integer], images: pd.Series, seed: int) -> NDArray[np.integer]:
-    keys = np.empty(len(rows), "S16")
+    keys = np.empty(len(rows), f"S{KEY_BYTES}")
     for start in range(0, len(rows), HELD):
         some = slice(start, start + HELD)
         keys[some] = [_key(image, seed) for image in images.iloc[rows[some]]]

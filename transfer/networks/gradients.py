@@ -62,8 +62,7 @@ def depthwise(x: KerasTensor, kernel: KerasTensor, strides: tuple[int, int], pad
             dx = raw_ops.DepthwiseConv2dNativeBackpropInput(
                 input_sizes=ops.shape(x), filter=kernel, padding=padding.upper(), **both
             )
-            sizes = kernel.shape
-            dk = raw_ops.DepthwiseConv2dNativeBackpropFilter(input=x, filter_sizes=sizes, **explicit, **both)
+            dk = raw_ops.DepthwiseConv2dNativeBackpropFilter(input=x, filter_sizes=kernel.shape, **explicit, **both)
             return dx, dk
 
         return ops.depthwise_conv(x, kernel, strides, padding), gradient
