@@ -56,17 +56,22 @@ class OpenVINOEngine:
         # More requests than streams, so that none waits while Python writes a batch and prepares the next.
         self._queue = openvino.AsyncInferQueue(compiled, WAITING * (streams or cores))
         self._queue.set_callback(_keep_output)
+        self._failed = False
 
     def run(self, batches: Iterable[Floats]) -> Iterator[Floats]:
         """Give the output of each batch, in order, while the next one is computed."""
         before: _Output | None = None
-        for batch in batches:
-            output = self._start(batch)
+        try:
+            for batch in batches:
+                output = self._start(batch)
+                if before:
+                    yield self._finished(before)
+                before = output
             if before:
                 yield self._finished(before)
-            before = output
-        if before:
-            yield self._finished(before)
+        finally:
+            if not self._failed:
+                self._queue.wait_all()  # a thread that is still in the callback when Python ends aborts the process
 
     def _start(self, batch: Floats) -> "_Output":
         """Queue the requests of a batch."""
@@ -81,7 +86,9 @@ class OpenVINOEngine:
     def _finished(self, output: "_Output") -> Floats:
         for _ in range(output.requests):
             while not output.done.acquire(timeout=PATIENCE_S):
-                self._queue.wait_all()  # raises what a request failed with, of which the callback hears nothing
+                self._failed = True  # OpenVINO raises what a request failed with, and aborts if it is asked again
+                self._queue.wait_all()
+                self._failed = False
         return output.values
 
 

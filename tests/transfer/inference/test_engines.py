@@ -1,9 +1,12 @@
 """Tests of transfer/inference/engines.py and transfer/inference/openvino_engine.py."""
 
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
+import openvino
 import pytest
 from keras import layers
 
@@ -55,6 +58,21 @@ def test_a_request_that_fails_is_an_error_and_no_wait_without_an_end(monkeypatch
     monkeypatch.setattr(openvino_engine, "PATIENCE_S", 0.1)
     with pytest.raises(OSError, match="no memory left"):
         list(make_engine(_model(), "openvino").run([np.zeros((4, 12, 12, 3), np.float32)]))
+
+
+def test_no_callback_outlives_the_last_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread of OpenVINO that waits for Python while this ends aborts the process."""
+    ended: list[int] = []
+    keep = openvino_engine._keep_output
+
+    def slow(request: openvino.InferRequest, of: Any) -> None:
+        keep(request, of)
+        time.sleep(0.2)
+        ended.append(1)
+
+    monkeypatch.setattr(openvino_engine, "_keep_output", slow)
+    list(make_engine(_model(), "openvino").run([np.zeros((2, 12, 12, 3), np.float32)]))
+    assert ended == [1]
 
 
 def test_an_engine_that_differs_is_refused() -> None:
