@@ -4,6 +4,8 @@ Warnings, errors and progress bars are DVC's own.
 """
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +72,8 @@ class Notices(logging.Filter):
 
 
 def dvc(*arguments: str) -> int:
-    """Run a command of DVC that runs stages, and return its exit status."""
+    """Run a command of DVC that runs stages, by the Python that runs this, and return its exit status."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     notices = Notices(stages_of(PIPELINE))
     for handler in logging.getLogger("dvc").handlers:
         if handler.level == logging.INFO:

@@ -38,8 +38,8 @@ def pipeline(project: Path) -> Path:
     return project
 
 
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def _run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     command = [sys.executable, "-m", "transfer", "run", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -63,6 +63,13 @@ def test_a_line_says_which_stage_runs_and_another_what_it_took(pipeline: Path) -
         "stage 2 of 4: each@a, unchanged",
         "stage 3 of 4: each@b, restored from the cache",
     ]
+
+
+def test_stages_run_by_the_same_python_also_where_its_environment_is_not_activated(pipeline: Path) -> None:
+    stage = {"cmd": "python -c 'import sys; print(sys.prefix)' > prefix"}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"first": stage}}), encoding="utf-8")
+    assert _run(PATH="/usr/local/bin:/usr/bin:/bin").returncode == 0
+    assert Path("prefix").read_text(encoding="utf-8").strip() == sys.prefix
 
 
 def test_a_failure_is_dvcs_and_has_its_status(pipeline: Path) -> None:
