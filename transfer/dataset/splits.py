@@ -8,7 +8,7 @@ every version of a library, and an image more or less moves few others.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -128,18 +128,17 @@ def _draw(pool: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> NDAr
     _one_of_each_class(quotas, pool, shares)
     room = {stratum: counts.copy() for stratum, counts in quotas.items()}
     stratum_of, strata = pool["stratum"].cat.codes.to_numpy(), pool["stratum"].cat.categories
-    place_of = np.empty(len(pool), np.int8)
-    groups = _groups_by_size(pool["group"], seed)
-    for rows in groups:
+    place_of, single = np.empty(len(pool), np.int8), np.ones(len(pool), bool)
+    for rows in _groups_by_size(pool["group"], seed):
+        single[rows] = False
         wanted = Counter(strata[stratum_of[rows]])
         place_of[rows] = place = _place(wanted, room, quotas)
         for stratum, count in wanted.items():
             room[stratum][place] -= count
-    single = np.ones(len(pool), bool)
-    single[np.concatenate([np.array([], np.int64), *groups])] = False
-    for stratum, alone in _rows_by_code(stratum_of, single):
+    rows_alone = np.flatnonzero(single).astype(np.int32)  # 4 bytes each, as there may be very many
+    for stratum, alone in _rows_by(pool["stratum"][single], rows_alone).items():
         order = _shuffled(alone, pool["image"], seed)
-        ends = np.cumsum(np.maximum(0, room[strata[stratum]][:-1]))
+        ends = np.cumsum(np.maximum(0, room[stratum][:-1]))
         for place, rows in enumerate(np.split(order, ends)):
             place_of[rows] = place
     return np.array([IN_ORDER.index(name) for name in names], np.int8)[place_of]
@@ -154,7 +153,7 @@ def _place(wanted: Mapping[str, int], room: Quotas, quotas: Quotas) -> int:
     return min(range(len(over)), key=lambda place: (over[place], -part[place], -place))
 
 
-def _groups_by_size(groups: pd.Series, seed: int) -> list[NDArray[np.int64]]:
+def _groups_by_size(groups: pd.Series, seed: int) -> list[NDArray[np.integer]]:
     """Rows of each group of several images, the largest group first."""
     named = np.flatnonzero(groups != "")
     several = named[groups.iloc[named].duplicated(keep=False)]
@@ -162,15 +161,7 @@ def _groups_by_size(groups: pd.Series, seed: int) -> list[NDArray[np.int64]]:
     return [rows_of[name] for name in sorted(rows_of, key=lambda name: (-len(rows_of[name]), _key(name, seed)))]
 
 
-def _rows_by_code(codes: NDArray[np.integer], chosen: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """Yield each code with the numbers of the chosen rows that have it, in 4 bytes, as there may be very many."""
-    rows = np.flatnonzero(chosen).astype(np.int32)
-    rows = rows[np.argsort(codes[chosen], kind="stable")]
-    present, counts = np.unique(codes[chosen], return_counts=True)
-    yield from zip(present.tolist(), np.split(rows, np.cumsum(counts)), strict=False)  # what is left is empty
-
-
-def _rows_by(values: pd.Series, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+def _rows_by(values: pd.Series, rows: NDArray[np.integer]) -> dict[str, NDArray[np.integer]]:
     """Group row numbers by value."""
     return {str(name): rows[places] for name, places in values.groupby(values).indices.items()}
 
