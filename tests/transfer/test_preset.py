@@ -16,10 +16,9 @@ from tests.conftest import ROOT
 from transfer.core.errors import UserError
 from transfer.core.params import read_params
 from transfer.core.strict import load_yaml
-from transfer.preset import as_override, overrides_of
+from transfer.preset import NAME, as_override, overrides_of
 
-WORDS = ("inf", "nan", "null", "true", "false")  # values to Hydra, and not strings
-NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True).filter(lambda name: name.lower() not in WORDS)
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True).filter(NAME.fullmatch)
 SCALARS = (
     st.none()
     | st.booleans()
