@@ -1,7 +1,5 @@
 """A trained network as a TensorFlow function, from uint8 pixels to calibrated class probabilities: what is exported."""
 
-from functools import lru_cache
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -55,11 +53,22 @@ class Calibrated(tf.Module):
         shape = (None, self.contract.image_size, self.contract.image_size, self.contract.channels)
         return tf.function(self.probabilities, autograph=False, input_signature=[tf.TensorSpec(shape, tf.uint8, INPUT)])
 
+    def of_weights(self) -> tf.types.experimental.PolymorphicFunction:
+        """Return a function of uint8 images (n, S, S, channels) and of the weights of `logits`, in their order."""
+        shape = (None, self.contract.image_size, self.contract.image_size, self.contract.channels)
+        weights = self.logits.weights
 
-@lru_cache(maxsize=1)  # several formats are written from it; an attribute would go into the SavedModel
-def frozen(network: Calibrated) -> tf.types.experimental.ConcreteFunction:
-    """Return `of_one_size` with the weights as constants in it."""
-    return convert_variables_to_constants_v2(network.of_one_size().get_concrete_function())
+        def serve(pixels: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
+            with keras.StatelessScope(list(zip(weights, values, strict=True))):
+                return self.probabilities(pixels)
+
+        shapes = [tf.TensorSpec(weight.shape, weight.dtype, f"weight_{i}") for i, weight in enumerate(weights)]
+        return tf.function(serve, autograph=False, input_signature=[tf.TensorSpec(shape, tf.uint8, INPUT), *shapes])
+
+
+def with_constants(function: tf.types.experimental.PolymorphicFunction) -> tf.types.experimental.ConcreteFunction:
+    """Return a function that has as constants what it takes from outside, other than its arguments."""
+    return convert_variables_to_constants_v2(function.get_concrete_function())
 
 
 def _resized(images: tf.Tensor, height: tf.Tensor | int, width: int) -> tf.Tensor:

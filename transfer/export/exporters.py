@@ -7,20 +7,24 @@ import json
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import onnx
+import onnxruntime
 import openvino
 import tensorflow as tf
 import tf2onnx
 from ai_edge_litert.schema_py_generated import BufferT, BuiltinOperator, MetadataT, ModelT, TensorType
 from ai_edge_litert.tools import flatbuffer_utils
-from onnx import TensorProto, helper
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
-from transfer.export.calibrated import Calibrated, frozen
+from transfer.export.calibrated import Calibrated, with_constants
 from transfer.export.contract import INPUT, OUTPUT, Contract, preprocessing
 from transfer.export.formats import CONTRACT_ASSET, METADATA_NAME
 from transfer.inference.engines import convert
@@ -46,17 +50,43 @@ def write_saved_model(network: Calibrated, folder: Path) -> None:
 
 
 def write_onnx(network: Calibrated, path: Path) -> None:
-    """Write ONNX, the contract as metadata_props."""
-    function = frozen(network)  # of a function with weights outside of it, tf2onnx takes some for inputs
+    """Write ONNX, the contract as metadata_props.
+
+    To tf2onnx the weights are inputs: it copies constants so often that a network with 0.34 GB of them took 12.5 GB.
+    """
+    function = with_constants(network.of_weights())  # of what layers hold, or tf2onnx takes it for inputs too
     names = ([tensor.name for tensor in tensors] for tensors in (function.inputs, function.outputs))
     graph = function.graph.as_graph_def()
     missing: dict[str, Any] = {"Erfc": (_erfc, [])}
     model, _ = tf2onnx.convert.from_graph_def(graph, None, *names, opset=OPSET, custom_op_handlers=missing)
+    _fill(model.graph, [keras.ops.convert_to_numpy(weight) for weight in network.logits.weights])
+    model = _folded(model)
     _resize_before(model.graph, network.contract)
     _rename(model.graph, len(network.contract.classes))
     helper.set_model_props(model, network.contract.properties())
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _fill(graph: onnx.GraphProto, weights: Iterable[NDArray[Any]]) -> None:
+    """Turn all inputs but the first, the images, into constants."""
+    pixels, *others = graph.input
+    for entry, values in zip(others, weights, strict=True):
+        graph.initializer.append(numpy_helper.from_array(values, entry.name))
+    _replace(graph.input, [pixels])
+
+
+def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Have ONNX Runtime compute what depends on weights alone and fuse layers, with standard operators only."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(file)
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        folded = onnx.load(file)
+    _replace(folded.opset_import, [opset for opset in folded.opset_import if not opset.domain])
+    return folded
 
 
 def _erfc(graph: Any, node: Any, name: str, _: object) -> None:
@@ -137,6 +167,12 @@ def write_openvino(network: Calibrated, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
+@lru_cache(maxsize=1)  # several files are written from it; an attribute would go into the SavedModel
+def _frozen(network: Calibrated) -> tf.types.experimental.ConcreteFunction:
+    """Return `of_one_size` with the weights as constants in it."""
+    return with_constants(network.of_one_size())
+
+
 def write_litert(network: Calibrated, path: Path, kind: str) -> None:
     """Write LiteRT (.tflite), the contract in the table of metadata.
 
@@ -151,7 +187,7 @@ def write_litert(network: Calibrated, path: Path, kind: str) -> None:
     """
     words = preprocessing(network.contract.conversion, resizes=False)
     contract = replace(network.contract, resizes=False, preprocessing=words)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen(network)], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(network)], tf.Module())
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":

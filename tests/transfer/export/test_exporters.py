@@ -220,3 +220,17 @@ def test_constants_that_a_layer_holds_are_no_inputs(tmp_path: Path) -> None:
     images = images_of(4, 3, (8, 8))
     received = open_classifier(tmp_path, "onnx").probabilities(images)
     np.testing.assert_allclose(received, whole(normalise(images)).numpy(), atol=1e-6)
+
+
+def test_onnx_folds_batch_normalisation_into_the_convolution(tmp_path: Path) -> None:
+    entry = keras.Input((8, 8, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False)(entry)))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(x))
+    whole = keras.Model(entry, layers.Softmax()(layers.Dense(2)(x)))
+    contract = Contract("m", ("a", "b"), 8, 3, True, "look at it", 1, 1.0, "d", "l", "c")
+    write(Calibrated(whole, contract), "onnx", tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    scaled = ["Cast", "Mul", "Transpose"]  # pixels to 0-1
+    kinds = [node.op_type for node in graph.node]
+    assert kinds[kinds.index("Cast") :] == [*scaled, "Conv", "Relu", "Conv", "ReduceMean", "Gemm", "Softmax"]
+    assert [entry.name for entry in graph.input] == ["pixels"]
