@@ -95,16 +95,16 @@ class Evaluator:
     def prediction_cost(self, views: int) -> dict[str, object]:
         """Measure seconds an image and peak memory in a process of its own, and the size of the weights.
 
-        An image takes as many passes as it has views.
+        An image takes as many passes as it has views. If measuring fails, seconds and memory are not there.
         """
         weights = self._network.whole.weights
-        size = {"weights_bytes": sum(math.prod(weight.shape) * 4 for weight in weights)}
+        known = {"engine": self.engine, "weights_bytes": sum(math.prod(weight.shape) * 4 for weight in weights)}
         if not isinstance(self._run, OpenVINOEngine):
-            return {**measure(self.engine, self._files, views), **size}
+            return {**known, **measure(self.engine, self._files, views)}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.xml"
             openvino.save_model(self._run.model, file, compress_to_fp16=False)
-            return {**measure(self.engine, [file], views), **size}
+            return {**known, **measure(self.engine, [file], views)}
 
 
 @lru_cache(maxsize=1)  # for the next rows

@@ -9,14 +9,17 @@ from transfer.export.formats import FORMATS
 
 
 def _row(name: Format, found: dict[str, Any], spent: dict[str, Any]) -> dict[str, str]:
-    """Return the row of a format, of what was found of it and what it spent."""
+    """Return the row of a format, of what was found of it and what it spent, {} if that was not measured."""
     resizing = found["resize_difference"]
+    single, many = ("not measured",) * 2
+    if spent:
+        single, many = f"{spent['seconds_batch_1'] * 1e3:.1f} ms", f"{spent['images_per_second_batch_32']:.0f} images/s"
     return {
         "format": f"`{name}`: {FORMATS[name].place}",
         "size": f"{found['bytes'] / 1e6:.1f} MB"
         + (f", {found['int8_weights']:.0%} of the weights int8" if "int8_weights" in found else ""),
-        "a single image": f"{spent['seconds_batch_1'] * 1e3:.1f} ms",
-        "32 at a time": f"{spent['images_per_second_batch_32']:.0f} images/s",
+        "a single image": single,
+        "32 at a time": many,
         "mean difference": f"{found['mean_difference']:.1e} (tolerated: {found['tolerated_mean_difference']:g})",
         "largest": f"{found['largest_difference']:.1e}",
         "same class": f"{found['agreement']:.1%}, where sure {found['agreement_where_sure']:.1%} (tolerated: "

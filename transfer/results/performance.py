@@ -129,6 +129,7 @@ def performance_table(results: Results, spec: Spec, resamples: int, seed: int) -
     in 10^6 bytes; training_s; prediction_ms and prediction_ms_batch_32, an image; train_accuracy, val_accuracy,
     accuracy, f1 and auc (test split), the latter three with the ends of their 95 % intervals, _low and _high: bootstrap
     percentiles for accuracy and f1, DeLong's for auc, NaN where there are more than two classes or too few images.
+    What prediction costs is NaN if measuring it failed.
     """
     rows = []
     for model in MODELS:
@@ -140,16 +141,21 @@ def performance_table(results: Results, spec: Spec, resamples: int, seed: int) -
                 "parameters": training["parameters"],
                 "trainable": training["trainable"],
                 "weights_mb": round(prediction["weights_bytes"] / 1e6, 1),
-                "memory_mb": round(prediction["peak_memory_bytes"] / 1e6),
+                "memory_mb": _rounded(prediction.get("peak_memory_bytes"), 1e-6),
                 "training_s": round(sum(results.costs[name]["seconds"] for name in TRAINING[model]), 1),
-                "prediction_ms": round(prediction["seconds_per_image_batch_1"] * 1e3, 2),
-                "prediction_ms_batch_32": round(prediction["seconds_per_image_batch_32"] * 1e3, 2),
+                "prediction_ms": _rounded(prediction.get("seconds_per_image_batch_1"), 1e3, 2),
+                "prediction_ms_batch_32": _rounded(prediction.get("seconds_per_image_batch_32"), 1e3, 2),
                 "train_accuracy": scores["train_accuracy"],
                 "val_accuracy": scores["val_accuracy"],
                 **_with_intervals(results, model, spec, resamples, seed),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _rounded(value: float | None, factor: float, digits: int | None = None) -> float:
+    """Return value × factor, rounded; NaN for what was not measured."""
+    return np.nan if value is None else round(value * factor, digits)
 
 
 def _with_intervals(results: Results, model: str, spec: Spec, resamples: int, seed: int) -> dict[str, float]:

@@ -42,8 +42,8 @@ def performance(table: pd.DataFrame) -> str:
             "val. acc.": f"{row['val_accuracy']:.3f}",
             "train acc.": f"{row['train_accuracy']:.3f}",
             "training": f"{row['training_s']:.0f} s",
-            "prediction, 1 / 32": f"{row['prediction_ms']:.2f} / {row['prediction_ms_batch_32']:.2f} ms",
-            "memory": f"{row['memory_mb']:.0f} MB",
+            "prediction, 1 / 32": _measured("{:.2f} / {:.2f} ms", row["prediction_ms"], row["prediction_ms_batch_32"]),
+            "memory": _measured("{:.0f} MB", row["memory_mb"]),
             "weights": f"{row['weights_mb']:.1f} MB",
             "parameters": f"{row['parameters']:,}",
             "trainable": f"{row['trainable']:,}",
@@ -51,6 +51,10 @@ def performance(table: pd.DataFrame) -> str:
         for row in table.to_dict("records")
     ]
     return markdown_table(rows)
+
+
+def _measured(form: str, *values: float) -> str:
+    return "not measured" if pd.isna(values[0]) else form.format(*values)
 
 
 def largest_class(results: Results) -> tuple[str, float]:

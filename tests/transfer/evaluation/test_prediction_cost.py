@@ -1,5 +1,6 @@
 """Tests of transfer/evaluation/prediction_cost.py and transfer/core/cost.py."""
 
+import re
 from pathlib import Path
 
 import keras
@@ -9,7 +10,6 @@ import pytest
 from keras import layers
 
 from transfer.core.cost import measured, peak_memory
-from transfer.core.errors import UserError
 from transfer.core.files import read_json
 from transfer.evaluation.prediction_cost import measure
 from transfer.inference.engines import to_openvino
@@ -34,20 +34,24 @@ def test_prediction_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert 0 < one < 0.1
 
 
-def test_a_measuring_process_that_fails_is_an_error_that_says_how(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"prediction with openvino: measuring it failed, exit status 1: .*missing.xml"):
-        measure("openvino", [tmp_path / "missing.xml"], views=1)
+def test_a_measuring_process_that_fails_is_a_warning_that_says_how(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure("openvino", [tmp_path / "missing.xml"], views=1) == {}
+    said = capsys.readouterr().err
+    assert re.search(r"WARNING: prediction with openvino: measuring it failed, exit status 1: .*missing\.xml", said)
+    assert "dvc repro -s -f STAGE" in said
 
 
-def test_a_measuring_process_that_is_killed_is_an_error_that_guesses_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_measuring_process_that_is_killed_is_a_warning_that_guesses_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killed = tmp_path / "python"
     killed.write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
     killed.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(killed))
-    with pytest.raises(UserError, match=r"measuring it failed, signal 9; it may have been out of memory"):
-        measure("openvino", [tmp_path / "model.xml"], views=1)
+    assert measure("openvino", [tmp_path / "model.xml"], views=1) == {}
+    assert "measuring it failed, signal 9; it may have been out of memory" in capsys.readouterr().err
 
 
 def test_seconds_before_a_break_count(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.transfer.results.test_performance import make_results, make_spec
 from transfer.results import tables
 from transfer.results.delong import AreaComparison
-from transfer.results.performance import MODELS, Results
+from transfer.results.performance import MODELS, Results, performance_table
 from transfer.results.statistics import Comparison
 from transfer.results.subgroups import subgroups
 
@@ -34,6 +34,17 @@ def _cells(table: str) -> tuple[list[str], list[list[str]]]:
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
     return make_results(make_spec(("7", "NA"), "NA", 60), tmp_path)
+
+
+def test_a_cost_that_could_not_be_measured_leaves_the_scores_in_the_table(results: Results) -> None:
+    results.costs["evaluate-head"]["prediction"] = {"engine": "openvino", "weights_bytes": 15_000_000}
+    spec = make_spec(("7", "NA"), "NA", 60)
+    header, rows = _cells(tables.performance(performance_table(results, spec, 50, 1)))
+    cost = [header.index(name) for name in ("prediction, 1 / 32", "memory", "weights")]
+    ann, _, head, _ = rows
+    assert [ann[column] for column in cost] == ["1000.00 / 1000.00 ms", "0 MB", "0.0 MB"]
+    assert [head[column] for column in cost] == ["not measured", "not measured", "15.0 MB"]
+    assert head[header.index("test accuracy")].startswith(f"**{results.scores['head']['accuracy']:.3f}**")
 
 
 def test_scores_that_there_are_not_or_that_say_the_same_are_left_out(results: Results) -> None:
