@@ -42,22 +42,29 @@ class Predictions:
         return float(np.mean(self.predicted == self.labels))
 
 
-def f1(labels: Labels, predicted: Labels, classes: int, positive: int | None, axis: int = -1) -> NDArray[np.float64]:
-    """Return F1 along an axis: of the positive class, or without one the mean over the classes.
+def f1(labels: Labels, predicted: Labels, classes: int, positive: int | None) -> NDArray[np.float64]:
+    """Return F1 over the last axis: of the positive class, or without one the mean over the classes.
 
     F1 is 2 TP / (2 TP + FP + FN). A class that is neither there nor predicted has none and is left out of the mean; a
     resample of the bootstrap lacks many where classes are small. All as scikit-learn has it, of many resamples at a
     time.
     """
-    scores, defined = [], []
-    for number in range(classes) if positive is None else [positive]:
-        true, called = labels == number, predicted == number
-        hits = 2.0 * np.sum(true & called, axis=axis)
-        total = np.sum(true, axis=axis) + np.sum(called, axis=axis)
-        scores.append(hits / np.maximum(total, 1))
-        defined.append(total > 0)
-    mean: NDArray[np.float64] = np.sum(scores, axis=0) / np.maximum(np.sum(defined, axis=0), 1)
+    hits = _counts(np.where(labels == predicted, labels, classes), classes)
+    total = _counts(labels, classes) + _counts(predicted, classes)
+    scores: NDArray[np.float64] = 2 * hits / np.maximum(total, 1)
+    if positive is not None:
+        return scores[..., positive]
+    mean: NDArray[np.float64] = scores.sum(axis=-1) / np.maximum((total > 0).sum(axis=-1), 1)
     return mean
+
+
+def _counts(numbers: Labels, classes: int) -> Labels:
+    """Count the numbers below `classes` along the last axis, (…, n) to (…, classes). `classes` itself is left out."""
+    rows = numbers.reshape(-1, numbers.shape[-1])
+    bins = classes + 1
+    apart = rows + bins * np.arange(len(rows))[:, None]
+    counts = np.bincount(apart.ravel(), minlength=bins * len(rows))
+    return counts.reshape(*numbers.shape[:-1], bins)[..., :classes]
 
 
 def score(test: Predictions, classes: int, positive: int | None, alternative: float | None = None) -> dict[str, float]:

@@ -52,7 +52,8 @@ def f1_interval(
     """Return the 95 % percentile bootstrap interval of F1 (see `scores.f1`), images drawn with replacement."""
 
     def statistic(true: Labels, called: Labels, axis: int) -> NDArray[np.float64]:
-        return f1(true, called, classes, positive, axis)
+        assert axis == -1, "or SciPy has changed"
+        return f1(true, called, classes, positive)
 
     return _percentile((labels, predicted), statistic, resamples, seed)
 

@@ -71,7 +71,7 @@ def test_f1_is_that_of_scikit_learn(pairs: list[tuple[int, int]], positive: int 
 
 def test_f1_takes_many_resamples_along_an_axis() -> None:
     labels, predicted = np.array([[0, 1, 1], [1, 1, 1]]), np.array([[0, 1, 0], [1, 1, 1]])
-    np.testing.assert_allclose(f1(labels, predicted, 2, 1, axis=-1), [2 / 3, 1])
+    np.testing.assert_allclose(f1(labels, predicted, 2, 1), [2 / 3, 1])
 
 
 def test_the_table_names_classes() -> None:
