@@ -53,8 +53,11 @@ class Calibrated(tf.Module):
         shape = (None, self.contract.image_size, self.contract.image_size, self.contract.channels)
         return tf.function(self.probabilities, autograph=False, input_signature=[tf.TensorSpec(shape, tf.uint8, INPUT)])
 
-    def of_weights(self) -> tf.types.experimental.PolymorphicFunction:
-        """Return a function of uint8 images (n, S, S, channels) and of the weights of `logits`, in their order."""
+    def of_weights(self) -> tf.types.experimental.ConcreteFunction:
+        """Return a function of uint8 images (n, S, S, channels) and of the weights of `logits`, in their order.
+
+        It calls no other: Keras wraps a grouped convolution into a function for XLA, and converters stop there.
+        """
         shape = (None, self.contract.image_size, self.contract.image_size, self.contract.channels)
         weights = self.logits.weights
 
@@ -62,13 +65,17 @@ class Calibrated(tf.Module):
             with keras.StatelessScope(list(zip(weights, values, strict=True))):
                 return self.probabilities(pixels)
 
-        shapes = [tf.TensorSpec(weight.shape, weight.dtype, f"weight_{i}") for i, weight in enumerate(weights)]
-        return tf.function(serve, autograph=False, input_signature=[tf.TensorSpec(shape, tf.uint8, INPUT), *shapes])
+        signature = [tf.TensorSpec(shape, tf.uint8), *(tf.TensorSpec(weight.shape, weight.dtype) for weight in weights)]
+        tf.config.run_functions_eagerly(True)
+        try:
+            return tf.compat.v1.wrap_function(serve, signature)
+        finally:
+            tf.config.run_functions_eagerly(False)
 
 
-def with_constants(function: tf.types.experimental.PolymorphicFunction) -> tf.types.experimental.ConcreteFunction:
+def with_constants(function: tf.types.experimental.ConcreteFunction) -> tf.types.experimental.ConcreteFunction:
     """Return a function that has as constants what it takes from outside, other than its arguments."""
-    return convert_variables_to_constants_v2(function.get_concrete_function())
+    return convert_variables_to_constants_v2(function)
 
 
 def _resized(images: tf.Tensor, height: tf.Tensor | int, width: int) -> tf.Tensor:

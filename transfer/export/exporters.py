@@ -170,7 +170,7 @@ def write_openvino(network: Calibrated, path: Path) -> None:
 @lru_cache(maxsize=1)  # several files are written from it; an attribute would go into the SavedModel
 def _frozen(network: Calibrated) -> tf.types.experimental.ConcreteFunction:
     """Return `of_one_size` with the weights as constants in it."""
-    return with_constants(network.of_one_size())
+    return with_constants(network.of_one_size().get_concrete_function())
 
 
 def write_litert(network: Calibrated, path: Path, kind: str) -> None:

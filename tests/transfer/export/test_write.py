@@ -37,6 +37,18 @@ def test_an_exact_gelu_is_the_same_in_onnx(tmp_path: Path) -> None:
     np.testing.assert_allclose(open_classifier(tmp_path, "onnx").probabilities(images), expected, atol=1e-5)
 
 
+def test_a_grouped_convolution_is_the_same_in_onnx(tmp_path: Path) -> None:
+    """As in ConvNeXt; Keras wraps it into a function for XLA, and ONNX has no operator that calls one."""
+    entry = keras.Input((SIZE, SIZE, 3))
+    x = layers.Flatten()(layers.Conv2D(6, 3, strides=4, groups=3)(entry))
+    network = Calibrated(keras.Model(entry, layers.Softmax()(layers.Dense(3)(x))), small_network(3, 1)[1])
+    images = images_of(8, 3)
+    write(network, "onnx", tmp_path / "model.onnx")
+    expected = network.of_one_size()(images).numpy()
+    assert np.ptp(expected, axis=0).min() > 1e-3
+    np.testing.assert_allclose(open_classifier(tmp_path, "onnx").probabilities(images), expected, atol=1e-5)
+
+
 FIGURES = {"largest_difference": 0.6}
 
 
