@@ -24,7 +24,7 @@ from transfer.core.errors import UserError
 from transfer.core.spec import Spec
 from transfer.evaluation.judge import Evaluator, check_cached_path
 from transfer.export.calibrated import Calibrated
-from transfer.export.classifiers import open_classifier
+from transfer.export.classifiers import choose_format, open_classifier
 from transfer.export.exporters import write_onnx
 from transfer.export.formats import FORMATS
 from transfer.networks.model_files import load
@@ -215,7 +215,10 @@ def test_a_format_that_says_something_else_is_left_out(preprocessed: None, run_s
     assert said.endswith("; use `onnx`.")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("transfer.export.write.write_onnx", _write_another_model)
-        with pytest.raises(UserError, match="export: onnx, the format that `predict` uses, was left out: its prob"):
+        run_stage("export")
+        assert choose_format(Path("models/export")) == "litert_float16"
+        patched.setattr("transfer.export.write.write_litert", lambda network, path, *_: path.write_bytes(b"bad"))
+        with pytest.raises(UserError, match=r"export: no format .* \(onnx: its prob.*; litert_float16: models/"):
             run_stage("export")
 
 

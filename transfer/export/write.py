@@ -55,17 +55,16 @@ class Exported:
     written: dict[Format, dict[str, Any]]
     not_written: dict[Format, dict[str, Any]]
 
-    def require_fastest(self) -> None:
-        """Check that the format that `predict` uses, the first of `FORMATS`, is among what is written.
+    def require_any(self) -> None:
+        """Check that a format is written.
 
         Raises:
-            UserError: it is not.
+            UserError: none is.
         """
-        fastest = next(name for name in FORMATS if name in {**self.written, **self.not_written})
-        if fastest in self.not_written:
+        if not self.written:
+            why = "; ".join(f"{name}: {found['reason']}" for name, found in self.not_written.items())
             raise UserError(
-                f"export: {fastest}, the format that `predict` uses, was left out: "
-                f"{self.not_written[fastest]['reason']}; remove it from export.formats (params.yaml), or export "
+                f"export: no format could be written ({why}); list others in export.formats (params.yaml), or export "
                 "another model"
             )
 
