@@ -39,7 +39,7 @@ def test_without_a_target_it_lists_them_all_and_does_nothing(tmp_path: Path) -> 
 def test_a_benchmark_runs_in_what_it_needs(
     arguments: tuple[str, ...], command: str, needs: str, tmp_path: Path
 ) -> None:
-    done = _make("-n", "bench", *arguments, "VENV=no-such-environment")
+    done = _make("-n", "bench", *arguments, "VENV=no-such-environment", "PEERS_VENV=no-such-either")
     lines = done.stdout.splitlines()
     assert lines[-1].strip() == command
     assert any(f" -r {needs}" in line for line in lines)

@@ -9,6 +9,8 @@ other. (The fourth, torch.LongStorage, holds the counters that PyTorch keeps in 
 
 import math
 import pickle
+import pickletools
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from transfer.core.errors import UserError
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
 MAX_ELEMENTS = 2**31  # of one storage: larger than any backbone offered here
+MAX_MEMO = 10**6  # objects of a pickle, a few for each tensor
 
 Tensor = NDArray[Any]  # float32 or int64
 
@@ -100,6 +103,16 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"a storage described as {pid!r}")
 
 
+def _require_small_memo(file: BinaryIO) -> None:
+    """Check the next pickle: 5 bytes can have Python allocate 64 GB for the list of what the pickle refers back to."""
+    start = file.tell()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of escapes in damaged text
+        for operation, argument, _ in pickletools.genops(file):
+            if operation.name.endswith("PUT") and (argument or 0) > MAX_MEMO:
+                raise pickle.UnpicklingError(f"a memo with place {argument}, and {MAX_MEMO} are allowed")
+    file.seek(start)
+
+
 def _expect(received: object, expected: object, what: str) -> None:
     if received != expected:
         raise pickle.UnpicklingError(f"{what}: {expected!r} expected, {received!r} received")
@@ -133,6 +146,7 @@ def _gather(view: _TensorView, storage: Tensor) -> Tensor:
 
 def _read_tensors(file: BinaryIO) -> dict[str, Tensor]:
     def load() -> Any:
+        _require_small_memo(file)
         return _Unpickler(file, encoding="utf-8").load()
 
     _expect(load(), MAGIC_NUMBER, "magic number")

@@ -91,7 +91,9 @@ def test_a_storage_type_is_not_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "Ran out of input"),
+        (b"", "exhausted before seeing STOP"),
+        (b"\x80\x02Nr\xff\xff\xff\x3f.", "memo with place 1073741823"),
+        (b"Np1073741823\n.", "memo with place 1073741823"),
         (PLAIN[:-1], "bytes of storage 0"),
         (_file({}, {}, magic=1), "magic number"),
         (_file({"a": _tensor("0", 6, (2, 3), (3, 2))}, {"0": SIX}), "reaches element 7 of a storage of 6"),
